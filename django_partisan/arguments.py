@@ -33,8 +33,8 @@ def encode(processor: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
         fault = f"the arguments cannot be stored as JSON: {error}"
     if len(text) > LONGEST_TEXT:
         raise ValueError(
-            f"{processor}: the arguments are {len(text):,} bytes of JSON, and PostgreSQL holds at most "
-            f"{LONGEST_TEXT:,}; store the data elsewhere, and pass its key."
+            f"{processor}: the arguments are {len(text):,} bytes of JSON; PostgreSQL stores at most "
+            f"{LONGEST_TEXT:,}. Store the data elsewhere, and pass its key."
         )
     if fault or json_values.may_hold_bad_text(text) or _hold_containers(args, kwargs):
         fault = next(_faults_of(args, kwargs), fault)

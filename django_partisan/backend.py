@@ -49,7 +49,7 @@ class PartisanBackend(BaseTaskBackend):
         register(task)
 
     def enqueue(self, task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> StoredTaskResult:
-        """Insert a task in the caller's transaction; return its result, or the one of a waiting duplicate.
+        """Insert a task in the caller's transaction; return its result, or a waiting duplicate's.
 
         Only functions with the option ``unique`` can have duplicates.
         """

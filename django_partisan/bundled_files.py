@@ -44,7 +44,7 @@ def folder_of(what: str, package: Path = PACKAGE) -> Path:
         if all((folder / part).exists() for part in PARTS[what]):
             return folder
     raise CannotExport(
-        f"The files of {what} are not where they should be ({candidates[0]}). Reinstall the package."
+        f"The files of {what} are missing; expected them in {candidates[0]}. Reinstall the package."
     )
 
 
@@ -68,7 +68,7 @@ def export(what: str, target: Path, force: bool = False) -> list[Path]:
     if changed and not force:
         raise CannotExport(
             f"{len(changed)} files in {target} differ from those to be written: {', '.join(changed[:5])}"
-            f"{' ...' if len(changed) > 5 else ''}. Give --force to overwrite them, or another folder."
+            f"{' ...' if len(changed) > 5 else ''}. Use --force to overwrite them, or choose another folder."
         )
     for path in paths:
         (target / path).parent.mkdir(parents=True, exist_ok=True)

@@ -93,7 +93,7 @@ def run_asynchronously(function: Callable[..., Any], *args: Any, **kwargs: Any) 
 def ensure_executed(code: str, result: Any) -> None:
     """Raise ``RunNotExecuted`` if ``code`` returned a coroutine, another awaitable, or a generator."""
     is_awaitable = hasattr(type(result), "__await__")
-    if not is_awaitable and not isinstance(result, _GENERATORS):  # cheaper than the abstract classes
+    if not is_awaitable and not isinstance(result, _GENERATORS):  # cheaper than ``collections.abc``
         return
     remedy = "Await it in an `async def`" if is_awaitable else "Iterate over it in the task"
     if isinstance(result, CoroutineType):

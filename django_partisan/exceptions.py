@@ -34,7 +34,7 @@ class RetryTask(Exception):
         if isinstance(error, type) and issubclass(error, BaseException):
             error = error()
         if error is not None and not isinstance(error, BaseException):
-            raise TypeError(f"RetryTask got the error {error!r}; expected an exception, or the class of one.")
+            raise TypeError(f"RetryTask: error is {error!r}; expected an exception or an exception class.")
         super().__init__(seconds, error)
         self.seconds = seconds
         self.error = error
@@ -61,7 +61,10 @@ class ProcessorNotInitialized(PartisanError, AttributeError):
 
 
 class UnregisteredTask(ProcessorClassNotFound):
-    """No processor is registered under a name; a task held for ``UNREGISTERED_GRACE_SECONDS`` fails so."""
+    """No processor is registered under the name of a task.
+
+    A task that was held for ``UNREGISTERED_GRACE_SECONDS`` fails with this error.
+    """
 
 
 class UnsupportedRunMethod(PartisanError, TypeError):
@@ -111,7 +114,7 @@ class UnstorableResult(PartisanError):
 
 
 class ResultNotJSON(UnstorableResult, TypeError):
-    """A run returned a value that PostgreSQL's JSON cannot hold."""
+    """A run returned a value that PostgreSQL's JSON cannot store."""
 
     reason = REASON_RESULT_NOT_JSON
 

@@ -35,27 +35,27 @@ def _of(place: str, value: Any) -> Iterator[str]:
         try:
             int.__repr__(value)
         except ValueError:  # sys.set_int_max_str_digits()
-            yield f"{place} has more digits than Python writes"
+            yield f"{place} has more digits than Python converts to text"
     elif isinstance(value, float):
         if not math.isfinite(value):
-            yield f"{place} is {value!r}, which JSON cannot hold"
+            yield f"{place} is {value!r}, which JSON cannot represent"
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
             yield from _of(f"{place}[{index}]", item)
     elif isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
-                yield f"{place} has the key {key!r}, which is no string"
+                yield f"{place} has the key {key!r}, which is not a string"
             else:
                 yield from text_faults(f"{place}[{key!r}] (its key)", key)
             yield from _of(f"{place}[{key!r}]", item)
     elif value is not None:
-        yield f"{place} is {value!r} of type {type(value).__qualname__}, which is no JSON value"
+        yield f"{place} is {value!r} of type {type(value).__qualname__}, which is not a JSON value"
 
 
 def text_faults(place: str, text: str) -> Iterator[str]:
     """Yield the reason why a string cannot be stored, if there is one."""
     if "\0" in text:
-        yield f"{place} contains a NUL character, which PostgreSQL's JSON cannot hold"
+        yield f"{place} contains a NUL character, which PostgreSQL's JSON cannot store"
     elif any("\ud800" <= character <= "\udfff" for character in text):
-        yield f"{place} contains a lone surrogate, which PostgreSQL's JSON cannot hold"
+        yield f"{place} contains a lone surrogate, which PostgreSQL's JSON cannot store"

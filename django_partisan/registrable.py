@@ -32,7 +32,7 @@ def ensure_registrable(candidate: Any) -> None:
     if getattr(run, "__isabstractmethod__", False):
         raise UnsupportedRunMethod(
             f"{name} has no run(); expected a method that does the work. Define `def run(self)` or "
-            "`async def run(self)`. Do not register a class that is only the base of others."
+            "`async def run(self)`. Do not register a class that is only a base class."
         )
     if not callable(getattr(candidate, "run")):  # noqa: B009 - mypy knows no ``run`` of an arbitrary class
         raise UnsupportedRunMethod(f"{name} has run = {run!r}; expected a method. Define `def run(self)`.")

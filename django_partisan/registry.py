@@ -53,14 +53,15 @@ def register(processor_class: P) -> P:
     name = definition.name
     if len(name) > PROCESSOR_NAME_MAX_LENGTH:
         raise ValueError(
-            f"Processor name {name!r} has {len(name)} characters; at most {PROCESSOR_NAME_MAX_LENGTH} fit."
+            f"Processor name {name!r} has {len(name)} characters; "
+            f"expected at most {PROCESSOR_NAME_MAX_LENGTH}."
         )
     known = processor_class if name not in _definitions else _definitions[name].source
     if not _are_one(known, processor_class):
         raise ProcessorClassAlreadyRegistered(
             f"Two processors are named {name!r}: one in {known.__module__}, "
             f"one in {processor_class.__module__}. "
-            "Rename one of them: a task's row carries only the class name."
+            "Rename one of them: a task's row stores only the class name."
         )
     add(definition)
     return processor_class

@@ -30,7 +30,7 @@ def encode(name: str, value: Any) -> str:
         value = _plain(value)
         text = json_values.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
-        fault = f"{_PLACE} is no JSON: {error}"
+        fault = f"{_PLACE} is not JSON: {error}"
     if fault or isinstance(value, list | dict) or json_values.may_hold_bad_text(text):
         fault = next(json_values.faults(_PLACE, value), fault)
     if fault:
@@ -52,4 +52,4 @@ def _plain(value: Any) -> Any:
         return {_plain(key): _plain(item) for key, item in value.items()}
     if isinstance(value, Sequence):
         return [_plain(item) for item in value]
-    return value  # of another type: the caller finds its place and refuses it
+    return value  # the caller refuses other types, and names the place of the value

@@ -21,7 +21,7 @@ from django_partisan.names import DEFAULT_QUEUE
 FOREVER: Final = math.inf
 LEAST_FOR_RESULTS_SECONDS: Final = 60
 """If the row of a result is deleted earlier, many callers will not have read the result yet."""
-_LONG_ENOUGH: Final = f"at least {LEAST_FOR_RESULTS_SECONDS} where results are kept, or None"
+_LONG_ENOUGH: Final = f"at least {LEAST_FOR_RESULTS_SECONDS} if results are kept, or None"
 Seconds: TypeAlias = Mapping[str, float]
 """By status, how many seconds rows are kept after the end of their task."""
 

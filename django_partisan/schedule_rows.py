@@ -69,7 +69,7 @@ def problems_of_names() -> Iterator[Problem]:
     except Error:  # before the first ``migrate`` there is no table
         return
     for name in taken:
-        yield Problem(SCHEDULE_BY_HAND, f"A key of {SETTING}", name, "a name that no row made by hand has")
+        yield Problem(SCHEDULE_BY_HAND, f"A key of {SETTING}", name, "a name that no row made by hand uses")
 
 
 @contextmanager
@@ -131,7 +131,7 @@ def _faults(row: Schedule) -> Iterator[Fault]:
 
 def _prepare_new(row: Schedule, now: datetime) -> None:
     if row.origin != Schedule.ORIGIN_DATABASE:
-        raise ValidationError({"origin": _("Only managers add schedules of the settings.")})
+        raise ValidationError({"origin": _("Only managers can add schedules of the settings.")})
     ensure_valid(row)
     definition = ScheduleDefinition.of_row(row)
     _take_over(row, definition)

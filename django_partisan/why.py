@@ -82,7 +82,7 @@ def _held(situation: Situation) -> str:
     if serving.knowing:
         return (
             f"has been held{since} because no manager knew its processor; a live manager knows it now and "
-            "resumes it"
+            "will resume it"
         )
     if not serving.managers:
         return (
@@ -133,7 +133,7 @@ def _obstacle(situation: Situation) -> str:
     if not serving.managers:
         return f", but no live manager serves the queue {task.queue!r}"
     if serving.draining == serving.managers:  # they list no processors any more
-        return f", but every manager of the queue {task.queue!r} drains"
+        return f", but every manager of the queue {task.queue!r} is draining"
     if not serving.knowing and not serving.unsure and not _is_imported(task.processor):
         return f", but no live manager of the queue {task.queue!r} knows its processor"
     return ""
@@ -152,11 +152,11 @@ def _paused(pause: PauseInForce, queue: str) -> str:
 
 def _place(situation: Situation) -> str:
     if not situation.ahead:
-        return " and is the next of its queue"
+        return " and is next in its queue"
     if situation.ahead > AHEAD_AT_MOST:
-        return f", and more than {count(AHEAD_AT_MOST, 'task')} of its queue are ahead"
+        return f", and more than {count(AHEAD_AT_MOST, 'task')} in its queue are ahead"
     return (
-        f", and {count(situation.ahead, 'task')} of its queue {'is' if situation.ahead == 1 else 'are'} ahead"
+        f", and {count(situation.ahead, 'task')} in its queue {'is' if situation.ahead == 1 else 'are'} ahead"
     )
 
 
@@ -192,7 +192,7 @@ def _reported(situation: Situation, holder: PublishedManager, claimed: str) -> s
             "which are all that it reports"
         )
     return (
-        f"was claimed{claimed} by {_named(holder)}, and had not started when that last reported, "
+        f"was claimed{claimed} by {_named(holder)}, and had not started when the manager last reported, "
         f"{span(holder.heartbeat_seconds)} ago"
     )
 

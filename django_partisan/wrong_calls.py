@@ -83,7 +83,7 @@ def _remedy(call: str, name: str, known: Sequence[str]) -> str:
         return f"django-partisan has no option like {name}=."
     if close := get_close_matches(name, known, 1, 0.7):
         return f"Did you mean {close[0]}=?"
-    return f"The arguments of the task belong to the constructor, as in MyProcessor({name}=...)."
+    return f"Pass the arguments of the task to the constructor, as in MyProcessor({name}=...)."
 
 
 def not_a_processor(call: str, item: object, place: int | None = None) -> NotAProcessor:
@@ -120,7 +120,7 @@ def ensure_repeatable(processor_class: type[Any], args: Any, kwargs: Any) -> Non
     except TypeError as error:
         name = processor_class.__name__
         raise TypeError(
-            f"A worker could not make the object again by {name}(*self.args, **self.kwargs): {error}. "
+            f"A worker could not create the same object with {name}(*self.args, **self.kwargs): {error}. "
             f"In {name}.__init__(), pass its own arguments to super().__init__()."
         ) from None
 

@@ -32,7 +32,7 @@ class TaskAction(ABC):
     button: ClassVar["StrPromise"]
     unsuitable: ClassVar["StrPromise"]
     """The message if the action applies to none of the selected tasks."""
-    left_alone: ClassVar["StrPromise"] = _("changed in the meantime or locked by others")
+    left_alone: ClassVar["StrPromise"] = _("changed in the meantime or locked by another transaction")
     """Why some tasks to which the action applies were not changed."""
     form: ClassVar[type[ConfirmationForm]] = CommentForm
     flag: ClassVar[int] = CHANGE
@@ -60,7 +60,8 @@ class Requeue(TaskAction):
     name, permission = "requeue", "requeue_task"
     label, button = _("Requeue failed tasks"), _("Requeue")
     unsuitable = _(
-        "Only failed tasks can be requeued; of a filter, cancelled and expired ones only by reason."
+        "Only failed tasks can be requeued. If all tasks of a filter are selected, cancelled and expired "
+        "tasks are requeued only if the filter names their reason."
     )
 
     def suitable(self, selection: Selection) -> TaskQuerySet:
@@ -81,7 +82,7 @@ class Requeue(TaskAction):
 class Cancel(TaskAction):
     name, permission = "cancel", "cancel_task"
     label, button = _("Cancel waiting and running tasks"), _("Cancel")
-    unsuitable = _("Only tasks that wait or run can be cancelled.")
+    unsuitable = _("Only waiting and running tasks can be cancelled.")
     is_destructive = True
 
     def suitable(self, selection: Selection) -> TaskQuerySet:
@@ -92,7 +93,7 @@ class Cancel(TaskAction):
         """Return the question of the confirmation."""
         return ngettext(
             "Cancel %(count)d task? If it runs, TaskCancelled is raised inside it.",
-            "Cancel %(count)d tasks? In those that run, TaskCancelled is raised.",
+            "Cancel %(count)d tasks? If they run, TaskCancelled is raised inside them.",
             number,
         )
 
@@ -133,8 +134,8 @@ class RunNow(TaskAction):
 class Prioritize(TaskAction):
     name, permission = "prioritize", "prioritize_task"
     label, button = _("Change the priority of waiting tasks"), _("Change priority")
-    unsuitable = _("Only tasks that wait can get another priority.")
-    left_alone = _("of this priority already, changed in the meantime or locked by others")
+    unsuitable = _("Only waiting tasks can be given another priority.")
+    left_alone = _("already of this priority, changed in the meantime or locked by another transaction")
     form = PriorityForm
 
     def suitable(self, selection: Selection) -> TaskQuerySet:
@@ -159,7 +160,7 @@ class Prioritize(TaskAction):
 class Delete(TaskAction):
     name, permission = "delete_done", "delete_task"
     label, button = _("Delete finished and failed tasks"), _("Delete")
-    unsuitable = _("Only tasks that finished or failed can be deleted.")
+    unsuitable = _("Only finished and failed tasks can be deleted.")
     form = ConfirmationForm
     flag = DELETION
     is_destructive = True
@@ -171,8 +172,8 @@ class Delete(TaskAction):
     def question(self, number: int) -> str:
         """Return the question of the confirmation."""
         return ngettext(
-            "Delete %(count)d task that finished or failed? This cannot be undone.",
-            "Delete %(count)d tasks that finished or failed? This cannot be undone.",
+            "Delete %(count)d finished or failed task? This cannot be undone.",
+            "Delete %(count)d finished or failed tasks? This cannot be undone.",
             number,
         )
 

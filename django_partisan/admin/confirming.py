@@ -70,12 +70,12 @@ def _carry_out(
 
 
 def _said(action: TaskAction, numbers: Counter[str], chosen_number: int) -> str:
-    """Return the results and their numbers in words, such as ``Requeued: 5. Left alone: 2 ...``."""
+    """Return the results and their numbers in words, such as ``Requeued: 5. Not changed: 2 ...``."""
     parts = [
         gettext("%(said)s: %(count)d.") % {"said": said, "count": count} for said, count in numbers.items()
     ]
     if left := chosen_number - numbers.total():
-        parts.append(gettext("Left alone: %(count)d, %(why)s.") % {"count": left, "why": action.left_alone})
+        parts.append(gettext("Not changed: %(count)d, %(why)s.") % {"count": left, "why": action.left_alone})
     return " ".join(parts)
 
 

@@ -80,7 +80,7 @@ class ManagerLeaseAdmin(ReadOnly, RefusesLookups, ManagerAdminBase):
         }
         return two_lines(str(len(runs)), longest)
 
-    @admin.display(description=_("what runs"))
+    @admin.display(description=_("running tasks"))
     def runs(self, lease: ManagerLease) -> SafeString | None:
         """Return the tasks that its workers run, the longest run first."""
         return runs_table(lease, self.admin_site.name)
@@ -100,7 +100,7 @@ class ManagerLeaseAdmin(ReadOnly, RefusesLookups, ManagerAdminBase):
         """Return whether the lease has not expired."""
         return bool(lease.heartbeat_age.total_seconds() < lease.lease_seconds)
 
-    @admin.display(description=_("tasks it holds"))
+    @admin.display(description=_("tasks in process"))
     def held_tasks(self, lease: ManagerLease) -> SafeString:
         """Return the number of tasks that the manager holds, as a link to them."""
         held = Task.objects.in_process().filter(queue_name=lease.queue_name, claimed_by=lease.pk).count()

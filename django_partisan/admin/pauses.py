@@ -30,7 +30,7 @@ class PauseForm(PauseFormBase):
         label=_("until"),
         required=False,
         widget=AdminSplitDateTime,
-        help_text=_("Empty to pause it until somebody resumes it."),
+        help_text=_("Leave empty to pause the queue until it is resumed."),
     )
     comment = forms.CharField(label=_("comment"), required=False, widget=forms.Textarea(attrs={"rows": 3}))
 
@@ -48,7 +48,7 @@ class PauseForm(PauseFormBase):
         """Refuse an end in the past."""
         until = self.cleaned_data["until"]
         if until is not None and until <= timezone.now():
-            raise forms.ValidationError(_("This is in the past."))
+            raise forms.ValidationError(_("This moment is in the past."))
         return until
 
     def validate_constraints(self) -> None:

@@ -32,7 +32,7 @@ class ScheduleAction(NamedTuple):
 def _run(name: str) -> str:
     task_id = scheduling.run_now(name)
     if task_id is None:
-        return gettext("Not run: its last task waits or runs.")
+        return gettext("Not run: its last task is still waiting or running.")
     return gettext("Run now: task %(task)d.") % {"task": task_id}
 
 

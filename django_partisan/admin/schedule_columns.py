@@ -93,7 +93,7 @@ class ScheduleColumns:
         table = "<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>"
         return format_html('<div class="partisan-history">' + table + "</div>", head, rows)
 
-    @admin.display(description=_("ticks in all"))
+    @admin.display(description=_("total ticks"))
     def numbers(self, row: Schedule) -> str | None:
         """Return the number of ticks for each outcome."""
         if not isinstance(row.totals, dict):

@@ -41,19 +41,19 @@ class ScheduleForm(ScheduleFormBase):
         label=_("Cron"),
         required=False,
         widget=forms.TextInput(attrs=_LINE),
-        help_text=_("Five fields, or a name such as @daily. Give either this or seconds."),
+        help_text=_("Five fields, or a name such as @daily. Set either this or the interval in seconds."),
     )
     time_zone = forms.CharField(
         label=_("Time zone"),
         required=False,
         widget=forms.TextInput(attrs=_LINE),
-        help_text=_("Of the cron text, such as Europe/Berlin; empty for that of the settings."),
+        help_text=_("The time zone of cron, such as Europe/Berlin. If empty, TIME_ZONE of the settings."),
     )
     catch_up = forms.ChoiceField(
         label=_("Catch up"),
         choices=[(word, word) for word in CATCH_UPS],
         initial=CATCH_UP_ONE,
-        help_text=_("Which ticks are enqueued late: the newest one, none, or all."),
+        help_text=_("Which late ticks are enqueued: the newest one, none, or all."),
     )
     args = _json(_("Positional arguments"), _("A list in JSON."), list)
     kwargs = _json(_("Keyword arguments"), _("An object in JSON."), dict)
@@ -61,13 +61,13 @@ class ScheduleForm(ScheduleFormBase):
         label=_("Overlap"),
         required=False,
         initial=True,
-        help_text=_("Enqueue a tick's task even if the previous one waits or runs."),
+        help_text=_("Enqueue a tick's task even if the previous one is still waiting or running."),
     )
     expires_seconds = forms.FloatField(
         label=_("Expires after seconds"),
         required=False,
         widget=forms.NumberInput(attrs=_NUMBER),
-        help_text=_("The task does not start later after its tick."),
+        help_text=_("The task ends without a run if it has not started this many seconds after its tick."),
     )
     comment = forms.CharField(label=_("Comment"), required=False, widget=forms.TextInput(attrs=_LINE))
 

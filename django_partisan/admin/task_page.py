@@ -20,7 +20,9 @@ from django_partisan.telemetry import redaction
 from django_partisan.telemetry.trace_context import enqueued_trace_id
 from django_partisan.why import explain
 
-HIDDEN: Final = _("Hidden. LOG_TASK_ARGS in PARTISAN_OBSERVABILITY shows arguments; secrets stay redacted.")
+HIDDEN: Final = _(
+    "Hidden. Set LOG_TASK_ARGS in PARTISAN_OBSERVABILITY to show arguments; secrets stay redacted."
+)
 BOXES: Final = (
     (None, ("id", "processor", "queue", "state", "why", "wanted_priority", "shown_arguments")),
     (_("Failure"), ("reason", "shown_type", "shown_message", "shown_traceback")),
@@ -98,7 +100,7 @@ class TaskPage:
         """Return the status."""
         return status(task)
 
-    @admin.display(description=_("in a sentence"))
+    @admin.display(description=_("summary"))
     def why(self, task: Task) -> str:
         """Return why the task waits, what it does, or how it ended."""
         return explain(task_connection(), task.pk)

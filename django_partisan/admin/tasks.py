@@ -40,9 +40,7 @@ class TaskAdmin(ListColumns, TaskPage, OffersTaskActions, ReadOnly, RefusesLooku
 
     list_filter = (StatusFilter, QueueFilter, ProcessorFilter, HeldFilter, ReasonFilter, ArgumentFilter)
     search_fields = ("=id", "processor_class")
-    search_help_text = _(
-        "A task by its id, tasks by how their processor begins, or by an argument: order=4711"
-    )
+    search_help_text = _("Search by a task's id, the start of a processor's name, or an argument: order=4711")
     ordering = ("-id",)
     sortable_by = ("id",)
     list_per_page = 50

@@ -23,10 +23,10 @@ SKEW_WARNING_SECONDS: Final = 1.0
 SKEW_ERROR_SECONDS: Final = 5.0  # the limit of the alert PartisanClockSkew
 
 NAME_THE_PRIMARY: Final = (
-    "Have DATABASES lead to the primary server, for example with several hosts and "
+    "Point DATABASES to the primary server, for example with several hosts and "
     "OPTIONS['target_session_attrs'] = 'read-write'."
 )
-LET_IT_WRITE: Final = "Set default_transaction_read_only to off: of the server, the database or the role."
+LET_IT_WRITE: Final = "Set default_transaction_read_only to off for the server, the database or the role."
 
 _WRITABLE: Final = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')"
 _NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::float8"
@@ -43,7 +43,7 @@ def look(subject: Subject) -> Iterator[Finding]:
     connection = connections[task_database()]
     version = answer_to(server_version)
     driver = "psycopg 3" if is_psycopg3 else "psycopg2"
-    yield Finding(FINE, f"{address_of(connection)} answers: PostgreSQL {version}, by {driver}.")
+    yield Finding(FINE, f"{address_of(connection)} answers: PostgreSQL {version}, through {driver}.")
 
 
 def look_at_writes(subject: Subject) -> Iterator[Finding]:
@@ -55,10 +55,10 @@ def look_at_writes(subject: Subject) -> Iterator[Finding]:
 def judge_writes(is_standby: bool, read_only: str) -> Finding:
     """Return the finding for a server that is a standby, or whose transactions are read-only, or neither."""
     if is_standby:
-        return Finding(ERROR, "PostgreSQL is a standby, which takes no writes.", NAME_THE_PRIMARY)
+        return Finding(ERROR, "PostgreSQL is a standby, which accepts no writes.", NAME_THE_PRIMARY)
     if read_only == "on":
         return Finding(ERROR, "PostgreSQL is set to be read-only.", LET_IT_WRITE)
-    return Finding(FINE, "PostgreSQL takes writes.")
+    return Finding(FINE, "PostgreSQL accepts writes.")
 
 
 def look_at_migrations(subject: Subject) -> Iterator[Finding]:
@@ -70,12 +70,14 @@ def look_at_migrations(subject: Subject) -> Iterator[Finding]:
     latest = ensure_migrated(connection)
     ensure_permitted(connection)
     if latest is None:
-        yield Finding(FINE, "None is recorded, but all tables exist: they were created without migrations.")
+        yield Finding(
+            FINE, "No migration is recorded, but all tables exist: they were created without migrations."
+        )
     elif missing := missing_columns(connection):
         text = f"All migrations are recorded, up to {latest}, but these are missing: {', '.join(missing)}."
-        yield Finding(ERROR, text, "Undo what renamed or dropped them.")
+        yield Finding(ERROR, text, "Undo the change that renamed or dropped them.")
     else:
-        yield Finding(FINE, f"All are applied, up to {latest}.")
+        yield Finding(FINE, f"All migrations are applied, up to {latest}.")
 
 
 def look_at_clock(subject: Subject) -> Iterator[Finding]:

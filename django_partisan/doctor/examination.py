@@ -59,7 +59,7 @@ def examine(subject: Subject, checks: Mapping[str, Check] = CHECKS) -> list[Find
     findings: list[Finding] = []
     for name, check in checks.items():
         broken = {finding.check for finding in findings if finding.status == ERROR}.intersection(check.needs)
-        skipped = [Finding(SKIPPED, f"Skipped: first correct {need}.") for need in sorted(broken)[:1]]
+        skipped = [Finding(SKIPPED, f"Skipped: correct {need} first.") for need in sorted(broken)[:1]]
         findings.extend(finding._replace(check=name) for finding in skipped or _findings_of(check, subject))
     return findings
 

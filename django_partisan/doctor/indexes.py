@@ -32,9 +32,11 @@ def look(subject: Subject) -> Iterator[Finding]:
         said = "is invalid: its build was interrupted" if is_there else "does not exist"
         cure = f"DROP INDEX CONCURRENTLY {one.name}; " if is_there else ""
         cure += _statement(connection, model, one)
-        yield Finding(ERROR, f"The index {one.name} of {model._meta.db_table} {said}.", f"Run in SQL: {cure}")
+        yield Finding(
+            ERROR, f"The index {one.name} of {model._meta.db_table} {said}.", f"Run this SQL: {cure}"
+        )
     if not broken:
-        yield Finding(FINE, f"All {expected} exist.")
+        yield Finding(FINE, f"All {expected} indexes and constraints exist.")
 
 
 def _statement(

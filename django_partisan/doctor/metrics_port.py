@@ -24,14 +24,16 @@ def look(subject: Subject) -> Iterator[Finding]:
         yield Finding(
             SKIPPED,
             f"METRICS_PORT has no port for the queue {subject.queue!r}.",
-            "Set it, or start the manager with --metrics-port and give --metrics-url here.",
+            "Set it, or start the manager with --metrics-port and pass --metrics-url to this command.",
         )
         return
     try:
         scrape, ready = _get(f"{url}/metrics", subject), _get(f"{url}/ready", subject)
     except OSError as error:
         reason = getattr(error, "reason", error)
-        yield Finding(WARNING, f"No answer from {url}: {reason}.", "Start it, or correct the address.")
+        yield Finding(
+            WARNING, f"No answer from {url}: {reason}.", "Start the manager, or correct the address."
+        )
         return
     yield _judge_scrape(url, *scrape)
     yield _judge_readiness(*ready)
@@ -62,7 +64,7 @@ def _get(url: str, subject: Subject) -> tuple[int, str]:
 def _judge_scrape(url: str, status: int, body: str) -> Finding:
     version = _VERSION.search(body)
     if status == 401:
-        return Finding(ERROR, f"{url} requires another token.", "Give its file with --metrics-token-file.")
+        return Finding(ERROR, f"{url} requires another token.", "Pass its file with --metrics-token-file.")
     if status != 200 or version is None:
         return Finding(
             ERROR,

@@ -52,7 +52,7 @@ def judge(queue: str, arrived: bool, pooled: bool, without_cursors: bool) -> Ite
         yield Finding(FINE, f"A notification arrives{through}{unused}.")
         return
     delay = queues.queue_value(queue, "SLEEP_DELAY_SECONDS")
-    why = "a pooler in transaction mode stands between" if pooled else "the reason is not known"
+    why = "a pooler in transaction mode is in between" if pooled else "the reason is unknown"
     message = f"No notification arrives within {WAIT_SECONDS:g} s: {why}"
     if listens:
         yield Finding(
@@ -61,7 +61,7 @@ def judge(queue: str, arrived: bool, pooled: bool, without_cursors: bool) -> Ite
             "Connect managers to PostgreSQL without the pooler, or set LISTEN to False for this queue.",
         )
     else:
-        yield Finding(FINE, f"{message}. LISTEN is False, as it should be; managers look every {delay} s.")
+        yield Finding(FINE, f"{message}. LISTEN is False, as it should be; managers poll every {delay} s.")
     if pooled and not without_cursors:
         yield Finding(
             WARNING,

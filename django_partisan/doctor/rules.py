@@ -28,15 +28,15 @@ def look(subject: Subject) -> Iterator[Finding]:
         yield _judge_names(bundled_files.folder_of(GRAFANA), "The shipped rules and dashboards")
         yield Finding(
             SKIPPED,
-            "It is not known which rules Prometheus loads.",
-            "Give the folder that partisan_export wrote with --rules.",
+            "The rules that Prometheus loads were not checked.",
+            "Pass the folder that partisan_export wrote with --rules.",
         )
     elif subject.rules.is_dir():
         yield _judge_manifest(subject.rules)
         yield _judge_names(subject.rules, f"The rules and dashboards in {subject.rules}")
     else:
         yield Finding(
-            ERROR, f"{subject.rules} is not a folder.", "Give the folder that partisan_export wrote."
+            ERROR, f"{subject.rules} is not a folder.", "Pass the folder that partisan_export wrote."
         )
 
 

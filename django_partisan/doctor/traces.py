@@ -40,13 +40,13 @@ def judge(environ: Mapping[str, str]) -> Iterator[Finding]:
         if not entry_points(group="opentelemetry_traces_exporter", name=name):
             yield Finding(
                 ERROR,
-                f"OTEL_* asks for the span exporter {name!r}, which is not installed.",
+                f"OTEL_* selects the span exporter {name!r}, which is not installed.",
                 "Run: pip install 'django-partisan[otlp]', or correct OTEL_TRACES_EXPORTER and the protocol.",
             )
         elif name in OTLP:
             yield _judge_collector(*endpoint_of(name, environ))
         else:
-            yield Finding(FINE, f"Spans go to the exporter {name!r}.")
+            yield Finding(FINE, f"Spans are sent to the exporter {name!r}.")
 
 
 def endpoint_of(name: str, environ: Mapping[str, str]) -> tuple[str, int]:
@@ -62,7 +62,7 @@ def _judge_collector(host: str, port: int) -> Finding:
     except OSError as error:
         return Finding(
             WARNING,
-            f"No collector answers at {host}:{port}: {error}. Spans would be dropped; tasks do not suffer.",
-            "Start it, or correct OTEL_EXPORTER_OTLP_ENDPOINT.",
+            f"No collector answers at {host}:{port}: {error}. Spans would be dropped; tasks still run.",
+            "Start the collector, or correct OTEL_EXPORTER_OTLP_ENDPOINT.",
         )
-    return Finding(FINE, f"Spans go by OTLP to {host}:{port}, which accepts connections.")
+    return Finding(FINE, f"Spans are sent by OTLP to {host}:{port}, which accepts connections.")

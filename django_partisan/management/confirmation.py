@@ -8,8 +8,8 @@ from django.core.management.base import CommandError
 
 def add_confirmation(parser: argparse.ArgumentParser) -> None:
     """Add the options ``--dry-run`` and ``--yes``."""
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
-    parser.add_argument("--yes", action="store_true", help="do not ask")
+    parser.add_argument("--dry-run", action="store_true", help="only print what would be done")
+    parser.add_argument("--yes", action="store_true", help="do not ask for confirmation")
 
 
 def is_confirmed(options: dict[str, Any]) -> bool:
@@ -19,5 +19,5 @@ def is_confirmed(options: dict[str, Any]) -> bool:
     try:
         answer = input("Continue? [y/N] ")
     except EOFError as error:
-        raise CommandError("Nobody can be asked here: the input has ended. Add --yes.") from error
+        raise CommandError("Cannot ask for confirmation: standard input is at its end. Add --yes.") from error
     return answer.strip().lower() in ("y", "yes")

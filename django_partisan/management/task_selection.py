@@ -27,7 +27,7 @@ _DESCRIBED: Final = {
 
 def add_filters(parser: argparse.ArgumentParser) -> None:
     """Add the options that select tasks; a task must match all that are given."""
-    group = parser.add_argument_group("tasks", "Which tasks; without any of these options, all.")
+    group = parser.add_argument_group("tasks", "Which tasks to select; without any of these options, all.")
     group.add_argument("--processor", metavar="NAME", help="of this processor, by its registered name")
     group.add_argument("--queue-name", "--queue_name", metavar="NAME", help="of this queue")
     group.add_argument("--id", type=int, nargs="+", action="extend", metavar="ID", help="these tasks")
@@ -89,4 +89,4 @@ def described(options: Mapping[str, Any]) -> str:
 def _number(text: str) -> int:
     if text.isdecimal() and int(text) > 0:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no number of tasks; expected an integer, at least 1.")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of tasks; expected an integer, at least 1.")

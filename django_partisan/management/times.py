@@ -25,10 +25,10 @@ def duration(text: str) -> float:
     """Parse a duration; return it in seconds."""
     match = _DURATION.fullmatch(text.strip())
     if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration; expected {DURATION}.")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; expected {DURATION}.")
     seconds = float(match[1]) * _UNITS[match[2]]
     if seconds > LONGEST_DELAY_SECONDS:
-        raise argparse.ArgumentTypeError(f"{text!r} is too long; a duration is at most a hundred years.")
+        raise argparse.ArgumentTypeError(f"{text!r} is too long; expected at most a hundred years.")
     return seconds
 
 
@@ -41,5 +41,5 @@ def moment(text: str) -> datetime:
             raise ValueError
         limited = storable(found if is_aware(found) else make_aware(found))
     except (ValueError, OverflowError) as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no moment; expected {MOMENT}.") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not a moment; expected {MOMENT}.") from error
     return limited if settings.USE_TZ else make_naive(limited)

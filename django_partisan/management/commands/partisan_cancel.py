@@ -14,7 +14,7 @@ from django_partisan.outcomes import REASON_CANCELLED
 EPILOG: Final = f"""\
 A waiting task ends with the reason {REASON_CANCELLED}, and never starts. If a manager holds the task, its end
 is requested: TaskCancelled is raised inside its run within a second, or at the latest at the manager's next
-heartbeat. Tasks that have ended never change. To run a cancelled task after all, requeue it.
+heartbeat. Tasks that have ended are not changed. To run a cancelled task after all, requeue it.
 
 examples:
   manage.py partisan_cancel --processor SendMail --waiting --comment "sent twice"
@@ -29,7 +29,7 @@ _STATUSES: Final = {WAITING: Task.STATUS_NEW, RUNNING: Task.STATUS_IN_PROCESS}
 class Command(OperatorCommand):
     """Cancel tasks; see ``--help``."""
 
-    help = "Cancel tasks that wait or run. Says how many, and asks before it does."
+    help = "Cancel waiting and running tasks. Prints how many, and asks for confirmation."
     epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -69,7 +69,7 @@ class Command(OperatorCommand):
         if result.requested:
             self.stdout.write(f"Requested the end of {result.requested} that managers hold.")
         if sum(result) < len(ids):
-            self.stdout.write("The others have ended meanwhile.")
+            self.stdout.write("The others have ended in the meantime.")
 
     def _cancel(self, ids: list[int], comment: str) -> CancelResult:
         total, done = CancelResult(), 0

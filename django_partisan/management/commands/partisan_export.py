@@ -19,7 +19,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add the options for the files and the folder."""
         parser.add_argument("what", choices=sorted(bundled_files.PARTS), help="which files")
-        parser.add_argument("folder", type=Path, metavar="DIR", help="where to; made if it is not there")
+        parser.add_argument(
+            "folder", type=Path, metavar="DIR", help="target folder; created if it does not exist"
+        )
         parser.add_argument("--force", action="store_true", help="overwrite files that differ")
 
     def handle(self, *args: Any, **options: Any) -> None:

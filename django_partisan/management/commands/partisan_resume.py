@@ -11,7 +11,7 @@ from django_partisan.management.queue_selection import add_queues
 from django_partisan.pausing import paused_queues, resume
 
 EPILOG: Final = """\
-A manager without notifications (LISTEN is False, or a pooler in transaction mode) goes on with its next
+A manager without notifications (LISTEN is False, or a pooler in transaction mode) continues with its next
 heartbeat.
 
 examples:
@@ -23,7 +23,7 @@ examples:
 class Command(OperatorCommand):
     """Resume queues; see ``--help``."""
 
-    help = "Resume a paused queue: its tasks start again within a second, where managers get notifications."
+    help = "Resume a paused queue: its tasks start again within a second, if managers get notifications."
     epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""Show queues, managers, what runs and what fails, or why one task waits."""
+"""Show queues, managers, running tasks and failures, or why one task waits."""
 
 import argparse
 import json
@@ -36,7 +36,7 @@ Managers report runs with each heartbeat, and every 2 s while a run takes longer
 Counts above 100000 are estimates. SECONDS is {DURATION}.
 
 examples:
-  manage.py partisan_status                         all queues, managers of all hosts, what runs
+  manage.py partisan_status                         all queues, managers of all hosts, running tasks
   manage.py partisan_status --watch                 again every 2 s, until Ctrl-C
   manage.py partisan_status --task 4711             why this task waits, or what it does
   manage.py partisan_status --format json | jq '.queues[] | select(.due > 0)'
@@ -52,10 +52,10 @@ class Command(OperatorCommand):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add the options for the contents and the format."""
         parser.add_argument("--queue-name", "--queue_name", metavar="NAME", help="only this queue")
-        parser.add_argument("--task", type=int, metavar="ID", help="say in one sentence what this task does")
+        parser.add_argument("--task", type=int, metavar="ID", help="explain one task in a sentence")
         parser.add_argument(
             "--watch", nargs="?", type=_interval, const=WATCH_SECONDS, metavar="SECONDS",
-            help=f"show it again every SECONDS ({WATCH_SECONDS:g} without a number)",
+            help=f"repeat the output every SECONDS ({WATCH_SECONDS:g} without a number)",
         )  # fmt: skip
         parser.add_argument(
             "--format", choices=(TABLE, JSON, PROMETHEUS), default=TABLE, help="default: %(default)s"
@@ -64,7 +64,7 @@ class Command(OperatorCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Show the status once or, with ``--watch``, until interrupted."""
         if options["task"] is not None and options["format"] == PROMETHEUS:
-            raise CommandError("A task has no figures for Prometheus; use --format table or json.")
+            raise CommandError("--task has no output for Prometheus; use --format table or json.")
         interval = options["watch"]
         try:
             self._show(options)

@@ -30,12 +30,12 @@ from django_partisan.telemetry.setup import manager as telemetry
 
 OVERRIDES: Final = {key.lower(): setting for key, setting in queue_keys.KEYS.items() if setting.option}
 EPILOG: Final = """\
-TERM, INT or HUP drains: no task is claimed any more, running tasks finish, the rest is released; exit code 0.
-A second TERM or INT, or the end of --stop-timeout, ends running tasks and releases them too; exit code 1.
+TERM, INT or HUP drains: no more tasks are claimed, running tasks finish, the rest is released; exit code 0.
+A second TERM or INT, or the end of --stop-timeout, ends and releases running tasks, too; exit code 1.
 QUIT logs the stack of every thread and changes nothing else.
 
 exit codes:
-  0  stopped as asked; with --once or --until-empty: no task was left to run, and none failed
+  0  stopped on request; with --once or --until-empty: no task was left to run, and none failed
   1  refused to start, ended running tasks by force, or drained because the library was replaced
   2  at least one task failed (--once and --until-empty only)
 
@@ -88,13 +88,13 @@ class Command(OperatorCommand):
             type=float,
             default=0.0,
             metavar="SECONDS",
-            help="Wait up to this many seconds until the database can be reached (default: %(default)s).",
+            help="Wait up to this many seconds for the database to become reachable (default: %(default)s).",
         )
         starting.add_argument(
             "--setup",
             metavar="PACKAGE.MODULE.FUNCTION",
             help="Call this function before the workers read the settings. Use it if manage.py does more "
-            "than name DJANGO_SETTINGS_MODULE (default: the environment variable PARTISAN_SETUP).",
+            "than set DJANGO_SETTINGS_MODULE (default: the environment variable PARTISAN_SETUP).",
         )
         starting.add_argument(
             "--autoreload", action="store_true", help="Restart when code changes, for development."
@@ -112,7 +112,7 @@ class Command(OperatorCommand):
                 with project_setup.chosen(options["setup"]):
                     code = self._serve_or_refuse(options, signals)
             except StopAsked as asked:
-                self._say(f"Stopped by {asked} before it served; nothing was claimed.")
+                self._say(f"Stopped by {asked} before it began to serve; nothing was claimed.")
                 code = EXIT_OK
             except PartisanError as error:
                 raise CommandError(str(error)) from error

@@ -77,7 +77,7 @@ def _failures(queues: Iterable[QueueStatus]) -> Iterator[str]:
     kinds = sorted((kind for queue in queues for kind in queue.kinds), key=lambda kind: -kind.number)
     if not kinds:
         return
-    yield from ("", "Failing, within a day", _KIND.format(*_KIND_TITLES))
+    yield from ("", "Failing in the last day", _KIND.format(*_KIND_TITLES))
     for kind in kinds[:KINDS_AT_MOST]:
         type_name = _cut(kind.error_type.rpartition(".")[2], 22)
         cells = (number(kind.number), _cut(kind.processor, 22), _cut(kind.reason, 17), type_name)
