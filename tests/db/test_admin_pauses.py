@@ -105,7 +105,7 @@ def test_to_delete_a_pause_resumes_its_queue(clerk):
 def test_an_end_in_the_past_is_refused(clerk):
     response = clerk("view", "add").post(ADD, filled(until=timezone.now() - timedelta(days=1)))
 
-    assert "This is in the past." in response.content.decode()
+    assert "This moment is in the past." in response.content.decode()
     assert not Pause.objects.exists()
 
 

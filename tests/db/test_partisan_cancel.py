@@ -134,7 +134,7 @@ def test_cancel_says_so_if_tasks_have_ended_meanwhile(monkeypatch):
     *_, number, reason = run().splitlines()
 
     assert number == "Cancelled 1 of 2 tasks."
-    assert reason == "The others have ended meanwhile."
+    assert reason == "The others have ended in the meantime."
 
 
 def test_waiting_and_running_exclude_each_other():

@@ -226,7 +226,7 @@ def test_ctrl_c_says_what_was_done_so_far(monkeypatch):
         (["--older-than", "7d"], "--older-than needs --status: finished, failed, or both."),
         (["--without-finished-at"], "--without-finished-at needs --older-than"),
         (["--rows-per-second", "0"], "expected an integer, at least 1"),
-        (["--older-than", "soon"], "'soon' is no duration"),
+        (["--older-than", "soon"], "'soon' is not a duration"),
     ],
 )
 def test_wrong_options_are_refused_with_the_remedy(options, message):

@@ -157,14 +157,14 @@ def test_requeue_says_so_if_tasks_are_not_failed_any_more(monkeypatch):
     *_, number, reason = run("partisan_requeue").splitlines()
 
     assert number == "Requeued 1 of 2 tasks."
-    assert reason.startswith("The others are not failed any more")
+    assert reason.startswith("The others are no longer failed")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--limit", "0"], "at least 1"),
-        (["--failed-after", "yesterday"], "'yesterday' is no moment; expected ISO 8601"),
+        (["--failed-after", "yesterday"], "'yesterday' is not a moment; expected ISO 8601"),
         (["--reason", "bored"], "invalid choice: 'bored'"),
     ],
 )

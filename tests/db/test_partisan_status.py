@@ -325,7 +325,7 @@ def test_a_task_is_explained_in_one_sentence(busy_shop):
     document = json.loads(run("--task", str(busy_shop), "--format", "json"))
     assert document["task"] == busy_shop
     assert document["why"].startswith(f"Task {busy_shop} (Letter) has run for ")
-    with pytest.raises(CommandError, match="A task has no figures"):
+    with pytest.raises(CommandError, match="--task has no output for Prometheus"):
         run("--task", "1", "--format", "prometheus")
 
 

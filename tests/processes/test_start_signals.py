@@ -39,7 +39,7 @@ def test_a_stop_while_it_waits_for_the_database_ends_the_command_with_nothing_cl
         assert manager.ended(8) == 0  # an attempt to connect takes ten seconds
 
     [line] = manager.err().splitlines()
-    assert line == f"Stopped by {number.name} before it served; nothing was claimed."
+    assert line == f"Stopped by {number.name} before it began to serve; nothing was claimed."
     assert Task.objects.get().attempts == 0
     assert not ManagerLease.objects.exists()
 

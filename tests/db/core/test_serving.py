@@ -118,7 +118,7 @@ def test_a_signal_while_the_database_is_waited_for_ends_the_command_well(django_
         ended.set()
         stopping.join()
 
-    assert said.getvalue() == "Stopped by SIGTERM before it served; nothing was claimed.\n"
+    assert said.getvalue() == "Stopped by SIGTERM before it began to serve; nothing was claimed.\n"
 
 
 @pytest.fixture

@@ -144,7 +144,7 @@ def test_names_that_do_not_exist_are_refused():
         assert_not_enqueued(type("Forgotten2", (BaseTaskProcessor,), {"run": lambda self: None}))
     with pytest.raises(UnknownQueue, match="'male'"):
         assert_not_enqueued(queue_name="male")
-    with pytest.raises(TypeError, match="is no JSON value"):
+    with pytest.raises(TypeError, match="is not a JSON value"):
         assert_not_enqueued(args=[object()])
     with pytest.raises(ValueError, match="has no time zone"):
         assert_not_enqueued(at=datetime(2040, 1, 1))  # noqa: DTZ001

@@ -115,7 +115,7 @@ def test_a_run_that_reads_arguments_never_set_says_so_too():
 
 @pytest.mark.usefixtures("nothing_is_stored")
 def test_arguments_from_which_no_worker_could_make_the_object_are_refused():
-    with pytest.raises(TypeError, match="A worker could not make the object again by Careless") as refused:
+    with pytest.raises(TypeError, match="A worker could not create the same object with Careless") as refused:
         Careless("Ada").delay()
 
     assert "missing a required argument: 'to'" in str(refused.value)
@@ -148,7 +148,7 @@ def test_a_constructor_that_gets_arguments_from_its_decorator_is_no_mistake():
         ("time_limit", "django-partisan has no option like time_limit=."),
         ("prioritty", "Did you mean priority=?"),
         ("execute_afer", "Did you mean execute_after=?"),
-        ("to", "The arguments of the task belong to the constructor, as in MyProcessor(to=...)."),
+        ("to", "Pass the arguments of the task to the constructor, as in MyProcessor(to=...)."),
     ],
 )
 def test_an_option_of_another_task_queue_is_refused_with_ours(option, remedy):

@@ -62,11 +62,11 @@ def test_a_cure_stands_below_its_finding():
     out, _ = run(command=Told(Finding("warning", "Late.", "Wind it up.", "clock")))
 
     assert "warning  clock          Late.\n                        cure: Wind it up.\n" in out
-    assert out.endswith("\n1 to look at.\n")
+    assert out.endswith("\nProblems: 1.\n")
 
 
 def test_all_is_fine():
-    assert run(command=Told(FOUND))[0].endswith("fine     host           Well.\n\nNothing to do.\n")
+    assert run(command=Told(FOUND))[0].endswith("fine     host           Well.\n\nNo problems.\n")
 
 
 def test_json_has_every_finding():
@@ -98,4 +98,4 @@ def test_help_has_examples_on_lines_of_their_own(capsys):
 
     out = capsys.readouterr().out
     assert "\n  manage.py partisan_doctor --json" in out
-    assert "\n  2  there is an error\n" in out
+    assert "\n  2  at least one error\n" in out

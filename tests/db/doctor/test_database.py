@@ -39,7 +39,7 @@ def test_a_database_that_answers_is_named_with_its_version():
     assert finding.status == FINE
     assert repr(connection.settings_dict["NAME"]) in finding.message
     assert "PostgreSQL 1" in finding.message
-    assert "by psycopg" in finding.message
+    assert "through psycopg" in finding.message
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_database_out_of_reach_is_an_error_and_what_needs_it_is_skipped():
     assert "correct DATABASES" in findings["database"].cure
     for name in ("migrations", "notifications", "clock", "managers", "paused", "held", "retention"):
         assert findings[name].status == SKIPPED
-        assert findings[name].message == "Skipped: first correct database."
+        assert findings[name].message == "Skipped: correct database first."
     assert findings["host"].status == FINE
 
 
@@ -134,7 +134,7 @@ def test_a_locked_table_does_not_hold_up_the_doctor_and_the_session_is_named():
 
 
 def test_every_index_exists():
-    assert one("indexes") == Finding(FINE, "All 9 exist.", check="indexes")
+    assert one("indexes") == Finding(FINE, "All 9 indexes and constraints exist.", check="indexes")
 
 
 @pytest.mark.parametrize("name", ["partisan_task_twin", "partisan_task_ready", "partisan_pause_once"])
@@ -146,7 +146,7 @@ def test_a_missing_index_is_an_error_with_the_statement_that_makes_it(name):
     }
     execute(connection, drop[kind])
     finding = one("indexes")
-    execute(connection, finding.cure.removeprefix("Run in SQL: "))
+    execute(connection, finding.cure.removeprefix("Run this SQL: "))
 
     assert finding.status == ERROR
     assert f"The index {name} of django_partisan_" in finding.message
@@ -241,8 +241,8 @@ def test_that_nothing_is_set_aside_is_fine():
 @pytest.mark.parametrize(
     ("processor", "where", "cure"),
     [
-        ("Gone", "It is not registered here either", "Deploy managers whose code registers Gone"),
-        ("Pass", "It is registered here", "Restart the managers with the code of this host"),
+        ("Gone", "It is not registered on this host either", "Deploy managers whose code registers Gone"),
+        ("Pass", "It is registered on this host", "Restart the managers with the code of this host"),
     ],
 )
 def test_tasks_of_a_processor_that_no_manager_knows_are_a_warning_with_the_cure(processor, where, cure):
@@ -254,7 +254,8 @@ def test_tasks_of_a_processor_that_no_manager_knows_are_a_warning_with_the_cure(
 
     assert finding.status == WARNING
     assert finding.message == (
-        f"3 tasks of {processor} are held since 2026-01-01 00:00 UTC: no manager knew the processor. {where}."
+        f"3 tasks of {processor} are held since 2026-01-01 00:00 UTC: "
+        f"no manager knows the processor. {where}."
     )
     assert finding.cure == f"{cure}; the tasks fail after 86400 s (UNREGISTERED_GRACE_SECONDS)."
 

@@ -146,7 +146,7 @@ def test_its_page_leaves_out_what_has_not_happened(clerk):
     ticked(error="no luck", stopped_at=TICK)
     after = text(browser, page_of(row))
 
-    fields = ("Error:", "Ticks in all:", "Last ticks:", "Stopped at:")
+    fields = ("Error:", "Total ticks:", "Last ticks:", "Stopped at:")
     assert [field for field in fields if field in before] == []
     assert [field for field in fields if field not in after] == []
     assert "None" not in before
@@ -215,7 +215,7 @@ def test_one_that_must_not_overlap_is_not_run_twice(clerk):
 
     response = act(browser, "run_now", "nightly")
 
-    assert said(response) == ["Schedule nightly: Not run: its last task waits or runs."]
+    assert said(response) == ["Schedule nightly: Not run: its last task is still waiting or running."]
     assert Task.objects.count() == 1
 
 

@@ -199,7 +199,7 @@ def test_a_queue_of_functions_whose_results_would_vanish_is_warned_of(
 ):
     settings.PARTISAN_CONFIG = {"default": {key: seconds}, "mail": {key: 0}}
 
-    expected = f"{key}'] is {seconds!r}; expected at least 60 where results are kept, or None."
+    expected = f"{key}'] is {seconds!r}; expected at least 60 if results are kept, or None."
     assert [one.msg for one in messages()] == [f"PARTISAN_CONFIG['default']['{expected}"] * is_warned
     assert all((one.id, one.is_serious()) == ("partisan.W011", False) for one in messages())
 

@@ -81,7 +81,7 @@ def test_a_module_that_is_imported_anew_registers_its_classes_anew():
 def test_a_name_as_long_as_its_column_is_registered_and_a_longer_one_refused():
     registry.register(processor_named("L" * 255))
 
-    with pytest.raises(ValueError, match="has 256 characters; at most 255 fit"):
+    with pytest.raises(ValueError, match="has 256 characters; expected at most 255"):
         registry.register(processor_named("L" * 256))
 
 

@@ -80,7 +80,7 @@ def test_a_file_that_exists_is_asked_itself(look, tmp_path, monkeypatch):
 
     _, finding = look(log_file=str(path))
 
-    assert finding.message == f"{path} cannot be written by this user."
+    assert finding.message == f"{path} is not writable by this user."
 
 
 @override_settings(PARTISAN_OBSERVABILITY={"LOG_MAX_LINE_BYTES": 9000})

@@ -27,7 +27,7 @@ def test_a_lost_notification_is_a_warning_with_what_it_costs(judge):
     [finding] = judge({"SLEEP_DELAY_SECONDS": 7}, arrived=False)
 
     assert finding.status == WARNING
-    assert "the reason is not known" in finding.message
+    assert "the reason is unknown" in finding.message
     assert "wait for 7 s" in finding.message
     assert "LISTEN" in finding.cure
 

@@ -209,7 +209,7 @@ def test_an_error_that_is_none_is_refused_where_the_request_is_made(wrong: Any):
         RetryTask(error=wrong)
 
     assert str(refused.value) == (
-        f"RetryTask got the error {wrong!r}; expected an exception, or the class of one."
+        f"RetryTask: error is {wrong!r}; expected an exception or an exception class."
     )
 
 

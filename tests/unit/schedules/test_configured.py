@@ -207,7 +207,7 @@ def changed(changes: dict[str, Any]) -> dict[str, Any]:
         (changed({"task": "Report", "args": [1, 2]}), "E019", "['args'] is [1, 2]; expected other arguments"),
         (changed({"task": "Report", "kwargs": {"yaer": 1}}), "E019", "['kwargs'] is {'yaer': 1}"),
         (changed({"task": FUNCTION, "kwargs": {"two": 1}}), "E019", "missing a required argument: 'one'"),
-        (changed({"args": [{1}]}), "E019", "which is no JSON value"),
+        (changed({"args": [{1}]}), "E019", "which is not a JSON value"),
         (changed({"kwargs": {5: 1}}), "E019", "['kwargs'] is {5: 1}"),
         (changed({"catch_up": "all"}), "E020", "because Cleanup is unique"),
         (
