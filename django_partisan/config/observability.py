@@ -1,7 +1,7 @@
-"""The settings of logs, spans and metrics.
+"""The settings for logs, spans and metrics.
 
-``PARTISAN_OBSERVABILITY`` is one dict, read when used. A manager hands the values it resolved to its
-workers (``resolved()``, ``use_resolved()``), so that both use the same.
+``PARTISAN_OBSERVABILITY`` is a dict that is read on each use. A manager passes its resolved values to its
+workers (``resolved()``, ``use_resolved()``), so that both use the same values.
 """
 
 import itertools
@@ -175,12 +175,12 @@ _resolved: Mapping[str, Any] | None = None
 
 
 def value(key: str) -> Any:
-    """Return the setting ``key`` as it is now, or its default.
+    """Return the current value of the setting ``key``, or its default.
 
-    Raises ``WrongSetting`` naming place, value and what is expected.
+    Raises ``WrongSetting``, which names the setting, its value and what is expected.
     """
     if _resolved is not None:
-        return _resolved[key]  # checked by the process that resolved it
+        return _resolved[key]  # validated by the process that resolved it
     given = getattr(settings, SETTING, {})
     if not isinstance(given, Mapping):
         refuse([_wrong_shape(given)])
@@ -191,13 +191,13 @@ def value(key: str) -> Any:
 
 
 def metrics_port(queue: str) -> int | None:
-    """Return the port on which the manager of ``queue`` serves metrics; ``None`` is off."""
+    """Return the port on which the manager of ``queue`` serves metrics, or ``None`` if it serves none."""
     port: int | Mapping[str, int | None] | None = value("METRICS_PORT")
     return port.get(queue) if isinstance(port, Mapping) else port
 
 
 def resolved() -> dict[str, Any]:
-    """Return every setting, as plain values that can be handed to another process.
+    """Return all settings as a dict of plain values, which can be passed to another process.
 
     Raises ``WrongSetting``.
     """
@@ -205,13 +205,13 @@ def resolved() -> dict[str, Any]:
 
 
 def use_resolved(values: Mapping[str, Any] | None) -> None:
-    """Use ``values``, another process's ``resolved()``, instead of this process's settings."""
+    """Use ``values``, the ``resolved()`` settings of another process, instead of this process's settings."""
     global _resolved
     _resolved = values
 
 
 def problems() -> Iterator[Problem]:
-    """Yield every unknown key, every wrong value, and every unknown queue of ``METRICS_PORT``."""
+    """Yield a problem for each unknown key, wrong value, and unknown queue in ``METRICS_PORT``."""
     given = getattr(settings, SETTING, {})
     if not isinstance(given, Mapping):
         yield _wrong_shape(given)
@@ -229,7 +229,7 @@ def problems() -> Iterator[Problem]:
 
 
 def option_problems(options: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield every option of the command with a wrong value; ``None`` means that it is not given."""
+    """Yield a problem for each command-line option with a wrong value; ``None`` means an option not given."""
     for key, setting in KEYS.items():
         given = options.get(key.lower()) if setting.option is not None else None
         rule = _PORT_NUMBER if key == "METRICS_PORT" else setting.rule  # an option cannot be a dict
@@ -239,11 +239,11 @@ def option_problems(options: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def shared_ports() -> Iterator[Problem]:
-    """Yield, for a warning, every metrics port that two queues would have to share on one host."""
+    """Yield a warning for each metrics port that several queues would share on one host."""
     by_port: dict[int, list[str]] = {}
     for queue in queue_names():
         port = metrics_port(queue)
-        if port:  # 0 is any free port, and None is none
+        if port:  # 0 means any free port, None means no metrics
             by_port.setdefault(port, []).append(queue)
     for port, queues in by_port.items():
         if len(queues) > 1:

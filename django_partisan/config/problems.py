@@ -1,4 +1,4 @@
-"""What can be wrong with the settings or a processor: one kind of problem for each system check."""
+"""The problems that settings and processors can have, with one kind for each system check."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from django_partisan.exceptions import WrongSetting
 
 
 class Kind(NamedTuple):
-    """A kind of problem: the id of its system check, what is wrong, and how to correct it."""
+    """A kind of problem: the id of its system check, its meaning, and a hint on how to correct it."""
 
     id: str
     meaning: str
@@ -16,7 +16,7 @@ class Kind(NamedTuple):
 
     @property
     def is_warning(self) -> bool:
-        """True if the check only warns, and ``start_partisan`` starts."""
+        """Whether the check only warns, so that ``start_partisan`` starts all the same."""
         return self.id.startswith("partisan.W")
 
 
@@ -185,7 +185,7 @@ KINDS: Final = (
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong: the kind, the place, the value, what is expected, and what the setting does."""
+    """A problem: its kind, the place, the value, what is expected, and what the setting does."""
 
     kind: Kind
     place: str
@@ -204,7 +204,7 @@ class Problem:
 
 
 def refuse(problems: Iterable[Problem]) -> None:
-    """Raise ``WrongSetting`` if there are problems; its message has one line for each."""
+    """Raise ``WrongSetting`` if there are problems; its message has one line for each problem."""
     lines = [str(problem) for problem in problems]
     if lines:
         raise WrongSetting("\n".join(lines))

@@ -1,4 +1,4 @@
-"""The settings of a queue: name, default, what is accepted, and what each means."""
+"""The settings of a queue: their names, defaults, accepted values and meanings."""
 
 import os
 from collections.abc import Mapping
@@ -15,15 +15,18 @@ from django_partisan.config.validation import (
 )
 
 KEPT: Final = or_none(seconds(0), ", forever")
-"""For how many seconds a row may be kept."""
+"""The rule for how long a row is kept, in seconds."""
 TIME_LIMIT: Final = seconds(0.001)
-"""How long a run may take."""
+"""The rule for the time limit of a run, in seconds."""
 LEAST_GRACE_SECONDS: Final = 0.1
-"""Workers rely on it: the manager kills a worker only for a run that has lasted longer than this."""
+"""The shortest grace period.
+
+Workers rely on it: the manager kills a worker only for a run that has lasted longer than this.
+"""
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use, which affinity or a container may limit."""
+    """Return the number of cores this process may use; CPU affinity or a container can limit it."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1  # pragma: no cover: macOS has no affinity

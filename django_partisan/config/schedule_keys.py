@@ -1,6 +1,6 @@
-"""The keys of a schedule: name, default, which values are accepted, and what each means.
+"""The keys of a schedule: their names, defaults, accepted values and meanings.
 
-What needs the registry, time zones or cron texts is validated in ``schedules.validation``.
+``schedules.validation`` validates what depends on the registry, time zones or cron expressions.
 """
 
 from collections.abc import Mapping
@@ -24,11 +24,11 @@ CATCH_UP_NONE: Final = "none"
 CATCH_UP_ALL: Final = "all"
 CATCH_UPS: Final = (CATCH_UP_ONE, CATCH_UP_NONE, CATCH_UP_ALL)
 EVERY_MAX: Final = 2**31 - 1
-"""Seconds; the column holds no more."""
+"""The longest interval that the column holds, in seconds."""
 
 
 def text(longest: int, what: str) -> Rule:
-    """Accept strings of printable characters that the column holds."""
+    """Return a rule that accepts printable strings of at most ``longest`` characters, as the column does."""
     return Rule(
         lambda value: isinstance(value, str) and 0 < len(value) <= longest and value.isprintable(),
         f"{what} of 1 to {longest} printable characters",
@@ -36,7 +36,7 @@ def text(longest: int, what: str) -> Rule:
 
 
 def whole_seconds(value: Any) -> int | None:
-    """Return an interval in seconds; ``None`` if it is none that ``every`` accepts."""
+    """Return an interval in seconds, or ``None`` if ``every`` does not accept it."""
     if isinstance(value, timedelta):
         value = value // timedelta(seconds=1) if value % timedelta(seconds=1) == timedelta() else None
     is_whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= EVERY_MAX
@@ -44,9 +44,9 @@ def whole_seconds(value: Any) -> int | None:
 
 
 NAME_MAX_LENGTH: Final = 200
-"""Longer names could not be told apart in metrics, which cut labels."""
+"""The longest name: metrics cut labels at this length, so longer names could become equal."""
 OTHERS: Final = "_other"
-"""The label of the schedules that have no metrics of their own."""
+"""The label that the schedules without series of their own share in metrics."""
 _NAME: Final = text(NAME_MAX_LENGTH, "a name")
 NAME: Final = Rule(
     lambda value: _NAME.accepts(value) and value != OTHERS, f"{_NAME.expected}, and not '{OTHERS}'"
