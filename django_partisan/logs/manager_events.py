@@ -1,4 +1,4 @@
-"""The log events of managers, and of any process that shows its stacks."""
+"""The log events of managers, and of any process that logs its stacks."""
 
 from logging import ERROR, INFO, WARNING
 

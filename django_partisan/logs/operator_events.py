@@ -1,4 +1,4 @@
-"""The log events of what operators do: requeue, change and cancel tasks, pause queues."""
+"""The log events of operators' actions: requeueing, changing and cancelling tasks, and pausing queues."""
 
 from logging import INFO, WARNING
 from typing import Final

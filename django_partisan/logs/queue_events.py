@@ -1,4 +1,4 @@
-"""The log events of what managers do with many tasks of a queue at once."""
+"""The log events of operations on many tasks of a queue at once."""
 
 from logging import DEBUG, ERROR, INFO, WARNING
 from typing import Any, Final

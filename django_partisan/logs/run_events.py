@@ -1,4 +1,4 @@
-"""The log events of one run: its start, its outcome, and what it left open."""
+"""The log events of one run: its start, its outcome, and its mistakes with transactions."""
 
 from logging import DEBUG, ERROR, INFO, WARNING
 from typing import Any, Final
@@ -38,7 +38,7 @@ _RUN_IF_KNOWN: Final = (
     *fields.TASK,
     *(field._replace(optional=True) for field in fields.RUN[len(fields.TASK) :]),
 )
-"""The fields of a run that a worker or its manager ended."""
+"""The fields of a run that a worker or its manager ended; only the worker has all of them."""
 
 
 @log_event(

@@ -1,12 +1,15 @@
-"""The log events of one task before and after its runs. To add a log event, here or in a module beside it:
+"""The log events of one task before and after its runs.
+
+To add a log event, here or in a neighboring module:
 
 1. Add the event to its module of ``telemetry/events/``: its class, and its name in the union at the end.
 2. Add one function below ``@log_event``, which declares action, level, message, roles, fields and occasion.
    The function returns the arguments of the message and the values of the fields; an optional field may be
    left out.
 
-The table in ``docs/observability.md`` and the mappings for Elasticsearch are made of these declarations
-(``make tables``). The tests of the table name what is missing: the row of the contract, and a sample.
+The table in ``docs/observability.md`` and the mappings for Elasticsearch are generated from these
+declarations (``make tables``). The tests of the table name what is missing: the row of the contract, and a
+sample.
 """
 
 from logging import DEBUG, ERROR, INFO, WARNING

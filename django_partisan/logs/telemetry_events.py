@@ -1,4 +1,4 @@
-"""The log events of telemetry itself: what was lost, and whether metrics are served."""
+"""The log events of telemetry itself: its losses, and whether metrics are served."""
 
 from logging import ERROR, INFO, WARNING
 from typing import Final
@@ -130,4 +130,4 @@ _LOST: Final = {
     "unknown_metric": ("{}", "addition", "unknown to the manager's metrics"),
     "context": ("{}", "carried context", "too long, or not to be stored"),
 }
-"""What was lost, its unit, and why, by reason; other reasons are split into unit and cause."""
+"""By reason, a template, the unit, and the cause; other reasons are split into unit and cause."""

@@ -1,4 +1,4 @@
-"""The log events of worker processes, and of runs that a manager ends in them."""
+"""The log events of worker processes, and of runs that a manager interrupts."""
 
 from logging import ERROR, INFO, WARNING
 from typing import Any, Final
