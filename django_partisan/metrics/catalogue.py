@@ -1,4 +1,4 @@
-"""Every metric of the library, declared once: code, documentation and tests read this table."""
+"""Declare every metric of the library, in one table for code, documentation and tests."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -20,7 +20,7 @@ DROPPED_PIPE: Final = "pipe_broken"
 DROPPED_CONTEXT: Final = "context"
 DROPPED_FLUSH: Final = "flush_timeout"
 DROPPED_UNKNOWN: Final = "unknown_metric"
-# These come with TelemetryDropped from tracing and logs; the list lets the first loss of each raise an alert.
+# From tracing and logs, with TelemetryDropped. Each is exported as 0, so that its first loss raises an alert.
 _DROPPED_SPANS = ("span_queue_full", "span_export_failed", "span_not_flushed", outcomes.REASON_WORKER_LOST)
 _DROPPED_LINES = ("log_output_stalled", "log_handler_stalled")
 
@@ -45,7 +45,7 @@ def _declare(
     buckets: tuple[float, ...] = (),
     **values: Labels,
 ) -> Metric:
-    """Add a metric to the table; ``values`` are those of each label that has a fixed list."""
+    """Add a metric to the table; ``values`` has the values of each label with a fixed list."""
     names = tuple(names_of_labels.split())
     metric = Metric(name, kind, names, tuple(sources.split()), question, text, buckets, values)
     METRICS[name] = metric
@@ -53,7 +53,7 @@ def _declare(
 
 
 def bounds(metric: Metric) -> tuple[float, ...]:
-    """Return a histogram's upper bounds as the settings have them now."""
+    """Return the upper bounds of a histogram, with the current settings."""
     if metric is TASK_DURATION:
         return tuple(observability.value("DURATION_BUCKETS"))
     if metric is TASK_QUEUE_WAIT:
@@ -64,7 +64,7 @@ def bounds(metric: Metric) -> tuple[float, ...]:
 def initial_series(metric: Metric, queue: str, processors: Iterable[str]) -> Iterator[Key]:
     """Yield the series of a metric to export as 0 before the first event.
 
-    Of a processor's durations, yield only those of completed runs: four histograms for each processor would
+    Of a processor's durations, yield only those of completed runs: five histograms for each processor would
     be most of a scrape, and the counters show its first failure.
     """
     for key in metric.initial_series(queue, processors):
