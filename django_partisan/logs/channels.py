@@ -8,7 +8,7 @@ the process inherited would change it for every process that shares it, so it is
 | pipe, FIFO | a new descriptor, opened through ``/proc`` with ``O_NONBLOCK`` |
 | socket | ``MSG_DONTWAIT``, for each message |
 | regular file, other device | the descriptor itself: there is no reader to wait for |
-| terminal | the descriptor itself, in a thread: in non-blocking mode it accepts, and tears, parts of lines |
+| terminal | the descriptor itself, in a thread: non-blocking, it accepts parts of lines, which tears them |
 | pipe or socket where the above does not work | the descriptor itself, in a thread |
 """
 

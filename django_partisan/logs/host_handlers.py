@@ -1,7 +1,7 @@
 """Flush the handlers of all loggers when a worker ends, within a time limit.
 
 ``logging.shutdown()`` does this too, as an exit handler. But exit handlers run in reverse order, and
-``logging`` registers its own early: if a later one hangs, it never runs.
+``logging`` registers its own early: if one that was registered later hangs, it never runs.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Sum by series what the manager and all its workers counted; a total never decreases."""
+"""Sum what the manager and all its workers counted, by series; totals never decrease."""
 
 import threading
 import time

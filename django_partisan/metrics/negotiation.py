@@ -14,7 +14,7 @@ WRITTEN: Final = {
     "application/openmetrics-text": ("", "1.0.0"),
     "text/plain": ("", "0.0.4", "1.0.0"),
 }
-"""The versions of each format that prometheus-client writes; empty if no version was requested."""
+"""The versions of each format that prometheus-client writes; an empty string means no requested version."""
 
 
 def encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:

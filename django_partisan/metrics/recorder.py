@@ -43,7 +43,7 @@ class Recorder(bus.Subscriber):
         self._tracing = False
 
     def wants(self, kind: type[Event]) -> bool:
-        """Return whether ``kind`` is counted; if runs are traced, also for completed runs, for exemplars."""
+        """Return whether ``kind`` is counted, or gives exemplars: completed runs do if runs are traced."""
         self._tracing = type(trace.get_tracer_provider()) is not trace.ProxyTracerProvider
         return kind in COUNTED or (kind is TaskCompleted and self._tracing)
 
