@@ -55,29 +55,30 @@ KEYS: Final[Mapping[str, Setting]] = {
     "task": Setting(
         None,
         text(PROCESSOR_NAME_MAX_LENGTH, "the name of a processor or the path of a function"),
-        "What is enqueued: the registered name of a processor, or the path of a function with `@task`. "
+        "The task to enqueue: the registered name of a processor, or the path of a function with `@task`. "
         "Required.",
     ),
     "cron": Setting(
         None,
         or_none(container("a string", str)),
-        "When it ticks: a cron text of five fields, or a name such as `@daily`. Give either this or `every`.",
+        "When the schedule ticks: a cron expression of five fields, or a name such as `@daily`. Give either "
+        "this or `every`.",
     ),
     "every": Setting(
         None,
         or_none(
             Rule(
                 lambda value: whole_seconds(value) is not None,
-                f"whole seconds from 1 to {EVERY_MAX}, or a timedelta of them",
+                f"whole seconds from 1 to {EVERY_MAX}, as an integer or a timedelta",
             )
         ),
-        "When it ticks: at each multiple of this many seconds, counted from 1970 in UTC. Give either this or "
-        "`cron`.",
+        "When the schedule ticks: at each multiple of this many seconds since 1970 in UTC. Give either this "
+        "or `cron`.",
     ),
     "time_zone": Setting(
         None,
         or_none(text(PROCESSOR_NAME_MAX_LENGTH, "the name of a time zone")),
-        "The time zone of `cron`, such as `Europe/Berlin`; `None`: the setting `TIME_ZONE`.",
+        "The time zone of `cron`, such as `Europe/Berlin`; `None` means the setting `TIME_ZONE`.",
     ),
     "args": Setting([], container("a list or tuple", list, tuple), "The positional arguments of the task."),
     "kwargs": Setting(
@@ -86,29 +87,29 @@ KEYS: Final[Mapping[str, Setting]] = {
     "queue_name": Setting(
         None,
         or_none(text(QUEUE_NAME_MAX_LENGTH, "the name of a queue")),
-        "The queue in which the task runs; `None`: that of the task. Set it to keep scheduled work apart.",
+        "The queue of the task; `None` means the task's own. Set it to separate scheduled tasks from others.",
     ),
     "priority": Setting(
         None,
         or_none(PRIORITY),
-        "The priority of the task, the lower the earlier; `None`: that of the task.",
+        "The priority of the task; lower values run earlier. `None` means the task's own.",
     ),
     "catch_up": Setting(
         CATCH_UP_ONE,
         one_of(*CATCH_UPS),
-        "What happens to ticks that no manager enqueued in time: the newest is enqueued (`one`), or only if "
-        "it is less than 60 s late (`none`), or the newest 1,000 are (`all`).",
+        "Which ticks are enqueued if no manager enqueued them in time: the newest (`one`), the newest if it "
+        "is less than 60 s late (`none`), or the newest 1,000 (`all`).",
     ),
     "overlap": Setting(
         True,
         BOOLEAN,
-        "`False`: skip a tick while the task of the last one waits or runs. Set it for tasks that must not "
-        "run twice at the same time.",
+        "Whether a tick is enqueued while the task of the last tick waits or runs. Set it to `False` for "
+        "tasks that must not run twice at the same time.",
     ),
     "expires_seconds": Setting(
         None,
         or_none(EXPIRY),
-        "The task does not start later than this many seconds after the tick; `None`: as the task itself "
-        "says. Set it where the next tick makes a late one useless.",
+        "The task expires if it has not started this many seconds after the tick; `None` means the task's "
+        "own expiry. Set it if a late task is useless once the next tick is due.",
     ),
 }

@@ -70,7 +70,7 @@ EXPIRY: Final = Rule(
 )
 """The rule for how many seconds after its due time a task expires."""
 PRIORITIES: Final = range(-(2**31), 2**31)
-PRIORITY: Final = Rule(lambda value: type(value) is int and value in PRIORITIES, "an integer of 32 bits")
+PRIORITY: Final = Rule(lambda value: type(value) is int and value in PRIORITIES, "a 32-bit integer")
 """The rule for priorities; the column is a 32-bit integer."""
 
 
