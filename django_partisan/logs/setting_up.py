@@ -98,7 +98,8 @@ def resolve(log_format: str, log_file: str | os.PathLike[str] | None = None) -> 
         raise CannotStart(f"--log-format is {log_format!r}; expected one of {', '.join(FORMATS)}.")
     if log_format == "host" and log_file is not None:
         raise CannotStart(
-            "--log-file needs a --log-format of its own; with 'host' your LOGGING says where lines go."
+            "--log-file cannot be used with --log-format host, because your LOGGING decides where lines are "
+            "written. Choose another --log-format."
         )
     if log_format != "auto":
         return log_format

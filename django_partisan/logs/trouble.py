@@ -25,7 +25,7 @@ def note(what: str, lines: int = 1) -> None:
         return
     reported_at[what] = now
     error = sys.exc_info()
-    message = f"{what}: {type(error[1]).__name__}. For a minute, more are only counted."
+    message = f"{what}: {type(error[1]).__name__}. More are only counted for a minute."
     try:
         if logging.lastResort is not None:
             logging.lastResort.handle(

@@ -134,4 +134,4 @@ def why_not_opened(error: OSError) -> str:
     """Return why a file could not be opened, and what to do about it."""
     if error.errno == errno.ENXIO:
         return "nobody reads this FIFO. Start its reader first."
-    return f"{error.strerror}. Name a file that can be written."
+    return f"{error.strerror}. Choose a file that can be written."
