@@ -16,8 +16,8 @@ from django_partisan.telemetry.events.tasks import TaskDeduplicated, TaskEnqueue
 
 HELP: Final = {
     catalogue.TASKS_ENQUEUED.name: "Tasks that this application enqueued.",
-    catalogue.TASKS_DEDUPLICATED.name: "Enqueuings of this application that found a waiting duplicate.",
-    catalogue.TASKS_ENQUEUE_FAILED.name: "Enqueuings of this application that the database refused.",
+    catalogue.TASKS_DEDUPLICATED.name: "Calls of this application for which a duplicate was already waiting.",
+    catalogue.TASKS_ENQUEUE_FAILED.name: "Inserts of tasks by this application that failed.",
     catalogue.TASKS_REQUEUED.name: "Failed tasks that this application requeued.",
     catalogue.TASKS_CHANGED.name: "Tasks that this application made due, gave another priority, or deleted.",
     catalogue.TASKS_CANCELLED.name: "Waiting tasks that this application cancelled.",

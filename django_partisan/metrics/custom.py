@@ -86,7 +86,7 @@ class HistogramMeasure(Measure):
         rising = all(low < high for low, high in pairwise(self.buckets))
         if not self.buckets or not rising or not all(map(fits_float, self.buckets)):
             raise ValueError(
-                f"HistogramMeasure {self.name!r}: buckets are {self.buckets!r}; expected rising numbers."
+                f"HistogramMeasure {self.name!r}: buckets are {self.buckets!r}; expected increasing numbers."
             )
 
 
@@ -130,7 +130,7 @@ class Measures:
         measure, metric = found
         if not isinstance(measure, kind):
             raise ValueError(
-                f"{self._processor}: measure {name!r} is a {type(measure).__name__}, not one for {method}."
+                f"{self._processor}: measure {name!r} is a {type(measure).__name__}, which has no {method}."
             )
         if labels.keys() != set(measure.labels):
             given, expected = sorted(labels), sorted(measure.labels)

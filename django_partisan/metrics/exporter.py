@@ -155,15 +155,15 @@ class Exporter:
         pages = {"": self._index, "/": self._index, "/live": self._live, "/ready": self._ready}
         page = pages.get(url.path)
         if page is None and url.path != "/metrics":
-            return plain(404, "There are /metrics, /live and /ready.")
+            return plain(404, "Not found. Use /metrics, /live or /ready.")
         if request.method not in METHODS:
-            return plain(405, "Only GET and HEAD are answered.", ("Allow", ", ".join(METHODS)))
+            return plain(405, "Only GET and HEAD are allowed.", ("Allow", ", ".join(METHODS)))
         return self._metrics(request, url.query) if page is None else page()
 
     def _metrics(self, request: Request, query: str) -> Response:
         headers = request.headers
         if self._token is not None and not self._token.allows(headers.get("Authorization", "")):
-            return plain(401, "A bearer token is needed.", ("WWW-Authenticate", access.AUTHENTICATE))
+            return plain(401, "A bearer token is required.", ("WWW-Authenticate", access.AUTHENTICATE))
         encode, content_type = negotiation.encoder(headers.get("Accept", ""))
         names = parse_qs(query).get("name[]")
         self._database.ask()  # before it waits for its turn, so that simultaneous scrapes share a query

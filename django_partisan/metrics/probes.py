@@ -46,14 +46,14 @@ class Readiness(bus.Subscriber):
         if not snapshot.database_reachable:
             faults.append("the database is not reachable")
         if snapshot.draining:
-            faults.append("the manager drains")
+            faults.append("the manager is draining")
         recently = self._clock() - STALLED_SECONDS
         with self._lock:
             ready = {slot for slot, since in self._missing_since.items() if since is None or since > recently}
         ready.update(worker.slot for worker in snapshot.workers if worker.state != STARTING)
         missing = snapshot.workers_configured - len(ready)
         if missing > 0:
-            faults.append(f"{missing} of {snapshot.workers_configured} workers did not say they are ready")
+            faults.append(f"{missing} of {snapshot.workers_configured} workers are not ready")
         return faults
 
 
@@ -62,4 +62,4 @@ def stall(snapshot: Snapshot, now: float) -> str | None:
     age = now - snapshot.last_loop_at
     if age <= STALLED_SECONDS:
         return None
-    return f"the manager's loop did not turn for {age:.0f} s"
+    return f"the manager's loop has not run for {age:.0f} s"
