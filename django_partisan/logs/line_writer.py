@@ -44,7 +44,7 @@ class LineWriter:
         self._changed = threading.Condition(self._lock)
         self._kept: deque[bytes] = deque()
         self._in_hand: list[bytes] = []  # what the thread is writing
-        self._bytes = 0  # of both
+        self._bytes = 0  # of the kept lines and those being written
         self._is_torn = False
         self._thread: threading.Thread | None = None
 
