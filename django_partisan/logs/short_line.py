@@ -1,8 +1,8 @@
-"""The line of a completed run, made without a dict, a record and their encoding.
+"""Write the line of a completed run without building and encoding a dict and a record.
 
-It is logged for every task, and nearly all of it is the same for the next. It equals the line that the
-loggers would have written, byte for byte, and is made only where nothing but a handler of ours could have
-seen, changed or stopped the record.
+This line is logged for every task, and most of it is the same each time. It equals the line that the loggers
+would have written, byte for byte, and is used only where nothing but our own handler could have seen, changed
+or filtered the record.
 """
 
 import logging
@@ -23,7 +23,7 @@ from django_partisan.telemetry.events.values import Run
 from django_partisan.telemetry.trace_context import enqueued_trace_id
 
 KINDS_MAX: Final = 1_000
-"""How many kinds of runs, alike except for ids and times, have their parts of a line cached."""
+"""How many kinds of runs (equal except for ids and times) have their parts of the line cached."""
 
 _ID: Final = "partisan.task.id"
 _WAIT: Final = "partisan.task.wait_ns"
@@ -32,26 +32,26 @@ _KIND: Final = slice(1, Run._fields.index("wait_seconds"))
 _LOGGING: Final = logging.addLevelName.__code__.co_filename
 _CALLS_OF_LOGGER: Final = ("makeRecord", "handle", "filter", "callHandlers")
 _CALLS_OF_HANDLER: Final = ("handle", "filter")
-"""What a record passes on its way; error trackers and agents replace one of them."""
+"""The methods that a record passes through; error trackers and agents replace one of them."""
 
 
 class ShortLine:
-    """Write the lines of completed runs for one logger, to its one handler."""
+    """A writer of the lines of completed runs, for one logger with one handler."""
 
     def __init__(self, logger: logging.Logger, handler: LineHandler, formatter: EcsFormatter) -> None:
         self._handler = handler
         self._formatter = formatter
-        # Only what is the same in all records of this logger is read from it.
+        # Only attributes that are the same in all records of this logger are read from it.
         self._record = logger.makeRecord(logger.name, logging.INFO, __file__, 0, "", (), None)
 
     def write(self, event: TaskCompleted) -> bool:
-        """Write the line of a completed run; return False if it is too long to be written as it is."""
+        """Write the line of a completed run; if it is too long, write nothing and return False."""
         run = event.run
         before, after = _around_id(run[_KIND])
         trace_id = enqueued_trace_id(run.headers)
         enqueued_in = f',"partisan.task.enqueued_trace_id":"{trace_id}"' if trace_id is not None else ""
         message = COMPLETED % (run.id, run.processor, event.seconds)
-        # All are text, so the members need no encoder of objects, which takes twice as long.
+        # All values are text: the encoder for objects, which takes twice as long, is not needed.
         around = [f"{encode_text(name)}:{encode_text(text)}" for name, text in surroundings().items()]
         formatter = self._formatter
         line = (
@@ -69,7 +69,7 @@ class ShortLine:
 
 @lru_cache(KINDS_MAX)
 def _around_id(kind: Any) -> tuple[str, str]:
-    """Return what stands before a task's id, and between that and how long it waited."""
+    """Return the parts of a line before the task's id, and between the id and the wait."""
     fields = of_run(Run._make((0, *kind, 0.0, None, None)))
     names = list(fields)
     at_id, at_wait = names.index(_ID), names.index(_WAIT)
@@ -79,7 +79,7 @@ def _around_id(kind: Any) -> tuple[str, str]:
 
 
 def short_line_of(logger: logging.Logger) -> ShortLine | None:
-    """Return the writer of short lines for ``logger``, or ``None`` if anything could see the difference."""
+    """Return a ``ShortLine`` for ``logger``, or ``None`` if anything could notice the difference."""
     handler = _only_handler(logger)
     if (
         handler is None
@@ -95,14 +95,14 @@ def short_line_of(logger: logging.Logger) -> ShortLine | None:
 
 
 def _is_stdlibs(call: Any) -> bool:
-    # By exact types: a wrapper may have all attributes of what it wraps.
+    # Compare exact types: a wrapper may have all attributes of what it wraps.
     if type(call) is not MethodType or type(call.__func__) is not FunctionType:
         return False
     return call.__func__.__code__.co_filename == _LOGGING
 
 
 def _only_handler(logger: logging.Logger) -> LineHandler | None:
-    """Return the handler of ours, if it alone gets the records of ``logger``, and no filter does."""
+    """Return our handler if it alone gets the records of ``logger``, without any filter."""
     handlers: list[logging.Handler] = []
     asked: logging.Logger | None = logger
     while asked is not None:

@@ -1,4 +1,4 @@
-"""The subscriber that logs events, and the structlog loggers with which tasks log."""
+"""The subscriber that logs events, and the structlog loggers that tasks log with."""
 
 import logging
 import time
@@ -29,16 +29,16 @@ from django_partisan.telemetry.host_traceback import ExcInfo, exc_info_of
 LOGGER: Final = "django_partisan"
 TASK_LOGGER: Final = f"{LOGGER}.task"
 CLOSE_SECONDS: Final = 2.0
-"""How long a process that ends waits at most for handlers and readers that stall."""
+"""How long a process waits at most for stalled handlers and readers when it ends."""
 
 LAST_EXPORT_SECONDS: Final = 1.0
-"""How long a process that ends waits at most until OpenTelemetry has exported its last lines."""
+"""How long a process waits at most for OpenTelemetry to export its last lines when it ends."""
 
 
 class LogSubscriber(bus.Subscriber):
-    """Log events as the table declares, on the logger of this process's role.
+    """The subscriber that logs events as ``LOG_EVENTS`` declares, on the logger of this process's role.
 
-    In an application process the level is checked at each event, as it may change at any time there.
+    In an application process the level is checked for each event, because it can change at any time there.
     In a manager, whose loop must not wait, a thread calls the handlers.
     """
 
@@ -85,7 +85,7 @@ class LogSubscriber(bus.Subscriber):
             fields.update({"event.action": log_event.action, **context.surroundings()})
             error = self._exc_info(event) if level >= logging.ERROR else None
             logger, message, extra = self._logger, log_event.message, _extra(fields)
-            # Walking the frames for a caller would take as long as all the rest.
+            # Finding the caller in the frames would take as long as everything else.
             record = logger.makeRecord(
                 logger.name, level, __file__, 0, message, arguments, error, None, extra
             )
@@ -99,7 +99,7 @@ class LogSubscriber(bus.Subscriber):
     def _exc_info(self, event: Any) -> ExcInfo | None:
         """Return the exception of an error, for handlers such as error trackers or mail.
 
-        In a worker a failed enqueueing has none: the run has it too, and may be retried.
+        In a worker a failed enqueueing has none: the run raises it too, and may be retried.
         """
         info: ErrorInfo | None = getattr(event, "error", None)
         if info is None or info.exception is None:
@@ -116,7 +116,7 @@ class LogSubscriber(bus.Subscriber):
         return context.bound_while_running(scope.run.headers if isinstance(scope, Running) else None)
 
     def surrounds_every_run(self) -> bool:
-        return False  # what is bound around a run is what its task carries
+        return False  # only what a task carries is bound around its run
 
     def headers(self) -> dict[str, str]:
         return context.carried_headers()
@@ -131,10 +131,11 @@ class LogSubscriber(bus.Subscriber):
             self._thread.add_dropped(value)
 
     def close(self, timeout: float) -> None:
-        """Wait until all lines are written; drop what is left after half the time, or ``CLOSE_SECONDS``.
+        """Wait until all lines are written; drop the rest after half of ``timeout`` or ``CLOSE_SECONDS``.
 
-        The export of lines has the rest, or ``LAST_EXPORT_SECONDS``. In a worker, flush the host's handlers
-        too, because it does not end as an interpreter does.
+        The shorter limit applies. The export of lines may use the remaining time, at most
+        ``LAST_EXPORT_SECONDS``. In a worker, flush the project's handlers too, because a worker ends
+        without the interpreter's normal shutdown.
         """
         end = time.monotonic() + timeout
         deadline = end - timeout + min(timeout / 2, CLOSE_SECONDS)
@@ -145,21 +146,22 @@ class LogSubscriber(bus.Subscriber):
         for handler in (*logging.getLogger(LOGGER).handlers, logging.lastResort):
             if isinstance(handler, LineHandler) and not handler.drain(deadline - time.monotonic()):
                 handler.drop_kept()
-        # Otherwise a manager's exit would flush, and wait much longer. Most were exported with the spans.
+        # Otherwise a manager's exit would flush, and wait much longer. Most lines were exported with the
+        # spans.
         self.is_stuck |= not exporting.flush(min(max(0.0, end - time.monotonic()), LAST_EXPORT_SECONDS))
 
 
 def task_logger(run: Run | TaskRef) -> Any:
     """Return a structlog logger bound to a task, for the task's own lines.
 
-    A key that its caller gives is logged as ``labels.<key>``; a line that cannot be logged is counted,
-    and raises nothing into the task.
+    A key that the caller passes is logged as ``labels.<key>``. A line that cannot be logged is counted and
+    does not raise into the task.
     """
     return _TaskLogger(logging.getLogger(TASK_LOGGER), _TASK_PROCESSORS, dict(of_task(run)))
 
 
 class _TaskLogger(structlog.stdlib.BoundLogger):
-    """Log for a task without ever raising into it."""
+    """A logger for a task that never raises into the task."""
 
     def _proxy_to_logger(
         self, method_name: str, event: str | None = None, *event_args: str, **event_kw: Any
@@ -173,9 +175,9 @@ class _TaskLogger(structlog.stdlib.BoundLogger):
 def _as_record(
     _logger: WrappedLogger, _method: str, event_dict: EventDict
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Turn a task's line into a call of the stdlib logger; the task's own keys become labels.
+    """Turn a task's line into arguments for the stdlib logger; the task's own keys become labels.
 
-    The message stays a template, by which error trackers group. Raise here if its arguments do not fit.
+    The message stays a template, because error trackers group by it. Raises if its arguments do not fit.
     """
     passed_on = {name: event_dict.pop(name) for name in _STDLIB_ARGUMENTS if name in event_dict}
     message, arguments = event_dict.pop("event", ""), event_dict.pop("positional_args", ())
@@ -190,7 +192,7 @@ def _extra(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 class Output:
-    """Whose handlers write; where they are ours, a record carries its fields as one attribute."""
+    """Whether our handlers write the lines; if so, a record carries its fields in one attribute."""
 
     is_ours = False
 

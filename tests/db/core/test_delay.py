@@ -72,7 +72,7 @@ def test_a_priority_that_is_no_integer_of_32_bits_is_refused(priority):
     with pytest.raises(TypeError) as refused:
         Letter().delay(priority=priority)
 
-    assert str(refused.value) == f"Letter: priority is {priority!r}; expected an integer of 32 bits."
+    assert str(refused.value) == f"Letter: priority is {priority!r}; expected a 32-bit integer."
     assert not Task.objects.exists()
 
 
@@ -214,7 +214,7 @@ def test_a_queue_name_longer_than_its_column_is_refused():
         QUEUE_NAME = "q" * 51
 
     registry.register(Long)
-    with pytest.raises(WrongSetting, match="at most 50 fit"):
+    with pytest.raises(WrongSetting, match="at most 50 are allowed"):
         Long().delay()
 
 

@@ -120,7 +120,7 @@ def test_the_life_of_tasks_workers_and_manager_is_told(watching: Watching):
     assert requeued["partisan.requeue.count"] == 1
     for action, which in (
         ("bulk_cancelled", "Cancelled 1 unstarted"),
-        ("cancel_requested", "Requested the end of 1 claimed"),
+        ("cancel_requested", "Requested cancellation of 1 claimed"),
     ):
         [line] = lines[f"task.{action}"]
         assert line["message"] == f"{which} task of Wait: by hand"

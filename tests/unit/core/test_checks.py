@@ -85,7 +85,7 @@ def test_a_port_that_two_queues_share_is_a_warning():
     [warning] = messages()
 
     assert warning.id == "partisan.W001"
-    assert "'default' and 'mail' is 9464; expected a port of its own for each" in str(warning.msg)
+    assert "'default' and 'mail' is 9464; expected a different port for each" in str(warning.msg)
     assert "METRICS_PORT as a dict" in str(warning.hint)
     assert not warning.is_serious()
 
@@ -135,10 +135,10 @@ EXPIRY = "a number of seconds, above 0 and at most 3155760000, or None"
 @pytest.mark.parametrize(
     ("attribute", "wrong", "expected"),
     [
-        ("PRIORITY", "high", "an integer of 32 bits"),
-        ("PRIORITY", True, "an integer of 32 bits"),
-        ("PRIORITY", 2**31, "an integer of 32 bits"),
-        ("PRIORITY", None, "an integer of 32 bits"),
+        ("PRIORITY", "high", "a 32-bit integer"),
+        ("PRIORITY", True, "a 32-bit integer"),
+        ("PRIORITY", 2**31, "a 32-bit integer"),
+        ("PRIORITY", None, "a 32-bit integer"),
         ("UNIQUE_FOR_PARAMS", 1, "True or False"),
         ("RETRY_ON_ERROR_CONFIG", {"retries_count": 3}, "an instance of ErrorsHandleConfig, or None"),
         ("RETRY_ON_ERROR_CONFIG", ErrorsHandleConfig, "an instance of ErrorsHandleConfig, or None"),

@@ -39,7 +39,7 @@ def test_a_format_is_fine_and_the_service_named(look, monkeypatch):
 
 
 def test_a_file_with_the_hosts_format_is_refused_as_by_a_manager(look):
-    with pytest.raises(CannotStart, match="--log-file needs"):
+    with pytest.raises(CannotStart, match="--log-file cannot be used"):
         look(log_format="host", log_file="a.log")
 
 

@@ -94,12 +94,14 @@ def test_nobody_there_is_a_warning(look, port):
 
 
 def test_a_manager_that_is_not_ready_says_why(look, port):
-    port.ready = (503, "the database is not reachable\nthe manager drains\n")
+    port.ready = (503, "the database is not reachable\nthe manager is draining\n")
 
     _, finding = look()
 
     assert finding.status == WARNING
-    assert finding.message == "The manager is not ready: the database is not reachable; the manager drains."
+    assert (
+        finding.message == "The manager is not ready: the database is not reachable; the manager is draining."
+    )
 
 
 @pytest.mark.parametrize(

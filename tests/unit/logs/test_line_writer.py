@@ -168,7 +168,7 @@ def test_a_reader_that_goes_away_in_a_stall_costs_lines_only(pipe, last_resort):
         writer.write("three")
     assert swallowed.counts["logs"] == 2
     assert last_resort == [
-        "A log line could not be written to somewhere: BrokenPipeError. For a minute, more are only counted."
+        "A log line could not be written to somewhere: BrokenPipeError. More are only counted for a minute."
     ]
 
 

@@ -125,7 +125,7 @@ def test_the_longest_line_is_a_setting(capfd):
     ("log_format", "log_file", "message"),
     [
         ("xml", None, r"--log-format is 'xml'; expected one of auto, host, ecs, json, console\."),
-        ("host", "a.log", "--log-file needs a --log-format"),
+        ("host", "a.log", "--log-file cannot be used with --log-format host"),
         ("ecs", "/none/a.log", "--log-file /none/a.log: No such file or directory"),
     ],
 )

@@ -138,7 +138,7 @@ REPORTS: dict[str, tuple[list[Any], dict[Any, float], dict[Any, Any]]] = {
         },
         {},
     ),
-    "claims count their rows, or that they were empty, as do looks of an idle manager": (
+    "claims count their rows, or that they were empty, as do polls of an idle manager": (
         [
             queues.TasksClaimed(QUEUE, 7, (), 0.002, ()),
             queues.TasksClaimed(QUEUE, 0, (), 0.001, ()),

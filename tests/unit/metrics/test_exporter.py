@@ -683,8 +683,8 @@ def test_an_unready_manager_says_which_part_is_not(start: Start, state: SimpleNa
     assert after.status == 503
     assert after.text.splitlines() == [
         "the database is not reachable",
-        "the manager drains",
-        "1 of 2 workers did not say they are ready",
+        "the manager is draining",
+        "1 of 2 workers are not ready",
     ]
 
 

@@ -144,7 +144,7 @@ def changed(changes: dict[str, Any]) -> dict[str, Any]:
         (changed({"args": "abc"}), "E012", "['args'] is 'abc'; expected a list or tuple"),
         (changed({"kwargs": []}), "E012", "['kwargs'] is []; expected a dict"),
         (changed({"queue_name": 5}), "E012", "['queue_name'] is 5"),
-        (changed({"priority": "high"}), "E012", "['priority'] is 'high'; expected an integer of 32 bits"),
+        (changed({"priority": "high"}), "E012", "['priority'] is 'high'; expected a 32-bit integer"),
         (
             changed({"time_zone": "UTC"}),
             "E012",
