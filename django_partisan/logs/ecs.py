@@ -58,7 +58,7 @@ _SERVICE_FIELD_OF: Final = {
 }
 """ECS fields by resource attribute; of two attributes for one field, the later one here takes precedence."""
 
-encode_text: Final = json.encoder.encode_basestring
+_encode_text: Final = json.encoder.encode_basestring
 encode: Final = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
@@ -80,10 +80,10 @@ class EcsFormatter(logging.Formatter):
         return line
 
     def _line(self, record: logging.LogRecord, message: str, fields: Mapping[str, Any]) -> str:
-        head = f'{{"@timestamp":"{self.timestamp(record.created)}","log.level":"{record.levelname.lower()}"'
-        return f'{head},"message":{encode_text(message)}{self.constant(record)},{encode(fields)[1:]}'
+        head = f'{{"@timestamp":"{self._timestamp(record.created)}","log.level":"{record.levelname.lower()}"'
+        return f'{head},"message":{_encode_text(message)}{self._constant(record)},{encode(fields)[1:]}'
 
-    def timestamp(self, created: float) -> str:
+    def _timestamp(self, created: float) -> str:
         """Return a Unix time, in seconds, in the format of ECS."""
         second = int(created)
         known, text = self._second
@@ -92,7 +92,7 @@ class EcsFormatter(logging.Formatter):
             self._second = (second, text)
         return f"{text}.{int((created - second) * 1000):03d}Z"
 
-    def constant(self, record: logging.LogRecord) -> str:
+    def _constant(self, record: logging.LogRecord) -> str:
         """Return the JSON members that are the same in every line of one logger in one process."""
         key = (record.name, record.processName, os.getpid())
         if key not in self._constants:

@@ -15,12 +15,10 @@ from django_partisan.logs.ecs import EVENT_CONSTANTS, RECORD_FIELDS
 from django_partisan.logs.fields import of_task
 from django_partisan.logs.log_event import APP, MANAGER, WORKER
 from django_partisan.logs.logging_thread import LoggingThread
-from django_partisan.logs.short_line import ShortLine, short_line_of
 from django_partisan.logs.table import LOG_EVENTS
 from django_partisan.logs.writing import LineHandler
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import Event
-from django_partisan.telemetry.events.runs import TaskCompleted
 from django_partisan.telemetry.events.scopes import Running, Scope
 from django_partisan.telemetry.events.tasks import TaskEnqueueFailed
 from django_partisan.telemetry.events.values import ErrorInfo, Run, TaskRef
@@ -53,17 +51,12 @@ class LogSubscriber(bus.Subscriber):
         self._logger = logging.getLogger(f"{LOGGER}.{role}")
         self._thread = LoggingThread(Dropped(queue, log=self.handle)) if role == MANAGER else None
         self.is_stuck = False
-        self._short_line: ShortLine | None = None
 
     def wants(self, kind: type[Event]) -> bool:
         log_event = LOG_EVENTS.get(kind)
         if log_event is None:
             return kind in dropped.EVENTS
-        is_wanted = self._role == APP or self._logger.isEnabledFor(log_event.level)
-        if kind is TaskCompleted:  # wants() is called again when handlers and filters may have changed
-            may_be_short = is_wanted and output.is_ours and self._thread is None
-            self._short_line = short_line_of(self._logger) if may_be_short else None
-        return is_wanted
+        return self._role == APP or self._logger.isEnabledFor(log_event.level)
 
     def wants_in_bulk(self, kind: type[Event]) -> bool:
         return self._logger.isEnabledFor(LOG_EVENTS[kind].lowest_level())
@@ -78,9 +71,6 @@ class LogSubscriber(bus.Subscriber):
         if not self._logger.isEnabledFor(level):
             return
         try:
-            short = self._short_line
-            if short is not None and isinstance(event, TaskCompleted) and short.write(event):
-                return
             arguments, fields = log_event.line(event)
             fields.update({"event.action": log_event.action, **context.surroundings()})
             error = self._exc_info(event) if level >= logging.ERROR else None

@@ -34,9 +34,11 @@ class LineHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Format and write a record."""
         try:
-            self._writer.write(self.format(record))
+            line = self.format(record)
         except Exception:
             self._note_loss()
+        else:
+            self.write_line(line)
 
     def write_line(self, line: str) -> None:
         """Write a line that is already formatted."""
