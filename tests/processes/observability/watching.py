@@ -17,7 +17,7 @@ Variables = dict[str, str]
 
 
 class Watching:
-    """A bench whose managers serve metrics, and run the watched application's tasks."""
+    """A bench whose managers serve metrics and run the watched application's tasks."""
 
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
@@ -30,7 +30,7 @@ class Watching:
         settings: dict[str, Any] | None = None,
         **more: Any,
     ) -> ManagerProcess:
-        """Start a manager; ``observability`` are its settings, ``more`` those that ``Bench.start`` takes."""
+        """Start a manager; ``observability`` are its settings, ``more`` are arguments of ``Bench.start``."""
         if "--metrics-port" not in options:
             options = (*options, "--metrics-port", "0")
         chosen = self.settings(level, observability) | (settings or {})
@@ -38,7 +38,7 @@ class Watching:
         return self.bench.start(*options, settings=chosen, variables=variables, **more)
 
     def settings(self, level: str = "INFO", observability: dict[str, Any] | None = None) -> dict[str, Any]:
-        """Return Django's settings for the watched application."""
+        """Return the Django settings for the watched application."""
         return {
             "INSTALLED_APPS": APPS,
             "PARTISAN_OBSERVABILITY": {"METRICS_DB_MIN_INTERVAL": 0, **(observability or {})},
@@ -54,7 +54,7 @@ class Watching:
     def application(
         self, code: str, before: str = "", **variables: str
     ) -> "subprocess.CompletedProcess[str]":
-        """Run code in a process of the application that configured neither logging nor tracing.
+        """Run code in a process of the application, without logging or tracing configured.
 
         ``before`` runs before Django is set up.
         """
@@ -67,18 +67,18 @@ IMPORTS = "from tests.processes.observability.watched.partisan_tasks import *"
 
 
 def logging_at(level: str) -> dict[str, Any]:
-    """Return Django's LOGGING that gives our loggers a level and nothing else."""
+    """Return a ``LOGGING`` setting that only gives our loggers a level."""
     loggers = {"django_partisan": {"level": level}}
     return {"version": 1, "disable_existing_loggers": False, "loggers": loggers}
 
 
 def without_exporters() -> Variables:
-    """Return the variables that keep a manager from exporting what the tests' environment asks for."""
+    """Return variables that keep a manager from using the exporters of the test's environment."""
     return {name: "" for name in os.environ if name.startswith("OTEL_")}
 
 
 def enqueue(processor: str, *args: Any, times: int = 1, unique: bool = False, **kwargs: Any) -> list[int]:
-    """Enqueue tasks of a processor that this process need not have; return their ids."""
+    """Enqueue tasks of a processor that need not be registered in this process; return their ids."""
     kind = type(processor, (Idle,), {"UNIQUE_FOR_PARAMS": unique})
     with empty_registry():
         registry.register(kind)
@@ -86,12 +86,12 @@ def enqueue(processor: str, *args: Any, times: int = 1, unique: bool = False, **
 
 
 def enqueue_each(*tasks: tuple[Any, ...]) -> None:
-    """Enqueue tasks, each named by its processor and then its arguments."""
+    """Enqueue tasks, each given as its processor's name and its arguments."""
     for processor, *args in tasks:
         enqueue(processor, *args)
 
 
 def wait_until_done(seconds: float = 30.0) -> None:
-    """Wait until no task waits or runs."""
+    """Wait until no task is waiting or running."""
     unfinished = Task.objects.filter(status__in=UNFINISHED)
     wait_until(lambda: not unfinished.exists(), seconds, "every task is done", every=0.05)
