@@ -1,4 +1,4 @@
-"""A short line is, byte for byte, what the loggers write; it is used only where nothing sees a difference."""
+"""A short line is byte for byte the loggers' line, and is used only where nothing sees a difference."""
 
 import functools
 import json
@@ -48,18 +48,18 @@ RUNS: dict[str, Run] = {
 @pytest.fixture(autouse=True)
 def same_every_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time", lambda: 1_795_700_000.1239)
-    monkeypatch.setattr(time, "time_ns", lambda: 1_795_700_000_123_900_000)  # what records take from 3.13
+    monkeypatch.setattr(time, "time_ns", lambda: 1_795_700_000_123_900_000)  # for records from 3.13 on
     monkeypatch.setattr(os, "urandom", bytes)
 
 
 def send_pytest_away() -> None:
-    """Remove the handlers with which pytest captures each record while a test runs."""
+    """Remove the handlers with which pytest captures records during a test."""
     logger = logging.getLogger(LOGGER)
     logger.handlers = [handler for handler in logger.handlers if not isinstance(handler, LogCaptureHandler)]
 
 
 def begin_event_ids_anew() -> None:
-    """Have the next line's id be the first, as in a process that was forked."""
+    """Restart event ids at the first, as in a forked process."""
     with mock.patch.object(os, "getpid", return_value=-1):
         context.event_id()
 
@@ -70,7 +70,7 @@ def short() -> short_line.ShortLine | None:
 
 
 def written(path: Path, run: Run, is_short: bool, seconds: float = 0.5) -> bytes:
-    """Return what one completed run adds to a file; a line that is made twice has the second id."""
+    """Return what one completed run appends to a file; a line made twice would have the second id."""
     before = len(path.read_bytes()) if path.exists() else 0
     begin_event_ids_anew()
     send_pytest_away()
@@ -103,7 +103,7 @@ class TestSameBytes:
     )
     @pytest.mark.parametrize("run", RUNS.values(), ids=RUNS)
     def test_as_the_loggers_write(self, log_file: Path, run: Run, surrounded: Callable[..., bytes]):
-        # Twice: the parts of a kind of run are made the first time, and used the second.
+        # Twice, because the parts of a kind of run are built the first time and reused the second time.
         lines = [
             surrounded(functools.partial(written, log_file, run, is_short))
             for is_short in (True, True, False)
@@ -137,7 +137,7 @@ WRAPPERS: dict[str, Callable[[Any], Any]] = {
     "partial": functools.partialmethod,
     "agent's wrapper": lambda call: wrapt.FunctionWrapper(call, lambda call, _, args, kw: call(*args, **kw)),
 }
-"""How error trackers and agents replace a call; the agents' wrapper has all attributes of what it wraps."""
+"""How error trackers and agents replace a call; the agents' wrapper has all attributes of the original."""
 
 TOP, LOGGER_OF_WORKER = logging.getLogger(LOGGER), logging.getLogger(LOGGER_NAME)
 CHANGES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
