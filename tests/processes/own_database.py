@@ -42,7 +42,7 @@ class OwnDatabase:
         )
 
     def hold_back_flushes(self) -> None:
-        """Stop the WAL writer, so that asynchronous commits stay unflushed; commit nothing else meanwhile."""
+        """Stop the WAL writer, so asynchronous commits stay unflushed; commit nothing else until a crash."""
         [(pid,)] = self.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'")
         assert isinstance(pid, int)
         self._wal_writer = pid

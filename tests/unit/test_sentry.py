@@ -1,4 +1,4 @@
-"""Sentry in one worker: the content of a run's event, no leaks into the next run, and one event per failure.
+"""Sentry in one worker: the content of a run's event, no leak into the next run, one event per failure.
 
 The SDK is set up without its integrations, which patch the process; its log handler is added to our
 logger instead.
