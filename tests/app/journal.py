@@ -2,7 +2,6 @@
 
 Appending one short line is atomic, so any number of processes may write, and a killed process leaves no
 partial line. The same folder holds the gates: a task waits at a gate until its test opens it.
-
 """
 
 import json

@@ -1,7 +1,6 @@
 """The test settings reduced to what tasks need: starting processes takes most of the time of a test.
 
 The admin is tested in the db tier and with the demo's manager.
-
 """
 
 import sys

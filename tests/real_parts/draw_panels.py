@@ -3,7 +3,6 @@
 ``python -m tests.real_parts.draw_panels``. Grafana's own panel components (grafana/panels) draw, without the
 Grafana server. It needs node and Debian's prometheus, prometheus-alertmanager and chromium. Pictures are
 written to build/panels: each dashboard 1920 pixels wide, and as on a phone, with its panels in one column.
-
 """
 
 import argparse

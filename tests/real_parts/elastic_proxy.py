@@ -2,7 +2,6 @@
 
 They send nothing to a server that is not Elasticsearch, has no license, or is older than the client.
 All other answers come from the server itself.
-
 """
 
 import http.client

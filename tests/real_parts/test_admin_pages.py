@@ -1,7 +1,6 @@
 """The admin in a real Chromium: no page overflows, no script fails, actions work.
 
 Screenshots for review are written to build/admin.
-
 """
 
 from collections.abc import Iterator

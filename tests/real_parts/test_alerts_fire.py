@@ -1,7 +1,6 @@
 """Alerts fire for real problems, reach a webhook through a real Alertmanager, and resolve.
 
 The rules are the committed ones with seconds in place of minutes (``shortening``).
-
 """
 
 import signal

@@ -1,7 +1,6 @@
 """Filebeat and the Collector store each line once, whatever fails: shipped recipes, real programs.
 
 The server is an OpenSearch behind a proxy that answers the first requests as Elasticsearch does.
-
 """
 
 import json

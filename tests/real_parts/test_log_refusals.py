@@ -1,7 +1,6 @@
 """Lines are kept while the server answers with errors: a real manager, a real rsyslog, a stand-in server.
 
 The stand-in gives answers that a real server does not give on demand; `test_log_shipping.py` uses a real one.
-
 """
 
 import json

@@ -2,7 +2,6 @@
 
 The walk does not see a private name of a library that one of our modules also defines, or undocumented
 names without an underscore.
-
 """
 
 import ast

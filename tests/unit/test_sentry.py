@@ -2,7 +2,6 @@
 
 The SDK is set up without its integrations, which patch the process; its log handler is added to our
 logger instead.
-
 """
 
 import logging

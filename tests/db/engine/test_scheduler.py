@@ -1,7 +1,6 @@
 """A manager enqueues the tasks of due ticks, and a failing schedule does not delay others.
 
 ``test_tick_batch`` tests a single batch.
-
 """
 
 from collections.abc import Iterator

@@ -2,7 +2,6 @@
 
 The statements are from ``ref/tasks``, ``ref/signals`` and ``ref/settings`` of Django 6.0 and 6.1. Nothing
 here is specific to our backend; that is in ``under_test.py``.
-
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,6 @@
 """Prometheus and Alertmanager, shared by all rows, and their alerts by site.
 
 Time limits are counted in evaluations of the rules, one per second; on a busy machine they take longer.
-
 """
 
 import re

@@ -1,7 +1,6 @@
 """Enqueue tasks, steadily if no arguments: ``python -m tests.real_parts.live_project.enqueue [NAME COUNT]``.
 
 ``enqueue --request REQUEST TRACE NAME[:NUMBER] ...`` enqueues the tasks of one request.
-
 """
 
 import os

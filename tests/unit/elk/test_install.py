@@ -1,7 +1,6 @@
 """The installer detects the kind of server, and says what to do where it cannot install.
 
 `tests/real_parts/test_templates.py` runs it on a real OpenSearch.
-
 """
 
 import subprocess

@@ -1,7 +1,6 @@
 """The shippers' files have the structure that their programs expect.
 
 tests/real_parts/ runs rsyslog, Filebeat and the Collector; Logstash is not available there.
-
 """
 
 import re

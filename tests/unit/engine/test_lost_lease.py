@@ -1,7 +1,6 @@
 """Between losing and renewing a lease, answers to calls under the old lease are not trusted.
 
 The parts are those of a real manager; the test answers their calls to PostgreSQL.
-
 """
 
 import selectors

@@ -2,7 +2,6 @@
 
 Each line is a JSON object: ``{"processor": NAME, "args": [...], "count": 5}`` enqueues at once, and
 ``{"processor": NAME, "args": [...], "per_second": 5}`` steadily from now on; 0 stops it.
-
 """
 
 import json
