@@ -1,4 +1,4 @@
-"""The admin pauses and resumes queues, for those who may."""
+"""The admin pauses and resumes queues, for users with permission."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -28,7 +28,7 @@ def two_queues() -> Iterator[None]:
 
 @pytest.fixture
 def clerk(client: Client) -> Any:
-    """Return a function that logs in somebody with some permissions on pauses."""
+    """Return a function that logs in a user with permissions on pauses."""
 
     def log_in(*actions: str) -> Client:
         user = User.objects.create_user("clerk", is_staff=True)

@@ -47,7 +47,7 @@ def refusal_of(command: tuple[str, ...]) -> str:
 
 @pytest.fixture
 def moved() -> Iterator[Callable[..., None]]:
-    """Return a function that has new connections go elsewhere until the end of the test."""
+    """Return a function that redirects new connections until the end of the test."""
     settings: dict[str, Any] = connection.settings_dict
     before = dict(settings)
 
@@ -111,7 +111,7 @@ def test_a_standby_is_named():
 
 @pytest.fixture
 def files() -> Iterator[None]:
-    """The tasks' database is not PostgreSQL."""
+    """Make the task database one that is not PostgreSQL."""
     with database_elsewhere(ENGINE="django.db.backends.sqlite3", NAME=":memory:"):
         yield
 

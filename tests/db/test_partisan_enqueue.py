@@ -1,4 +1,4 @@
-"""A task is enqueued by hand."""
+"""Enqueueing a task with the command."""
 
 import json
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""The commands that pause and resume queues say what they did, and what still runs."""
+"""The commands that pause and resume queues report what they did, and which tasks still run."""
 
 import getpass
 from collections.abc import Iterator

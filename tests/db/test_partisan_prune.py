@@ -1,4 +1,4 @@
-"""The command that prunes says what it will do, asks, does it, and says what it did."""
+"""The prune command says what it will do, asks, does it, and reports what it did."""
 
 import sys
 import time
@@ -24,12 +24,12 @@ OLD = ("--yes", "--status", "finished", "failed", "--older-than", "7d")
 
 @pytest.fixture(autouse=True)
 def _no_processors(own_registry: None) -> None:
-    """Those of other tests set nothing."""
+    """Remove processors of other tests, which could set retention times."""
 
 
 @pytest.fixture
 def answer(monkeypatch) -> Callable[[str | None], None]:
-    """Return a function that says what is answered at the terminal; ``None`` for the end of the input."""
+    """Return a function that sets the terminal's input; ``None`` means that the input ends."""
 
     def set_answer(text: str | None) -> None:
         monkeypatch.setattr(sys, "stdin", StringIO("" if text is None else f"{text}\n"))

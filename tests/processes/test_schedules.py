@@ -1,4 +1,4 @@
-"""Schedules of real managers: no tick twice, none lost, whoever dies; lines and labels as documented."""
+"""Schedules of real managers: ticks are neither repeated nor lost when one dies; lines as documented."""
 
 import signal
 from collections import Counter
@@ -16,7 +16,7 @@ from .managing import Bench
 EACH_SECOND = {"PARTISAN_SCHEDULES": {"each second": {"task": "Pass", "every": 1, "catch_up": "all"}}}
 KILLS = 4
 LATEST_SECONDS = 20.0
-"""Far more than the fraction of a second that it takes where nothing else runs."""
+"""Much longer than the fraction of a second that it takes on an idle machine."""
 
 
 def ticks(name: str = "each second") -> int:

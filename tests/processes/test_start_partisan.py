@@ -1,4 +1,4 @@
-"""The command: what it says, what its options do, when it ends."""
+"""The command: its output, the effect of its options, and when it ends."""
 
 import os
 import signal

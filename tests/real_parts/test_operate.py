@@ -1,4 +1,4 @@
-"""The walk of docs/operate.md, command by command, with real programs where there are some."""
+"""The walkthrough in docs/operate.md, command by command, with real programs where installed."""
 
 import os
 import re
@@ -22,7 +22,7 @@ TARGET = "127.0.0.1:9464"
 
 
 class Walk:
-    """A reader with a shell in a folder of a project; ports of the page stand for free ones."""
+    """A reader with a shell in a project's folder; the page's ports are replaced with free ones."""
 
     def __init__(self, folder: Path, env: dict[str, str], ports: dict[str, int]) -> None:
         self.folder = folder
@@ -43,7 +43,7 @@ class Walk:
         )
 
     def take(self, console: Console) -> None:
-        """Do what the page says at one place."""
+        """Run the commands of one console block of the page."""
         if console.until is not None:
             [command] = console.commands
             child = Child(

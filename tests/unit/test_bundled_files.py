@@ -1,4 +1,4 @@
-"""What travels with the package can be written out, and nothing of others is overwritten."""
+"""Files shipped with the package can be exported, and files of others are not overwritten."""
 
 import json
 import re
@@ -57,7 +57,7 @@ def test_caches_are_not_shipped(tmp_path):
 
 @pytest.fixture
 def exported(tmp_path):
-    """Return a folder with the exported files of elk."""
+    """Return a folder with the exported files of ``elk``."""
     export("elk", str(tmp_path))
     return tmp_path
 

@@ -1,4 +1,4 @@
-"""Actions on tasks: confirmed with numbers, carried out on what was shown, logged; others are left alone."""
+"""Actions on tasks: confirmed with numbers, applied only to the tasks shown, and logged."""
 
 from datetime import timedelta
 from typing import Any
@@ -31,13 +31,13 @@ def scheduled() -> Task:
 
 
 def ask(browser: Client, action: str, *tasks: Task, query: str = "", **values: Any) -> Any:
-    """Choose tasks in the list, and an action; return its confirmation."""
+    """Select tasks and an action in the list; return the confirmation page."""
     data = {"action": action, "index": 0, "_selected_action": [task.pk for task in tasks], **values}
     return browser.post(TASKS + query, data)
 
 
 def confirm(browser: Client, shown: Any, query: str = "", **values: Any) -> Any:
-    """Post the form of a confirmation; return the page that follows."""
+    """Submit the form of a confirmation; return the page that follows."""
     assert shown.status_code == 200
     data = {
         "action": shown.context["action"].name,

@@ -265,7 +265,7 @@ async def _enqueue(**options: Any) -> Task:
     try:
         return await Letter("async").adelay(**options)
     finally:
-        await sync_to_async(connections.close_all)()  # of the thread that asgiref chose
+        await sync_to_async(connections.close_all)()  # of the thread that asgiref used
 
 
 @pytest.mark.django_db(transaction=True)
@@ -294,7 +294,7 @@ def test_carried_context_is_stored_with_the_task_and_makes_no_difference_between
     assert columns(first.pk, "context") == {"traceparent": "00-1-1-01"}
 
 
-# What is emitted.
+# Emitted events.
 
 
 @pytest.mark.django_db(transaction=True)
@@ -372,7 +372,7 @@ def test_tasks_are_enqueued_without_subscribers_too():
 
 
 def refuse(*_: Any) -> Any:
-    """Be a database that stores nothing; for ``execute_wrapper()``."""
+    """Fail every statement; for ``execute_wrapper()``."""
     raise DatabaseError("disk full")
 
 
@@ -388,7 +388,7 @@ def test_an_insert_that_fails_is_emitted_and_raised(enqueue, recorded_events):
     assert event.error.message == "disk full"
 
 
-# Many at once.
+# Bulk enqueueing.
 
 
 def test_bulk_delay_is_one_statement_for_many_in_their_order(manager):

@@ -168,7 +168,7 @@ registry.add(replace(registry.definitions["Letter"], name="{}.run"))
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    """A module that can be imported while nobody locks a schedule, and registers its function ``run``."""
+    """A module that can only be imported while no schedule is locked; it registers its function ``run``."""
     monkeypatch.syspath_prepend(str(tmp_path))
     name = f"partisan_free_{abs(hash(request.node.name))}"
     (tmp_path / f"{name}.py").write_text(IMPORTED_WHILE_FREE.format(name))

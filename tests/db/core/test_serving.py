@@ -1,4 +1,4 @@
-"""``start_partisan`` demands a migrated PostgreSQL that answers, and says what it serves."""
+"""``start_partisan`` requires a reachable, migrated PostgreSQL, and says what it serves."""
 
 import io
 import os
@@ -36,14 +36,14 @@ PASSWORD = "do not tell"
 
 @pytest.fixture
 def nothing_listens() -> Iterator[None]:
-    """The tasks' database is at a port where nobody answers."""
+    """Put the task database at a port where nothing listens."""
     with database_elsewhere(HOST="127.0.0.1", PORT="1", USER="postgres", PASSWORD=PASSWORD):
         yield
 
 
 @pytest.fixture
 def files() -> Iterator[None]:
-    """The tasks' database is not PostgreSQL."""
+    """Make the task database one that is not PostgreSQL."""
     with database_elsewhere(ENGINE="django.db.backends.sqlite3", NAME=":memory:"):
         yield
 
@@ -123,7 +123,7 @@ def test_a_signal_while_the_database_is_waited_for_ends_the_command_well(django_
 
 @pytest.fixture
 def without_the_last_migration(transactional_db: None) -> Iterator[None]:
-    """The last migration is not recorded, as other connections see it too."""
+    """Remove the record of the last migration, visible to other connections."""
     recorder = MigrationRecorder(connection)
     recorder.record_unapplied("django_partisan", LATEST_MIGRATION)
     yield
@@ -144,7 +144,7 @@ def test_missing_migrations_are_refused_in_one_line_with_the_remedy_and_exit_cod
 
 @pytest.fixture
 def role(django_db_setup: None, django_db_blocker: DjangoDbBlocker, worker_id: str) -> Iterator[str]:
-    """The tasks' database is asked by a role that may log in, and nothing else."""
+    """Access the task database with a role that may log in, but nothing else."""
     role, name = f"stranger_{worker_id}", connection.settings_dict["NAME"]
     with django_db_blocker.unblock():
         execute(connection, f"CREATE ROLE {role} LOGIN PASSWORD 'x'")

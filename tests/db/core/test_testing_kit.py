@@ -1,4 +1,4 @@
-"""What users assert in their own tests: what was enqueued, and what was emitted."""
+"""Assertions for users' own tests: which tasks were enqueued, and which events were emitted."""
 
 import os
 from datetime import datetime, timedelta

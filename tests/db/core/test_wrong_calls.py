@@ -1,4 +1,4 @@
-"""Calls that cannot work are refused before anything is stored, with the remedy."""
+"""Calls that cannot work are refused before anything is stored, and the error says what to do."""
 
 import asyncio
 import functools
@@ -21,7 +21,7 @@ class Letter(BaseTaskProcessor):
 
 
 class Parcel(BaseTaskProcessor):
-    """Forget the base class."""
+    """A constructor that does not call the base class."""
 
     def __init__(self, to: str) -> None:
         self.to = to
@@ -31,7 +31,7 @@ class Parcel(BaseTaskProcessor):
 
 
 class Careless(BaseTaskProcessor):
-    """Pass nothing on."""
+    """A constructor that passes no arguments to the base class."""
 
     def __init__(self, to: str) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Careful(BaseTaskProcessor):
 
 
 def with_greeting(init: Any) -> Any:
-    """Decorate a constructor that gets an argument from its decorator."""
+    """Decorate a constructor; the decorator supplies one of its arguments."""
 
     @functools.wraps(init)
     def wrapper(self: Any, to: str) -> None:
@@ -77,7 +77,7 @@ def nothing_is_stored() -> Any:
 @pytest.mark.parametrize("enqueue", [lambda made: made.delay(), lambda made: bulk_delay([made])])
 def test_an_object_of_a_class_that_is_not_registered_is_refused_with_the_remedy(enqueue):
     class Unregistered(Letter):
-        """Inherit, but not the registration."""
+        """A subclass does not inherit the registration."""
 
     with pytest.raises(ProcessorClassNotFound, match=r"'Unregistered' in .* is not registered") as refused:
         enqueue(Unregistered())

@@ -1,4 +1,4 @@
-"""The command prints every finding and exits by the worst."""
+"""The command prints every finding; its exit code follows from the worst one."""
 
 import json
 from io import StringIO
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def run(*arguments: str, command: Command | None = None) -> tuple[str, int]:
-    """Run the command; return what it prints and its exit code."""
+    """Run the command; return its output and its exit code."""
     out = StringIO()
     try:
         call_command(command or Command(), *arguments, stdout=out, no_color=True)
@@ -26,7 +26,7 @@ def run(*arguments: str, command: Command | None = None) -> tuple[str, int]:
 
 
 class Told(Command):
-    """The command with an examination that finds what a test says."""
+    """The command with an examination that returns the test's findings."""
 
     def __init__(self, *found: Finding) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ def test_a_real_examination_looks_at_everything():
     out, code = run()
 
     words = [line.split() for line in out.splitlines()]
-    assert code == 1  # nobody serves the queue
+    assert code == 1  # no manager serves the queue
     assert out.startswith(f"django-partisan {__version__}, queue 'default'\n")
     assert {line[1] for line in words if line[:1] and line[0] in EXIT_CODES} == set(CHECKS)
 

@@ -1,4 +1,4 @@
-"""The checks that ask a real PostgreSQL."""
+"""Checks that query a real PostgreSQL."""
 
 import copy
 import re
@@ -44,7 +44,7 @@ def test_a_database_that_answers_is_named_with_its_version():
 
 @pytest.fixture
 def unreachable() -> Iterator[None]:
-    """Have a connection to a closed port in the place of the default one."""
+    """Replace the default connection with one to a closed port."""
     before = connections["default"]
     other = before.copy()
     other.settings_dict = {**copy.deepcopy(before.settings_dict), "HOST": "127.0.0.1", "PORT": 1}
@@ -288,7 +288,7 @@ def test_a_pause_of_which_nothing_is_known_is_reported_too():
 
 
 def ended(days: float) -> None:
-    """Insert a task that completed some days ago."""
+    """Insert a task that completed ``days`` days ago."""
     moment = datetime.now(timezone.utc) - timedelta(days=days)
     Task.objects.create(processor_class="Letter", status="finished", finished_at=moment)
     Task.objects.update(created_at=moment)
@@ -296,7 +296,7 @@ def ended(days: float) -> None:
 
 @pytest.fixture
 def _no_processors(own_registry: None) -> None:
-    """Those of other tests set nothing."""
+    """Remove processors of other tests, which could set retention times."""
 
 
 @pytest.mark.usefixtures("_no_processors")

@@ -1,4 +1,4 @@
-"""The rows of schedules follow the settings of the live manager that lists them and started last."""
+"""Rows of schedules follow the settings of the live manager that lists them and started last."""
 
 import json
 from collections.abc import Callable
@@ -39,7 +39,7 @@ def letter(registry_as_it_was: None) -> None:
 
 
 class Manager:
-    """The row of a manager whose process started so many seconds ago."""
+    """The row of a manager whose process started ``seconds`` seconds ago."""
 
     def __init__(self, schedules: dict[str, Any], seconds: float = 0.0, lease_seconds: float = 30) -> None:
         self.id: UUID = uuid4()
@@ -293,12 +293,12 @@ def test_a_server_that_refuses_everything_fails_the_comparison():
     assert not Schedule.objects.exists()
 
 
-# The component, in a manager.
+# The component in a manager.
 
 
 @pytest.fixture
 def deploy(open_office: Callable[..., Office]) -> Callable[..., Office]:
-    """Return a function that makes a manager whose settings have some schedules."""
+    """Return a function that makes a manager with schedules in its settings."""
 
     def make(schedules: dict[str, Any], **settings: Any) -> Office:
         with override_settings(PARTISAN_SCHEDULES=schedules):

@@ -1,6 +1,6 @@
-"""A manager enqueues the tasks of due ticks, and one schedule at fault delays no other.
+"""A manager enqueues the tasks of due ticks, and a failing schedule does not delay others.
 
-``test_tick_batch`` has what one batch does.
+``test_tick_batch`` tests a single batch.
 """
 
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ from tests.support.schedules import PERIOD, add_schedule, last_multiple, outcome
 from tests.support.triggers import SCHEDULES, refusing, trigger
 from tests.support.waiting import wait_until
 
-# A worker that ends closes its process's subscribers: only those of the test may be there.
+# A worker closes all subscribers of its process when it ends: only those of the test may exist.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_subscribers", "gate")]
 
 SEEN: list[Any] = []
@@ -69,7 +69,7 @@ def has_ticked(*names: str) -> bool:
 
 
 def emitted(office: Office, events: RecordedEvents, kind: type[Event]) -> list[Any]:
-    """Return the events of a kind as soon as there are any: they are emitted after the commit."""
+    """Return the events of a kind as soon as there are any; they are emitted after the commit."""
     office.turn_until(lambda: events.of(kind))
     return events.of(kind)
 
@@ -276,7 +276,7 @@ def test_what_the_driver_adds_to_a_message_is_neither_stored_nor_another_error(
 
 
 def a_minute_later(office: Office) -> None:
-    """Have the manager believe that it put schedules aside a minute ago."""
+    """Make the manager believe that it set schedules aside a minute ago."""
     aside = office.manager._parts.schedules._scheduler._aside
     aside._since = {name: since - 60 for name, since in aside._since.items()}
     aside.forget_at = 0.0
@@ -315,7 +315,7 @@ def test_a_task_that_no_manager_knows_is_an_error_after_a_minute(
     add_schedule("nightly")
     office = open_office()
     office.turn_until(lambda: has_ticked("nightly") and is_aside(office, "late", "soon"))
-    assert fails_like(0)  # after a full stop: the manager that knows it may be about to start
+    assert fails_like(0)  # a manager that has the processor may be about to start
 
     a_minute_later(office)
     office.turn_until(lambda: stored("late").error)
@@ -341,7 +341,7 @@ def test_a_tick_is_enqueued_by_the_manager_that_knows_its_task(open_office):
 
 @pytest.fixture
 def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory from which modules can be imported."""
+    """A directory on the import path."""
     monkeypatch.syspath_prepend(str(tmp_path))
     return tmp_path
 

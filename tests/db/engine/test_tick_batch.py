@@ -1,4 +1,4 @@
-"""What one batch of ticks enqueues, and what it writes into rows at fault."""
+"""What one batch of ticks enqueues, and what it writes to the rows of failing schedules."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 class Letter(Idle):
-    """A processor of unique tasks."""
+    """A processor with unique tasks."""
 
 
 class Many(Idle):
@@ -52,7 +52,7 @@ def processors(registry_as_it_was: None) -> None:
 
 @pytest.fixture
 def own(transactional_db: None) -> Iterator[BaseDatabaseWrapper]:
-    """A connection as that of a manager's chores."""
+    """A connection like that of a manager's chores."""
     with closing(open_connection("test")) as made:
         yield made
 
@@ -100,13 +100,13 @@ def test_many_locked_duplicates_delay_no_other_schedule(own: BaseDatabaseWrapper
 
 
 def error_of(name: str) -> str:
-    """Return the error in a row, which the model could not read."""
+    """Return a row's error, even if the model cannot read the row."""
     [[error]] = fetch_all(connection, "SELECT error FROM django_partisan_schedule WHERE name = %s", (name,))
     return str(error)
 
 
 def spoil(name: str, change: str) -> None:
-    """Write into a row what neither managers nor ``save()`` would."""
+    """Write values to a row that neither managers nor ``save()`` would write."""
     execute(connection, f"UPDATE django_partisan_schedule SET {change} WHERE name = %s", (name,))
 
 
@@ -302,7 +302,7 @@ def test_all_missed_ticks_are_enqueued_in_order_if_that_is_asked_for(own: BaseDa
 
 def test_a_batch_takes_at_most_100_schedules_and_ends_after_1000_tasks(own: BaseDatabaseWrapper):
     for number in range(3):
-        long_ago = last_multiple(PERIOD) - periods(700)  # by the minute, more would be due meanwhile
+        long_ago = last_multiple(PERIOD) - periods(700)  # with a tick every minute, more might be due
         add_schedule(f"s{number}", task="Many", catch_up="all", next_at=long_ago, args=[number])
     first, second = (make_batch(own, "default") for _ in range(2))
     for number in range(101):

@@ -1,4 +1,4 @@
-"""The admin shows schedules, changes those made by hand, and runs and pauses all, for those who may."""
+"""The admin shows schedules, changes those created by hand, and runs and pauses all, by permission."""
 
 import re
 from datetime import datetime, timezone
@@ -32,7 +32,7 @@ FILLED = {
 
 @pytest.fixture
 def clerk(client: Client) -> Any:
-    """Return a function that logs in somebody with some permissions on schedules."""
+    """Return a function that logs in a user with permissions on schedules."""
 
     def log_in(*actions: str) -> Client:
         client.force_login(staff(*(f"{action}_schedule" for action in actions)))
@@ -46,7 +46,7 @@ def act(browser: Client, name: str, *rows: str) -> Any:
 
 
 def said(response: Any) -> list[str]:
-    """Return what the page says after an action."""
+    """Return the page's messages after an action."""
     return [str(message) for message in response.context["messages"]]
 
 

@@ -40,7 +40,7 @@ def objects(*arguments: str) -> Any:
 
 
 def ticked(**columns: Any) -> None:
-    """Have the rows look as after a tick."""
+    """Set the rows to their state after a tick."""
     recent = [{"at": TICK.isoformat(), "outcome": "enqueued", "task": 4711, "ended": "completed"}]
     Schedule.objects.update(**{"recent_ticks": recent, "last_at": TICK, "totals": {"enqueued": 1}, **columns})
 

@@ -1,5 +1,5 @@
 # ruff: noqa: DTZ001 - one test is about local times
-"""Rows of schedules that are made by hand: what ``save()`` accepts, writes and leaves alone."""
+"""Rows of schedules created by hand: what ``save()`` accepts, writes and keeps."""
 
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -23,7 +23,7 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
 
 
 def moved() -> datetime:
-    """Move the next tick of the row to where no change would bring it, as managers do."""
+    """Move the row's next tick to where no change would put it, as managers do."""
     Schedule.objects.update(next_at=LONG_AGO, totals={"enqueued": 7}, error="no luck", failures=3)
     return LONG_AGO
 

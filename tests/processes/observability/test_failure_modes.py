@@ -152,7 +152,7 @@ def names(seen: Scrape) -> set[str]:
 
 @pytest.fixture
 def shifted(db: None) -> Iterator[str]:
-    """Have functions that tell the time as a database does whose clock is an hour ahead."""
+    """Create functions that return the time of a database whose clock is an hour ahead."""
     with connection.cursor() as cursor:
         cursor.execute("CREATE SCHEMA ahead")
         for function in ("now", "clock_timestamp", "statement_timestamp"):

@@ -1,4 +1,4 @@
-"""Arguments are JSON: what is refused, by which name, and which calls are duplicates."""
+"""Arguments are JSON: which are refused, with which name, and which calls are duplicates."""
 
 import datetime
 import enum
@@ -127,7 +127,7 @@ def test_the_name_of_a_keyword_argument_is_checked_too():
 
 
 class Fickle(dict[str, int]):
-    """Can be read, but not the first time."""
+    """A dictionary that cannot be read the first time."""
 
     read = 0
 

@@ -1,4 +1,4 @@
-"""``manage.py check`` reports what is wrong, each with an id and a hint."""
+"""``manage.py check`` reports mistakes, each with an id and a hint."""
 
 import math
 import os
@@ -31,7 +31,7 @@ def no_settings_of_the_project(settings: Any) -> None:
 
 
 def messages() -> list[django_checks.CheckMessage]:
-    """Return what ``manage.py check`` finds of ours."""
+    """Return the messages of our checks in ``manage.py check``."""
     return django_checks.run_checks(tags=[checks.TAG])
 
 
@@ -92,7 +92,7 @@ def test_a_port_that_two_queues_share_is_a_warning():
 
 @pytest.fixture
 def files_database() -> Iterator[None]:
-    """The tasks' database is not PostgreSQL."""
+    """Make the task database one that is not PostgreSQL."""
     with database_elsewhere(ENGINE="django.db.backends.sqlite3", NAME=":memory:"):
         yield
 

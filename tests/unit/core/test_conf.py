@@ -1,4 +1,4 @@
-"""Where the value of a setting comes from, and what is refused."""
+"""The source of a setting's value, and which values are refused."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""What libpq and PostgreSQL say at the start is told with what it means and with the remedy for that."""
+"""Start-up errors of libpq and PostgreSQL are explained, each with its remedy."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ SERVER = 'connection to server at "::1", port 5432 failed: FATAL:  '
 
 
 def shop() -> Any:
-    """Return a connection that is not used."""
+    """Return a connection that is never opened."""
     connection = connections.create_connection("default")
     connection.settings_dict = {**connection.settings_dict, "NAME": "shop", "HOST": "db", "PORT": 5432}
     return connection

@@ -1,4 +1,4 @@
-"""What a run returned, as JSON: what is converted, and what is refused, with its place."""
+"""Results of runs as JSON: what is converted, and what is refused, with its place."""
 
 import json
 from typing import Any
@@ -60,7 +60,7 @@ def test_a_value_that_is_no_json_is_refused_with_its_place(value: Any, fault: st
 
 
 def test_a_result_has_at_most_a_mebibyte():
-    longest = "x" * (BYTES_MAX - 2)  # and two quotation marks
+    longest = "x" * (BYTES_MAX - 2)  # plus two quotation marks
 
     assert len(encode("f", longest)) == BYTES_MAX
     with pytest.raises(

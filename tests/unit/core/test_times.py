@@ -1,4 +1,4 @@
-"""Commands read durations and moments in one way."""
+"""All commands parse durations and moments in the same way."""
 
 import argparse
 from datetime import datetime, timedelta, timezone

@@ -1,4 +1,4 @@
-"""Each sentence on a task says what its situation is, and nothing else."""
+"""Each sentence about a task describes its situation, and nothing else."""
 
 from collections.abc import Iterator
 from datetime import datetime, timezone

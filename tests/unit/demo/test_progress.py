@@ -1,4 +1,4 @@
-"""What the demo says is cut between words, if at all."""
+"""The demo's output is cut only between words."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Tables, settings, options, checks and reasons on the pages are those of the code."""
+"""Tables, settings, options, checks and reasons on the pages match the code."""
 
 import re
 from argparse import ArgumentParser
@@ -14,7 +14,7 @@ from django_partisan.tracing import spans
 from tests.unit.docs.pages import PAGES, blocks_of, code_in, first_cells_below, name_of, page
 from tools.document_tables import pages, tables
 
-# Of docker, systemd, Django, Prometheus, the benchmarks and our tools.
+# Options of docker, systemd, Django, Prometheus, the benchmarks and our tools.
 OF_OTHER_PROGRAMS = {
     "--batch", "--check", "--config", "--cpus", "--database", "--deploy", "--durable", "--enable-feature",
     "--fail-level", "--help", "--init", "--interval", "--max-tasks", "--n", "--no-deps", "--nomigrations",

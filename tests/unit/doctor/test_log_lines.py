@@ -1,4 +1,4 @@
-"""Where log lines go, and whether they get there whole."""
+"""Where log lines are written, and whether they arrive complete."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ from django_partisan.logs.subscriber import LOGGER
 
 @pytest.fixture
 def logger() -> Iterator[logging.Logger]:
-    """Return our logger; its level is put back."""
+    """Return our logger; its level is restored after the test."""
     ours = logging.getLogger(LOGGER)
     before = ours.level
     yield ours
@@ -24,7 +24,7 @@ def logger() -> Iterator[logging.Logger]:
 
 @pytest.fixture
 def look(subject):
-    """Return what is found with some options."""
+    """Return a function that returns the findings for some options."""
 
     def look(**options) -> list[Finding]:
         return list(log_lines.look(subject._replace(**{"log_format": "ecs"} | options)))

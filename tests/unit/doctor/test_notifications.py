@@ -1,4 +1,4 @@
-"""What it means that a notification arrives, or does not."""
+"""What an arrived or missing notification means."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ UNUSED = {"LISTEN": False}
 
 @pytest.fixture
 def judge(settings: Any) -> Any:
-    """Return what is found with the settings of a queue."""
+    """Return a function that returns the findings for a queue's settings."""
 
     def judge(
         own: dict[str, Any], arrived: bool, pooled: bool = False, without_cursors: bool = False

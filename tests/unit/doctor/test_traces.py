@@ -1,4 +1,4 @@
-"""Whether spans are exported, and a collector accepts them."""
+"""Whether spans are exported, and whether a collector accepts them."""
 
 import socket
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
-    """Return a port that is taken, and where nobody listens."""
+    """Yield a port that is bound, but on which nothing listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]

@@ -1,4 +1,4 @@
-"""Every message between manager and worker comes out as it went in; what is none raises."""
+"""Every message between manager and worker arrives as it was sent; anything else raises."""
 
 import marshal
 from typing import Any, get_args

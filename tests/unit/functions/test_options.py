@@ -1,4 +1,4 @@
-"""The options of a function: on its task, below ``@task``, and which are refused."""
+"""The options of a function: on its task, below ``@task``, and which of them are refused."""
 
 import inspect
 from typing import Any
@@ -29,7 +29,7 @@ def ruled() -> None: ...
 
 
 def task_of(function: Any, **options: Any) -> PartisanTask:
-    """Return a task as ``@task`` of Django 6.1 makes it; the class of Django 6.0 has no defaults."""
+    """Return a task as ``@task`` of Django 6.1 makes it; the class in Django 6.0 has no defaults."""
     defaults: dict[str, Any] = {
         "priority": 0,
         "backend": "default",

@@ -1,4 +1,4 @@
-"""Which events the subscriber logs, that any host's logging takes them, and the lines of a task itself."""
+"""Which events the subscriber logs, in any host's logging, and the lines that tasks log themselves."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""Lines into files and pipes, also when those fail."""
+"""Lines to files and pipes, including failing ones."""
 
 import errno
 import logging

@@ -1,4 +1,4 @@
-"""The users' own measures."""
+"""Measures that users define."""
 
 from typing import Any
 

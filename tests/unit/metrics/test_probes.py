@@ -1,4 +1,4 @@
-"""How long a manager stays ready while workers are replaced; the rest is in ``test_exporter``."""
+"""How long a manager stays ready while workers are replaced; other cases are in ``test_exporter``."""
 
 from types import SimpleNamespace
 

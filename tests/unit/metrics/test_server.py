@@ -1,4 +1,4 @@
-"""An HTTP server in which no client can block another: over real sockets."""
+"""An HTTP server in which no client can block another, over real sockets."""
 
 import contextlib
 import errno
@@ -51,7 +51,7 @@ def made(errors: list[int]) -> Iterator[list[Server]]:
 
 @pytest.fixture
 def start(errors: list[int], made: list[Server]) -> Start:
-    """Start servers that answer with ``answer``, by default the request itself; return the port."""
+    """Return a function that starts a server, which echoes by default, and returns its port."""
 
     def start(answer: Any = echo, tls: ssl.SSLContext | None = None, limits: Limits = server.LIMITS) -> int:
         made.append(Server(("127.0.0.1", 0), answer, tls, lambda: errors.append(1), limits))
@@ -72,7 +72,7 @@ def read_all(client: socket.socket) -> bytes:
         while chunk := client.recv(1_000_000):
             received.append(chunk)
     except ConnectionResetError:
-        pass  # what the server did not read
+        pass  # the server reset the connection with data unread
     return b"".join(received)
 
 
@@ -235,7 +235,7 @@ def test_stopping_what_never_started_frees_the_port() -> None:
 
 
 class Listener(socket.socket):
-    """Fails to accept first, with these errors."""
+    """A listener whose first ``accept()`` calls fail with these errors."""
 
     failures: list[int]
 
@@ -301,7 +301,7 @@ def test_with_tls_garbage_is_closed_and_is_no_error(
     port = start(tls=access.tls_context(*certificates.server, None))
     with connect(port) as client:
         client.sendall(sent)
-        with contextlib.suppress(OSError):  # the server was faster
+        with contextlib.suppress(OSError):  # the server closed first
             client.shutdown(socket.SHUT_WR)
 
         assert b"HTTP" not in read_all(client)

@@ -1,4 +1,4 @@
-"""The schedules of the settings: their definitions, and what the checks say of wrong ones."""
+"""The schedules in the settings: their definitions, and what the checks say about wrong ones."""
 
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -20,7 +20,7 @@ FUNCTION = "tests.app.tasks.add"
 
 
 class Report(Idle):
-    """A processor with a constructor of its own."""
+    """A processor with its own constructor."""
 
     UNIQUE_FOR_PARAMS = False
 
@@ -29,7 +29,7 @@ class Report(Idle):
 
 
 class Cleanup(Idle):
-    """A unique processor that takes anything."""
+    """A unique processor that takes any arguments."""
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def _processors(own_registry: None, settings: Any) -> None:
 
 @pytest.fixture
 def schedule(settings: Any):
-    """Return a function that has one schedule in the settings."""
+    """Return a function that puts one schedule into the settings."""
 
     def set_one(**given: Any) -> None:
         settings.PARTISAN_SCHEDULES = {"nightly": given}
@@ -53,7 +53,7 @@ def schedule(settings: Any):
 
 
 def found() -> list[tuple[str | None, str]]:
-    """Return id and message of what ``manage.py check`` finds."""
+    """Return id and message of each finding of ``manage.py check``."""
     return [(one.id, str(one.msg)) for one in django_checks.run_checks(tags=[checks.TAG])]
 
 
@@ -120,7 +120,7 @@ def test_a_project_without_schedules_has_none():
 
 
 def changed(changes: dict[str, Any]) -> dict[str, Any]:
-    """Return a schedule that is right but for the changes."""
+    """Return a valid schedule with these changes."""
     times = {} if {"cron", "every"} & changes.keys() else {"every": 60}
     return {"task": "Cleanup", **times, **changes}
 
