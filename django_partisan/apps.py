@@ -1,4 +1,4 @@
-"""The Django application."""
+"""The app configuration of django-partisan."""
 
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
@@ -12,7 +12,7 @@ class PartisanConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from django_partisan import checks  # noqa: F401 - importing it registers them
+        from django_partisan import checks  # noqa: F401 - importing it registers the checks
         from django_partisan.telemetry.setup.application import set_up_application
 
         set_up_application()

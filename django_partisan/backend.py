@@ -1,4 +1,4 @@
-"""The backend of Django's task framework: functions with ``@task`` as tasks of this library.
+"""A backend of Django's task framework that stores functions with ``@task`` as tasks of this library.
 
 ``TASKS = {"default": {"BACKEND": "django_partisan.backend.PartisanBackend"}}``
 """
@@ -30,11 +30,11 @@ from django_partisan.sql.manager_state import run_start
 __all__ = ["PartisanBackend", "bulk_enqueue", "task_options"]
 
 _READ_AT_ONCE: Final = 10_000
-"""A statement has at most 65,535 parameters where the server binds them."""
+"""How many rows one query reads; with server-side binding, a statement has at most 65,535 parameters."""
 
 
 class PartisanBackend(BaseTaskBackend):
-    """Enqueue functions as tasks that ``start_partisan`` runs, in the caller's transaction."""
+    """A backend that enqueues functions in the caller's transaction, for ``start_partisan`` to run."""
 
     is_partisan_backend = True
     task_class = PartisanTask
@@ -44,14 +44,14 @@ class PartisanBackend(BaseTaskBackend):
     supports_priority = True
 
     def validate_task(self, task: AnyTask) -> None:
-        """Raise ``InvalidTask`` unless tasks of this backend can be run; register the function."""
+        """Register the task's function; raise ``InvalidTask`` if this backend cannot run the task."""
         super().validate_task(task)
         register(task)
 
     def enqueue(self, task: AnyTask, args: Sequence[Any], kwargs: Mapping[str, Any]) -> StoredTaskResult:
-        """Insert a task in the caller's transaction; return its result, or that of a waiting duplicate.
+        """Insert a task in the caller's transaction; return its result, or a waiting duplicate's.
 
-        Only functions with the option ``unique`` have duplicates.
+        Only functions with the option ``unique`` can have duplicates.
         """
         self.validate_task(task)
         call = _call(task, args, kwargs)
@@ -72,12 +72,12 @@ class PartisanBackend(BaseTaskBackend):
         except (TypeError, ValueError, models.Task.DoesNotExist) as error:
             raise TaskResultDoesNotExist(result_id) from error
         task = task_of(row.processor_class)
-        if task is None:  # a processor's, or its function does not exist any more
+        if task is None:  # the task of a processor, or of a function that no longer exists
             raise TaskResultDoesNotExist(result_id)
         return result_of(row, task, self.alias, _run_start(row))
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
-        """Return what is wrong with the backend's settings."""
+        """Return messages about wrong settings of the backend."""
         found = list(super().check(**kwargs))
         if self.options:
             place = f"TASKS[{self.alias!r}]['OPTIONS']"
@@ -89,7 +89,7 @@ class PartisanBackend(BaseTaskBackend):
 def bulk_enqueue(
     task: AnyTask, calls: Iterable[tuple[Sequence[Any], Mapping[str, Any]]]
 ) -> list[StoredTaskResult]:
-    """Enqueue a task many times at once; return a result for each call, in order.
+    """Enqueue a task once for each call, all at once; return the results in the same order.
 
     ``calls`` are pairs of positional and keyword arguments.
     """
@@ -108,7 +108,7 @@ def bulk_enqueue(
 
 
 def _run_start(row: models.Task) -> datetime | None:
-    """Return when the run under way began, if the task's manager has published it."""
+    """Return when the current run began, if the task's manager has published it."""
     if row.status != models.Task.STATUS_IN_PROCESS or row.claimed_by is None or row.claimed_at is None:
         return None
     return run_start(task_connection(), row.claimed_by, row.pk, row.claimed_at)

@@ -1,7 +1,7 @@
-"""What operators do with many tasks is done in batches: each a transaction, or a savepoint in the caller's.
+"""Apply operators' actions to many tasks in batches, each a transaction or a savepoint in the caller's.
 
-A batch waits only a moment for the locks of others. One that would have to wait longer, or in which a task
-meets a duplicate, is tried in halves, so that one such task holds up no other.
+A batch waits only briefly for the locks of other transactions. If it would have to wait longer, or if a task
+in it has a duplicate, it is split in halves and tried again, so that one such task does not block the others.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 BATCH: Final = 500
 LOCK_TIMEOUT: Final = "200ms"
-"""How long a batch waits for the locks of others; less than ``deadlock_timeout``, which is 1 s."""
+"""How long a batch waits for locks of other transactions; below ``deadlock_timeout``, by default 1 s."""
 
 
 class NamedTask(Protocol):
@@ -35,25 +35,28 @@ class NamedTask(Protocol):
 
 
 def batches(ids: Sequence[int]) -> Iterator[list[int]]:
-    """Yield ids in their order, in parts of at most ``BATCH``."""
+    """Yield the ids in ascending order, in lists of at most ``BATCH``."""
     in_order = sorted(ids)
     for start in range(0, len(in_order), BATCH):
         yield in_order[start : start + BATCH]
 
 
 def at_once(connection: BaseDatabaseWrapper, act: Callable[[], T]) -> T:
-    """Act in a transaction, whose statements wait for locks no longer than ``LOCK_TIMEOUT``."""
+    """Call ``act`` in a transaction whose statements wait for locks no longer than ``LOCK_TIMEOUT``."""
     with transaction.atomic(using=connection.alias):
         before = limit_lock_wait(connection, LOCK_TIMEOUT)
         result = act()
-        limit_lock_wait(connection, before)  # the caller's transaction goes on
+        limit_lock_wait(connection, before)  # the caller's transaction may continue
     return result
 
 
 def in_halves(
     ids: Sequence[int], act: Callable[[Sequence[int]], list[T]], alone: Callable[[Sequence[int]], list[T]]
 ) -> list[T]:
-    """Act on tasks together, or on halves of them if that is refused; on one that is refused, ``alone``."""
+    """Call ``act`` with all ids; after an error, with each half, and ``alone`` with an id that still fails.
+
+    Only errors about locks and duplicates are handled.
+    """
     try:
         return act(ids)
     except DatabaseError as error:
@@ -68,7 +71,7 @@ def in_halves(
 def emit_after_commit(
     connection: BaseDatabaseWrapper, tasks: Sequence[NamedTask], emit: Callable[[str, str, int], None]
 ) -> None:
-    """Call ``emit`` with each queue, processor and number of tasks when the transaction commits."""
+    """When the transaction commits, call ``emit`` with each queue, processor and number of tasks."""
     numbers = Counter((task.queue, task.processor) for task in tasks)
 
     def emit_all() -> None:

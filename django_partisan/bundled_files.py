@@ -1,4 +1,4 @@
-"""Files that the package ships for other programs: dashboards and alerts, log shipping.
+"""Find and export the files that the package ships for other programs: dashboards, alerts, log shipping.
 
 In an installed package they are in ``_shipped``; in a checkout, at the root of the repository.
 """
@@ -16,7 +16,7 @@ from django_partisan.exceptions import PartisanError
 PACKAGE: Final = Path(__file__).parent
 MANIFEST: Final = "EXPORTED.json"
 
-# The files and folders of each that are shipped; builders and tests are not.
+# The files and folders that are shipped; builders and tests are not.
 PARTS: Final[dict[str, tuple[str, ...]]] = {
     "grafana": ("README.md", "alertmanager", "alerts", "dashboards", "prometheus", "provisioning"),
     "elk": (
@@ -34,17 +34,17 @@ PARTS: Final[dict[str, tuple[str, ...]]] = {
 
 
 class CannotExport(PartisanError):
-    """The shipped files are missing, or must not be written; the message says which."""
+    """The shipped files are missing, or would overwrite changed files; the message says which."""
 
 
 def folder_of(what: str, package: Path = PACKAGE) -> Path:
-    """Return the folder that holds ``grafana`` or ``elk``; raises ``CannotExport``."""
+    """Return the folder of ``grafana`` or ``elk``; raise ``CannotExport`` if files are missing."""
     candidates = (package / "_shipped" / what, package.parent / what)
     for folder in candidates:
         if all((folder / part).exists() for part in PARTS[what]):
             return folder
     raise CannotExport(
-        f"The files of {what} are not where they should be ({candidates[0]}). Reinstall the package."
+        f"The files of {what} are missing; expected them in {candidates[0]}. Reinstall the package."
     )
 
 
@@ -68,7 +68,7 @@ def export(what: str, target: Path, force: bool = False) -> list[Path]:
     if changed and not force:
         raise CannotExport(
             f"{len(changed)} files in {target} differ from those to be written: {', '.join(changed[:5])}"
-            f"{' ...' if len(changed) > 5 else ''}. Give --force to overwrite them, or another folder."
+            f"{' ...' if len(changed) > 5 else ''}. Use --force to overwrite them, or choose another folder."
         )
     for path in paths:
         (target / path).parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,8 @@
-"""How ``run()`` of a processor is called, so that "completed" means that its code has run.
+"""Call ``run()`` of a processor so that "completed" means that its code has run.
 
-A call alone does not execute every function: that of a coroutine function or generator function returns
-an object, and its code has not begun. Coroutine functions are awaited, generator functions are refused
-when the class is registered, and a run that returns such an object all the same fails.
+Calling a coroutine function or a generator function only returns an object; the code has not started.
+So coroutine functions are awaited, generator functions are refused when the class is registered, and a
+run that returns such an object anyway fails.
 """
 
 import asyncio
@@ -21,14 +21,14 @@ _GENERATORS: Final = (GeneratorType, AsyncGeneratorType)
 
 
 class RunningCoroutine:
-    """A coroutine function that a thread waits for."""
+    """A call of a coroutine function that a thread waits for and that can be interrupted."""
 
     def __init__(self) -> None:
         self._cancel: Callable[[], object] | None = None
         self._error: BaseException | None = None
 
     async def wait_for(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Await the function, and raise the error of an interruption in place of ``CancelledError``."""
+        """Await the function; if it was interrupted, raise that error instead of ``CancelledError``."""
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
         self._cancel = partial(loop.call_soon_threadsafe, task.cancel)
@@ -40,27 +40,27 @@ class RunningCoroutine:
             raise self._error from None
 
     def interrupt(self, error: BaseException) -> bool:
-        """Have ``CancelledError`` raised inside the coroutine; return False if it does not run now."""
+        """Raise ``CancelledError`` inside the coroutine; return ``False`` if it is not running."""
         if self._cancel is None:
             return False
         self._error = error
         try:
             self._cancel()
-        except RuntimeError:  # its loop is closed
+        except RuntimeError:  # the event loop is closed
             return False
         return True
 
 
 coroutines: Final[dict[int, RunningCoroutine]] = {}
-"""What each thread waits for, by its ident."""
+"""The coroutine that each thread waits for, by the thread's ident."""
 
 
 def is_asynchronous(processor_class: type[Any]) -> bool:
     """Return whether ``run()`` of a class is a coroutine function.
 
-    Methods of all kinds, partials and objects with ``__call__`` count as what they call. Decorated
-    functions count as the decorator's function, which may call the original in any way. Raises
-    ``UnsupportedRunMethod`` for a generator function.
+    For methods of all kinds, partials and objects with ``__call__``, the function that they call counts.
+    For decorated functions, the decorator's function counts: it may call the original in any way.
+    Raises ``UnsupportedRunMethod`` for a generator function.
     """
     run = getattr_static(processor_class, "run", None)
     while run is not None:
@@ -77,10 +77,10 @@ def is_asynchronous(processor_class: type[Any]) -> bool:
 
 
 def run_asynchronously(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """Run a coroutine function to its end, and return what it returns.
+    """Run a coroutine function until it ends, and return its result.
 
-    It runs in an event loop in another thread, in a copy of this context; what it does by
-    ``sync_to_async()``, as Django's asynchronous ORM, happens in this thread, on its connections.
+    It runs in an event loop in another thread, in a copy of this context. Code that it calls through
+    ``sync_to_async()``, such as Django's asynchronous ORM, runs in this thread, on this thread's connections.
     """
     thread = get_ident()
     coroutine = coroutines[thread] = RunningCoroutine()
@@ -93,11 +93,11 @@ def run_asynchronously(function: Callable[..., Any], *args: Any, **kwargs: Any) 
 def ensure_executed(code: str, result: Any) -> None:
     """Raise ``RunNotExecuted`` if ``code`` returned a coroutine, another awaitable, or a generator."""
     is_awaitable = hasattr(type(result), "__await__")
-    if not is_awaitable and not isinstance(result, _GENERATORS):  # cheaper than to ask the abstract classes
+    if not is_awaitable and not isinstance(result, _GENERATORS):  # cheaper than ``collections.abc``
         return
     remedy = "Await it in an `async def`" if is_awaitable else "Iterate over it in the task"
     if isinstance(result, CoroutineType):
-        result.close()  # else Python warns of it later, in another task
+        result.close()  # otherwise Python warns about it later, during another task
     kind, returned = type(result).__name__, getattr(result, "__qualname__", result)
     raise RunNotExecuted(
         f"{code} returned an object of type {kind!r} ({returned}), whose code was not "
@@ -106,10 +106,10 @@ def ensure_executed(code: str, result: Any) -> None:
 
 
 def _called_by(run: Any) -> Any:
-    """Return what ``run`` calls, if that can be told without calling it, else ``None``."""
+    """Return the function that ``run`` calls, or ``None`` if only a call could show it."""
     if isinstance(run, staticmethod | classmethod | MethodType):
         return run.__func__
     if isinstance(run, partial | partialmethod):
         return run.func
-    call = getattr(type(run), "__call__", None)  # noqa: B004  # its function is wanted, not whether it has one
+    call = getattr(type(run), "__call__", None)  # noqa: B004  # the function itself is needed
     return call if isinstance(call, FunctionType) else None

@@ -1,4 +1,4 @@
-"""How tasks are cancelled, who is notified, and what is emitted.
+"""Cancel tasks, notify the managers that hold them, and emit events after the commit.
 
 ``Task.cancel()``, ``TaskQuerySet.cancel()`` and ``partisan_cancel`` call this module.
 """
@@ -24,24 +24,24 @@ EMITTED_IDS: Final = 100
 
 
 class CancelResult(NamedTuple):
-    """How many tasks were cancelled, and how many that managers hold were requested to end."""
+    """The number of tasks that were cancelled, and of tasks held by managers whose end was requested."""
 
     cancelled: int = 0
     requested: int = 0
 
 
 def cancel_all(ids: Sequence[int], comment: str = "") -> Iterator[CancelResult]:
-    """Cancel the tasks among ``ids`` that have not ended; yield after each batch what was done of it."""
+    """Cancel the tasks among ``ids`` that have not ended; yield the result of each batch."""
     for tasks in cancel_batches(ids, comment):
         requested = sum(task.is_requested for task in tasks)
         yield CancelResult(len(tasks) - requested, requested)
 
 
 def cancel_batches(ids: Sequence[int], comment: str = "") -> Iterator[list[CancelledTask]]:
-    """Cancel the tasks among ``ids`` that have not ended; yield after each batch those tasks of it.
+    """Cancel the tasks among ``ids`` that have not ended; yield these tasks after each batch.
 
-    Each batch is a transaction, or a savepoint in the caller's. One task waits for another transaction that
-    requests the same, as long as that takes.
+    Each batch is a transaction, or a savepoint in the caller's. If another transaction is requesting the end
+    of the same task, this waits, without a time limit, until that transaction ends.
     """
     connection = task_connection()
     cancelling = cancelling_for(comment)
@@ -62,25 +62,25 @@ def cancel_batches(ids: Sequence[int], comment: str = "") -> Iterator[list[Cance
 
 
 def cancelling_for(comment: str) -> Cancelling:
-    """Return what to write to the rows of tasks that are cancelled with a comment."""
-    comment = comment.replace("\0", "").encode("utf-8", "replace").decode()  # as PostgreSQL can store it
+    """Return the values to write to the rows of tasks that are cancelled with a comment."""
+    comment = comment.replace("\0", "").encode("utf-8", "replace").decode()  # what PostgreSQL can store
     error = ErrorInfo.of(cancelled(comment))
     return Cancelling(error.type, error.message, comment)
 
 
 def cancelled(comment: str) -> TaskCancelled:
-    """Return the error of a task that was cancelled with a comment."""
+    """Return the error for a task that was cancelled with a comment."""
     return TaskCancelled(comment or "The task was cancelled.")
 
 
 def emit_after_commit(connection: BaseDatabaseWrapper, tasks: Sequence[CancelledTask], comment: str) -> None:
-    """Emit what was done, for each processor, when the transaction commits."""
+    """When the transaction commits, emit an event for each queue and processor."""
     if tasks and (bus.wanted(TasksCancelled) or bus.wanted(CancelRequested)):
         after_commit(connection, partial(emit, tasks, comment))
 
 
 def emit(tasks: Sequence[CancelledTask], comment: str) -> None:
-    """Emit that tasks were cancelled or their end was requested, for each processor."""
+    """Emit ``TasksCancelled`` or ``CancelRequested`` for each queue and processor."""
     groups: dict[tuple[bool, str, str], list[int]] = {}
     for task in tasks:
         groups.setdefault((task.is_requested, task.queue, task.processor), []).append(task.id)

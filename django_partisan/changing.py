@@ -1,7 +1,7 @@
-"""How waiting tasks are made due or given another priority, and tasks that are done are deleted.
+"""Make waiting tasks due, change their priority, and delete tasks that have ended.
 
-The admin calls this module. Each function works in batches; each batch is a transaction, or a savepoint in
-the caller's, and yields the tasks of it that were changed.
+The admin calls this module. Each function works in batches, each a transaction or a savepoint in the
+caller's, and yields the changed tasks of each batch.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,14 +21,14 @@ from django_partisan.telemetry.events.operators import TasksChanged
 
 
 def run_now_all(ids: Sequence[int], comment: str = "") -> Iterator[list[ChangedTask]]:
-    """Make the scheduled tasks among ``ids`` due now, also those that wait for a retry."""
+    """Make the scheduled tasks among ``ids`` due now, including those that wait for a retry."""
     for connection, changed in _in_batches(ids, DUE_NOW, partial(changing.run_now, comment=comment)):
         wake_after_commit(connection, {task.queue for task in changed})
         yield changed
 
 
 def prioritize_all(ids: Sequence[int], priority: int, comment: str = "") -> Iterator[list[ChangedTask]]:
-    """Give the waiting tasks among ``ids`` another priority; those that have it already are left alone."""
+    """Set the priority of the waiting tasks among ``ids``; skip those that already have it."""
     change = partial(changing.prioritize, priority=priority, comment=comment)
     for _, changed in _in_batches(ids, PRIORITIZED, change):
         yield changed

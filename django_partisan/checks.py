@@ -1,6 +1,6 @@
-"""System checks: ``manage.py check`` lists what is wrong with settings and processors.
+"""System checks of settings, processors, schedules and the database, for ``manage.py check``.
 
-The ids and hints are in ``config.problems``.
+Their ids and hints are in ``config.problems``.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ TAG: Final = "partisan"
 
 @register(TAG)
 def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Check the settings of queues, logs, spans and metrics, and the attributes of every processor."""
+    """Check all settings of the library, and the attributes of every processor."""
     found = chain(
         queues.problems(),
         immediate.problems(),
@@ -39,13 +39,13 @@ def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 
 @register(TAG, deploy=True)
 def check_deployment(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Warn of settings that are for development only; called by ``check --deploy``."""
+    """Warn about settings that are for development only; called by ``check --deploy``."""
     return _messages(immediate.problems_of_deployment())
 
 
 @register(TAG)
 def check_database(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Warn if the tasks' database is not PostgreSQL: an error would stop ``migrate`` and tests."""
+    """Warn if the tasks' database is not PostgreSQL; an error would stop ``migrate`` and tests."""
     try:
         ensure_postgresql()
     except CannotStart as error:
@@ -57,7 +57,7 @@ def check_database(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
 def check_names_of_schedules(
     app_configs: Sequence[AppConfig] | None = None, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[CheckMessage]:
-    """Warn of schedules of the settings that rows made by hand replace; called by ``check --database``."""
+    """Warn about schedules in the settings that rows made by hand replace; called by ``check --database``."""
     return _messages(schedule_rows.problems_of_names() if task_database() in (databases or ()) else ())
 
 

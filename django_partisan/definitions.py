@@ -1,4 +1,4 @@
-"""What the library knows about one kind of task: its options, and how to call its code."""
+"""The definition of one kind of task: its name, its options, and how to call its code."""
 
 import math
 from collections.abc import Callable
@@ -16,12 +16,12 @@ _AS_THE_QUEUE: Final[Any] = object()
 
 @dataclass(frozen=True, slots=True)
 class TaskDefinition:
-    """The name of a kind of task, its options and its code.
+    """The name, the options and the code of one kind of task.
 
-    ``call(args, kwargs, current)`` runs the code to its end with decoded arguments, also that of a
-    coroutine function, and returns what it returned; ``current`` is the ``CurrentTask``. ``source`` is the
-    class or function that the definition was made from: signals send it as ``sender``, custom metrics read
-    ``MEASURES`` from it.
+    ``call(args, kwargs, current)`` runs the code with decoded arguments until it ends, even a coroutine
+    function, and returns its result; ``current`` is the ``CurrentTask``. ``source`` is the class or function
+    that the definition was made from: signals send it as ``sender``, and custom metrics read ``MEASURES``
+    from it.
     """
 
     name: str
@@ -36,32 +36,32 @@ class TaskDefinition:
     postpone: PostponeConfig | None
     propagation: str | None
     retries_as_queue: bool = False
-    """Whether ``DEFAULT_RETRY`` of the queue says which errors lead to a retry."""
+    """Whether ``DEFAULT_RETRY`` of the queue defines which errors lead to a retry."""
     may_retry: bool = True
-    """Whether ``RetryTask`` retries a task without a rule for errors."""
+    """Whether ``RetryTask`` leads to a retry even if the task has no retry rule."""
     keeps_result: bool = False
-    """Whether the row of a completed task is kept, with what its code returned."""
+    """Whether the row of a completed task is kept, with the value that its code returned."""
     pause_before_retry: Callable[[BaseException, Any], float] | None = None
-    """Returns the seconds before a retry, from the error and the ``CurrentTask``; else ``retry`` says it."""
+    """Returns the seconds before a retry from the error and the ``CurrentTask``; ``None``: use ``retry``."""
     ended: Callable[[Any, str | None, Any], None] | None = None
-    """Called in the worker when the task has completed or failed, with the ``CurrentTask``, what the code
-    returned, as JSON text, and the ``ErrorInfo`` or ``None``."""
+    """Called in the worker when the task has completed or failed, with the ``CurrentTask``, the result as
+    JSON text or ``None``, and the ``ErrorInfo`` or ``None``."""
     keep_finished: float | None = None
     keep_failed: float | None = None
-    """For how many seconds rows are kept; ``math.inf``: forever, ``None``: as the queue says."""
+    """How many seconds rows are kept; ``math.inf``: forever, ``None``: use the queue's setting."""
     timeout: float | None = None
-    """The time limit of a run in seconds: ``None`` for that of the queue, ``math.inf`` for none."""
+    """The time limit of a run in seconds; ``math.inf``: no limit, ``None``: use the queue's limit."""
     expires: float | None = None
-    """How many seconds after it is due a task expires, unless the call says it; ``None``: never."""
+    """How many seconds after it is due a task expires, unless the call overrides it; ``None``: never."""
     takes_context: bool = False
-    """Whether the first parameter of ``source`` is none of the arguments."""
+    """Whether the first parameter of ``source`` is the task context, not an argument of the task."""
 
     def retry_in(self, default_retry: ErrorsHandleConfig | None) -> ErrorsHandleConfig | None:
-        """Return which errors lead to a retry in a queue with this ``DEFAULT_RETRY``."""
+        """Return the retry rule in a queue with this ``DEFAULT_RETRY``; ``None`` if no error is retried."""
         return default_retry if self.retries_as_queue else self.retry
 
     def run_limit(self, default: float | None) -> float:
-        """Return the time limit of a run in seconds, where ``default`` is the queue's; infinite if none."""
+        """Return the time limit of a run in seconds, or ``math.inf``; ``default`` is the queue's limit."""
         limit = default if self.timeout is None else self.timeout
         return math.inf if limit is None else limit
 
@@ -102,12 +102,12 @@ class TaskDefinition:
 
 
 def _sets(processor_class: type[Any], attribute: str) -> bool:
-    """Return whether a class or its bases set an attribute that the base class of all processors has."""
+    """Return whether a class or one of its bases overrides an attribute of ``BaseTaskProcessor``."""
     return sum(attribute in vars(one) for one in processor_class.__mro__) > 1
 
 
 def _kept_seconds(processor_class: type[Any], attribute: str) -> float | None:
-    """Return an attribute that is not on the base class: ``None`` there means forever."""
+    """Return the seconds for which rows are kept; ``None`` if not set, ``math.inf`` if set to ``None``."""
     kept: float | None = getattr(processor_class, attribute, _AS_THE_QUEUE)
     if kept is _AS_THE_QUEUE:
         return None

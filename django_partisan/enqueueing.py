@@ -1,4 +1,4 @@
-"""How a task is enqueued: what is stored, in whose transaction, who is woken, what is emitted.
+"""Enqueue tasks: insert their rows, wake sleeping managers, and emit events after the commit.
 
 ``BaseTaskProcessor.delay()``, ``delay_on_commit()`` and ``bulk_delay()`` call this module.
 """
@@ -33,7 +33,7 @@ from django_partisan.telemetry.events.values import ErrorInfo, TaskRef
 
 
 class Call(NamedTuple):
-    """What a caller wants to run, with which arguments."""
+    """The definition of the task to enqueue, and its arguments."""
 
     definition: TaskDefinition
     args: tuple[Any, ...]
@@ -50,7 +50,7 @@ def enqueue(
 ) -> Task:
     """Insert one task, or lock its waiting duplicate, in the caller's transaction; return the row.
 
-    ``inserted`` is called with the row before the task can run in this thread.
+    ``inserted`` is called with the row before immediate mode can run the task in this thread.
     """
     make = partial(_new_task, call, priority, execute_after, expires)
     return _enqueue(call.definition, lambda: make(_context()), inserted)
@@ -63,10 +63,10 @@ def enqueue_on_commit(
     using: str | None,
     expires: Expires | None = AS_DEFINED,
 ) -> None:
-    """Insert one task after the caller's transaction on ``using``, by default the tasks' database.
+    """Insert one task after the caller's transaction on ``using``, by default the tasks' database, commits.
 
-    Options and arguments are checked and copied now. The task carries the context of the call. If the
-    insert fails at the end of a transaction, Django logs the error and runs the other callbacks.
+    Options and arguments are validated and copied now. The task is stored with the context of this call. If
+    the insert fails after the commit of a transaction, Django logs the error and runs the other callbacks.
     """
     tasks = task_connection()
     new = _new_task(call, priority, execute_after, expires, None)
@@ -76,7 +76,7 @@ def enqueue_on_commit(
 
     context = copy_context()
     alias = using or tasks.alias
-    # Otherwise Django would skip the callbacks after it, such as other tasks.
+    # Otherwise an error would make Django skip the later callbacks, such as those of other tasks.
     is_robust = connections[alias].in_atomic_block
     transaction.on_commit(lambda: context.run(enqueue_now), alias, robust=is_robust)
 
@@ -99,7 +99,7 @@ def _enqueue(
         scope.task_id = task.pk
         scope.deduplicated = not is_new
     if connection.in_atomic_block:
-        wake_after_commit(connection, [queue])  # a manager may have gone to sleep since the insert looked
+        wake_after_commit(connection, [queue])  # a manager may fall asleep between the insert and the commit
     if bus.wanted(TaskEnqueued if is_new else TaskDeduplicated):
         number = task.attempts + 1
         ref = TaskRef(task.pk, name, task.queue_name, task.priority, number, task.retries, task.postpones)
@@ -120,9 +120,9 @@ def enqueue_many(
     *,
     inserted: Callable[[list[int]], object] | None = None,
 ) -> list[int]:
-    """Insert many tasks at once; return their ids in order, for a duplicate that of the waiting task.
+    """Insert many tasks at once; return their ids in order, with the waiting task's id for a duplicate.
 
-    ``inserted`` is called with the ids before the tasks can run in this thread.
+    ``inserted`` is called with the ids before immediate mode can run the tasks in this thread.
     """
     if not calls:
         return []
@@ -133,7 +133,7 @@ def enqueue_many(
     with bus.around(scope):
         tasks = []
         for call in calls:
-            # The subscribers are asked for each task what to store: they see which one it is.
+            # For each task the subscribers return headers to store: the scope shows them which task it is.
             scope.queue, scope.processor = call.definition.queue, call.definition.name
             tasks.append(_new_task(call, priority, execute_after, expires, _context()))
         places, distinct = _distinct(tasks)
@@ -171,7 +171,7 @@ def enqueue_many(
 
 
 def _distinct(tasks: Sequence[NewTask]) -> tuple[list[int], list[NewTask]]:
-    """Return the place of each task's row, and the tasks to insert: of those with the same key the first."""
+    """Return each task's place among the tasks to insert, and these: the first task of each unique key."""
     places: list[int] = []
     distinct: list[NewTask] = []
     known: dict[UUID, int] = {}
@@ -197,7 +197,7 @@ def _new_task(
     check_queue_name(queue)
     if priority is None:
         priority = definition.priority
-    if type(priority) is not int or priority not in PRIORITIES:  # as the rule says, without its call
+    if type(priority) is not int or priority not in PRIORITIES:  # as ``PRIORITY`` checks, without the call
         raise TypeError(f"{name}: priority is {priority!r}; expected {PRIORITY.expected}.")
     if execute_after is not None:
         execute_after = moments.storable(moments.aware(name, execute_after))
@@ -208,16 +208,16 @@ def _new_task(
 
 
 def _context() -> str | None:
-    """Return what the subscribers want stored with a task."""
+    """Return the headers that the subscribers store with a task, as JSON text."""
     headers = bus.headers()
     return json.dumps(headers) if headers else None
 
 
 def wake_after_commit(connection: BaseDatabaseWrapper, queues: Iterable[str]) -> None:
-    """Wake sleeping managers once the tasks can be seen; once a transaction for each queue is enough.
+    """Wake sleeping managers when the tasks are committed, once per queue and transaction.
 
-    Django makes a new list of what to do on commit when a transaction or a savepoint ends, so an entry
-    in the very same list, from this savepoint or one around it, still stands.
+    Django creates a new list of on-commit callbacks when a transaction or a savepoint ends. So a callback
+    that this savepoint, or one around it, has added to the very same list is still pending.
     """
     standing: dict[str, tuple[Any, frozenset[str]]] = connection.__dict__.setdefault("_partisan_wakes", {})
     here = frozenset(connection.savepoint_ids)
@@ -229,17 +229,17 @@ def wake_after_commit(connection: BaseDatabaseWrapper, queues: Iterable[str]) ->
     if not asleep:
         return
     after_commit(connection, lambda: wake(connection, asleep))
-    # Outside of a transaction it is done by now, and the list is still that of the next transaction.
+    # Outside a transaction the callback has already run, and the next transaction uses the same list.
     if connection.in_atomic_block:
         standing.update((queue, (connection.run_on_commit, here)) for queue in asleep)
 
 
 def after_commit(connection: BaseDatabaseWrapper, action: Callable[[], None]) -> None:
-    """Act once the row is there for all to see; never, if it is rolled back."""
+    """Call ``action`` after the transaction commits; do not call it if the transaction is rolled back."""
     if connection.in_atomic_block or connection.get_autocommit():
         transaction.on_commit(action, connection.alias, robust=True)
     else:
-        action()  # the caller ends transactions by hand, and Django cannot tell when
+        action()  # autocommit is off: the caller commits, and Django does not notice
 
 
 def _emit(

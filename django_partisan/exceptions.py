@@ -1,16 +1,16 @@
-"""The errors that the library raises, and what a task raises to ask for something."""
+"""The exceptions that the library raises, and those that a task raises to be postponed or retried."""
 
 from django_partisan.outcomes import REASON_RESULT_NOT_JSON, REASON_RESULT_TOO_LARGE
 
 
 class PartisanError(Exception):
-    """Base of the errors the library raises."""
+    """The base class of the errors that the library raises."""
 
 
 class PostponeTask(Exception):
-    """Raise inside ``run()`` to have the task run again later.
+    """Raise inside ``run()`` to run the task again later.
 
-    ``postpone_for_seconds`` is the delay; without it the queue's ``DEFAULT_POSTPONE_DELAY_SECONDS``
+    ``postpone_for_seconds`` is the delay; without it, the queue's ``DEFAULT_POSTPONE_DELAY_SECONDS``
     is used. ``reason`` is logged.
     """
 
@@ -21,11 +21,11 @@ class PostponeTask(Exception):
 
 
 class RetryTask(Exception):
-    """Raise inside ``run()`` to have the task retried, whatever errors its processor lists.
+    """Raise inside ``run()`` to retry the task, whatever errors its processor lists.
 
-    It counts as a retry; a task without a rule for errors has 3. ``seconds`` is the shortest pause before the
-    next run; without it, the pause is that of an error on the list. ``error``, an exception or its class, is
-    stored and logged instead of this exception. Raises ``TypeError`` if it is neither.
+    It counts as a retry; a task without a retry rule has 3 retries. ``seconds`` is the minimum delay before
+    the next run; without it, the delay is the same as for an error on the list. ``error``, an exception or an
+    exception class, is stored and logged instead of this exception. Raises ``TypeError`` if it is neither.
     """
 
     def __init__(
@@ -34,26 +34,26 @@ class RetryTask(Exception):
         if isinstance(error, type) and issubclass(error, BaseException):
             error = error()
         if error is not None and not isinstance(error, BaseException):
-            raise TypeError(f"RetryTask got the error {error!r}; expected an exception, or the class of one.")
+            raise TypeError(f"RetryTask: error is {error!r}; expected an exception or an exception class.")
         super().__init__(seconds, error)
         self.seconds = seconds
         self.error = error
 
 
 class MaxPostponesReached(PartisanError):
-    """A task asked to be postponed more often than its processor or queue allows: it fails."""
+    """A task asked to be postponed more often than its processor or queue allows, and so fails."""
 
 
 class ProcessorClassAlreadyRegistered(PartisanError):
-    """Two processor classes have one name; a task's row could not say which it means."""
+    """Two processor classes have the same name; a task's row could not say which of them it means."""
 
 
 class ProcessorClassNotFound(PartisanError, LookupError):
-    """A class is not registered, or no registered class has the name that a task's row carries."""
+    """A class is not registered, or no class is registered under the name in a task's row."""
 
 
 class NotAProcessor(PartisanError, TypeError):
-    """A processor class was expected, or an object of one."""
+    """An object is not a processor class, or not an instance of one, where one is required."""
 
 
 class ProcessorNotInitialized(PartisanError, AttributeError):
@@ -61,7 +61,10 @@ class ProcessorNotInitialized(PartisanError, AttributeError):
 
 
 class UnregisteredTask(ProcessorClassNotFound):
-    """A task was held for ``UNREGISTERED_GRACE_SECONDS``, and no manager knows its processor: it fails."""
+    """No processor is registered under the name of a task.
+
+    A task that was held for ``UNREGISTERED_GRACE_SECONDS`` fails with this error.
+    """
 
 
 class UnsupportedRunMethod(PartisanError, TypeError):
@@ -73,21 +76,21 @@ class RunNotExecuted(PartisanError, TypeError):
 
 
 class UnknownQueue(PartisanError, ValueError):
-    """A queue is named that the settings do not define."""
+    """The settings do not define a queue of the given name."""
 
 
 class UnknownSchedule(PartisanError, LookupError):
-    """A schedule is named that does not exist."""
+    """There is no schedule of the given name."""
 
 
 class WrongSetting(PartisanError, ValueError):
-    """A setting is unknown, or has a value that cannot work."""
+    """A setting is unknown, or has a value that is not accepted."""
 
 
 class CannotStart(PartisanError):
-    """``start_partisan`` refuses to serve; the message says why and what to do.
+    """``start_partisan`` cannot start; the message gives the problem and the remedy.
 
-    ``problem`` and ``cure`` are the two parts of the message, where they are known apart.
+    ``problem`` and ``cure`` are the two parts of the message; ``cure`` is empty if they are not separate.
     """
 
     def __init__(self, problem: str, cure: str = "") -> None:
@@ -97,27 +100,27 @@ class CannotStart(PartisanError):
 
 
 class ClaimLost(PartisanError):
-    """The claim under which a task ran is no longer ours, so its transaction must not commit."""
+    """Our manager no longer has the claim on a running task, so the task's transaction must not commit."""
 
 
 class WorkerLost(PartisanError):
-    """A worker process died while it ran the task, more often than ``MAX_CRASHES`` allows."""
+    """Worker processes died while they ran a task more often than ``MAX_CRASHES`` allows."""
 
 
 class UnstorableResult(PartisanError):
-    """What a run returned cannot be stored: its task fails; ``reason`` says why."""
+    """A run returned a value that cannot be stored, so its task fails; ``reason`` says why."""
 
     reason = ""
 
 
 class ResultNotJSON(UnstorableResult, TypeError):
-    """A run returned a value that PostgreSQL's JSON cannot hold."""
+    """A run returned a value that PostgreSQL's JSON cannot store."""
 
     reason = REASON_RESULT_NOT_JSON
 
 
 class ResultTooLarge(UnstorableResult, ValueError):
-    """A run returned more than fits into the row of a task."""
+    """A run returned a value that is too large for the row of a task."""
 
     reason = REASON_RESULT_TOO_LARGE
 
@@ -130,15 +133,15 @@ class TaskTimeout(PartisanError, TimeoutError):
 
 
 class TaskCancelled(BaseException):
-    """Raised inside ``run()`` when somebody cancels the task; no ``except Exception`` catches it.
+    """Raised inside ``run()`` when the task is cancelled; ``except Exception`` does not catch it.
 
-    A run that catches it is cancelled all the same.
+    The task is cancelled even if the run catches it.
     """
 
 
 class TaskExpired(PartisanError):
-    """A task had not started when it expired: it ends without a run."""
+    """A task had not started when it expired, so it ends without a run."""
 
 
 class Unsettleable(PartisanError):
-    """PostgreSQL refused to store a run's outcome as it was."""
+    """PostgreSQL refused to store the original outcome of a run."""

@@ -1,7 +1,7 @@
-"""When a task expires: what ``expires`` of ``delay()`` accepts, and which moment it stands for.
+"""Convert the option ``expires`` of ``delay()`` into the expiry of a task.
 
 A number of seconds counts from when the task is due. The statement that inserts the task adds it, because a
-task may be due when it is enqueued, by the database's clock.
+task may be due at once, which is a moment by the database's clock.
 """
 
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from django_partisan import moments
 from django_partisan.config.validation import EXPIRY
 
 Expires: TypeAlias = float | timedelta | datetime
-"""Seconds above 0 from when the task is due, as a number or a ``timedelta``, or a moment."""
+"""A number of seconds above 0 or a ``timedelta``, counted from when the task is due, or a moment."""
 
 
 class _AsDefined:
@@ -20,7 +20,7 @@ class _AsDefined:
 
 
 AS_DEFINED: Final[Any] = _AsDefined()
-"""In place of ``expires``: the task expires as its definition says."""
+"""The value of ``expires`` if the call does not set it: the task expires as its definition says."""
 
 
 class Expiry(NamedTuple):
@@ -31,9 +31,9 @@ class Expiry(NamedTuple):
 
 
 def expiry_of(processor: str, expires: Any, default: float | None) -> Expiry | None:
-    """Return the expiry that ``expires`` stands for, ``None`` for never; a definition has a ``default``.
+    """Return the expiry for a value of ``expires``, ``None`` for never; ``default`` is the definition's.
 
-    Raises ``TypeError`` or ``ValueError`` for what it cannot be.
+    Raises ``TypeError`` or ``ValueError`` for a value that is not accepted.
     """
     if expires is AS_DEFINED:
         expires = default
@@ -50,7 +50,7 @@ def expiry_of(processor: str, expires: Any, default: float | None) -> Expiry | N
 
 
 def expires_at(due_at: datetime, expires_seconds: float | None) -> datetime | None:
-    """Return the moment at which a task expires that is due at an aware moment; ``None`` for never."""
+    """Return when a task that is due at ``due_at``, an aware moment, expires; ``None`` for never."""
     if expires_seconds is None:
         return None
     return moments.storable(moments.storable(due_at) + timedelta(seconds=expires_seconds))

@@ -1,4 +1,4 @@
-"""Immediate mode: with ``PARTISAN_IMMEDIATE``, what is enqueued here runs here, after the commit."""
+"""Immediate mode: with ``PARTISAN_IMMEDIATE``, the process that enqueues a task runs it after the commit."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -9,17 +9,17 @@ from django.utils.module_loading import import_string
 
 from django_partisan.config.immediate import RAISE
 
-# By its path: a process that only enqueues must not import the engine.
+# Imported only when needed: a process that only enqueues must not import the engine.
 _RUN: Final = "django_partisan.engine.immediate.run_in_place"
 
 
 def run_after_commit(connection: BaseDatabaseWrapper, task_ids: Sequence[int], mode: bool | str) -> None:
-    """Run tasks once they are committed; never, if the caller has turned autocommit off.
+    """Run tasks after they are committed; do nothing if the caller has turned autocommit off.
 
     Django logs errors, unless ``mode`` is ``'raise'``: then the commit raises them.
     """
     if not (connection.in_atomic_block or connection.get_autocommit()):
-        return  # the commit cannot be observed: they wait for a manager
+        return  # Django does not notice the commit: the tasks wait for a manager
     raise_errors = mode == RAISE
     run = import_string(_RUN)
     transaction.on_commit(

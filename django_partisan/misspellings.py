@@ -1,7 +1,7 @@
-"""Find names of processor attributes and of settings that look misspelt.
+"""Find names of processor attributes and of settings that look misspelled.
 
-An attribute looks misspelt if its name is close to a known one and nothing reads it in the modules of its
-class, of the classes above it, and of the processors below it: an attribute that these read is their own.
+An attribute looks misspelled if its name is close to a known one and it is not read in the modules of its
+class, of that class's bases, and of the processors that inherit from it: if it is read, it is the user's own.
 """
 
 import inspect
@@ -22,9 +22,9 @@ SETTINGS: Final = ("PARTISAN_CONFIG", "PARTISAN_SCHEDULES", "PARTISAN_OBSERVABIL
 _OF_PROCESSORS: Final = (QUEUE_ATTRIBUTE, *ATTRIBUTES)
 _PACKAGE: Final = __name__.partition(".")[0]
 
-# How similar a misspelt name is to the known one, from 0 to 1.
+# How similar a misspelled name must be to the known one, from 0 to 1.
 _CLOSENESS: Final = 0.8
-# Words that do not suffice to recognise a known name by a part of it.
+# Words that are too common to recognize a known name by.
 _VAGUE_WORDS: Final = {
     "CONFIG", "COUNT", "DEFAULT", "DELAY", "ERROR", "FOR", "INSTANCE", "MAX", "MIN", "NAME", "OBSERVABILITY",
     "ON", "PARAMS", "PER", "SECONDS", "SIZE", "TASKS",
@@ -32,7 +32,7 @@ _VAGUE_WORDS: Final = {
 
 
 def problems() -> Iterator[Problem]:
-    """Yield each setting, and each attribute of a registered processor, that looks misspelt."""
+    """Yield each setting, and each attribute of a registered processor, that looks misspelled."""
     for name in dir(settings):
         if close := close_to(name, SETTINGS):
             yield Problem(MISSPELT_SETTING, "The name of a setting", name, repr(close))
@@ -41,7 +41,7 @@ def problems() -> Iterator[Problem]:
 
 
 def close_to(name: str, known: Collection[str]) -> str | None:
-    """Return the known name that ``name`` probably stands for; ``None`` if there is none, or it is known."""
+    """Return the known name that ``name`` probably means; ``None`` if there is none or it is itself known."""
     if name in known:
         return None
     words = set(name.upper().split("_"))
@@ -52,7 +52,7 @@ def close_to(name: str, known: Collection[str]) -> str | None:
 
 
 def _modules_by_class() -> dict[type[Any], set[str]]:
-    """Return the classes of users that processors are made of, and where each may be read."""
+    """Return the user's classes among the bases of processors, each with the modules that may read it."""
     found: dict[type[Any], set[str]] = {}
     for processor_class in registry.processor_classes():
         classes = [
@@ -76,7 +76,7 @@ def _of_class(owner: type[Any], modules: Collection[str]) -> Iterator[Problem]:
 
 
 def _expected(name: str) -> str | None:
-    """Return what was expected instead of an attribute's name; ``None`` if it is right or the user's own."""
+    """Return what was expected instead of an attribute's name; ``None`` if it is valid or the user's own."""
     if name in _OF_PROCESSORS:
         return None
     if close := close_to(name, _OF_PROCESSORS):
@@ -86,10 +86,10 @@ def _expected(name: str) -> str | None:
 
 
 def _is_read(name: str, module: str) -> bool:
-    """Return whether a module uses the name elsewhere than to set an attribute."""
+    """Return whether a module uses the name for anything but setting an attribute."""
     try:
         source = inspect.getsource(sys.modules[module])
-    except (KeyError, OSError, TypeError):  # no source to read: trust its author
+    except (KeyError, OSError, TypeError):  # without its source, assume that it does
         return True
     everywhere = re.findall(rf"\b{re.escape(name)}\b", source)
     assigned = re.findall(rf"^[ \t]+{re.escape(name)}[ \t]*(?::[^=\n]*)?=(?!=)", source, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""Limits of moments and delays: a row stores only moments that Python can represent in every time zone.
+"""Validate and limit moments and delays, so that Python can represent them in every time zone.
 
 PostgreSQL has moments before the year 1 and after the year 9999, which Python cannot represent. Within a day
 of either limit, it depends on the time zone whether Python can.
@@ -17,7 +17,7 @@ LONGEST_DELAY_SECONDS: Final = 100 * 31_557_600
 
 
 def aware(processor: str, moment: Any, option: str = "execute_after") -> datetime:
-    """Return the moment of an option with a time zone: if ``USE_TZ`` is ``False``, a naive one is local.
+    """Return the moment of an option as aware; if ``USE_TZ`` is ``False``, a naive moment is local time.
 
     Raises ``TypeError`` if it is not a ``datetime``, and ``ValueError`` if it is naive and ``USE_TZ`` is
     ``True``.

@@ -1,4 +1,4 @@
-"""Names that rows carry: the default queue, how long a name may be, and the role of a worker."""
+"""Names in rows: the default queue, the maximum length of names, and the role of a worker."""
 
 from typing import Final
 

@@ -1,6 +1,6 @@
-"""The words for how a run ends, and for why a task failed, was rescued or a worker exited.
+"""The outcomes of runs, and the reasons why tasks fail or are rescued and why workers exit.
 
-They stand in log events, metrics, spans, signals and rows; each is defined here only.
+They are used in log events, metrics, spans, signals and rows; each is defined only here.
 """
 
 from typing import Final
@@ -12,21 +12,21 @@ FAILED: Final = "failed"
 OUTCOMES: Final = (COMPLETED, POSTPONED, RETRIED, FAILED)
 
 CANCELLED: Final = "cancelled"
-"""In telemetry, what a run ended with whose task was cancelled meanwhile; in the row such a task failed."""
+"""In telemetry, the outcome of a run whose task was cancelled while it ran; in its row, the task failed."""
 
 CRASHED: Final = "crashed"
 """In the history of a task: the worker died during the run, and the task ran again."""
 
 REQUEUED: Final = "requeued"
-"""In the history of a task: somebody made the failed task wait again."""
+"""In the history of a task: an operator made the failed task wait again."""
 
-# What else somebody did to tasks. The first two also stand in the history of a task.
+# Other actions of operators on tasks. The first two are also in the history of a task.
 DUE_NOW: Final = "due_now"
 PRIORITIZED: Final = "prioritized"
 DELETED: Final = "deleted"
 CHANGES: Final = (DUE_NOW, PRIORITIZED, DELETED)
 
-# What became of a schedule when managers compared its row with their settings.
+# What happened to a schedule when managers compared its row with their settings.
 SCHEDULE_ADDED: Final = "added"
 SCHEDULE_CHANGED: Final = "changed"
 SCHEDULE_STOPPED: Final = "stopped"
@@ -68,7 +68,7 @@ FAILURE_REASONS: Final = (
     REASON_RESULT_TOO_LARGE,
 )
 
-# Why a task ended that was not to run any more. Such tasks are requeued only if the reason is named.
+# Why a task was ended without a failure of its own. Such tasks are requeued only if the reason is named.
 REASON_CANCELLED: Final = "cancelled"
 REASON_EXPIRED: Final = "expired"
 REASONS_TO_NAME: Final = (REASON_CANCELLED, REASON_EXPIRED)
@@ -76,11 +76,11 @@ REASONS_TO_NAME: Final = (REASON_CANCELLED, REASON_EXPIRED)
 # Why waiting tasks are held.
 HELD_REASONS: Final = (REASON_UNREGISTERED,)
 
-# Why a task was rescued (``stopped``: by a forced stop), or a worker exited.
+# Why a task was rescued (``stopped``: because of a forced stop), or a worker exited.
 REASON_MANAGER_LOST: Final = "manager_lost"
 REASON_STOPPED: Final = "stopped"
-# Why tasks that had not started were released, if not ``stopped``: another manager can start them earlier,
-# or the queue is paused.
+# Why unstarted tasks were released, other than ``stopped``: another manager can start them earlier, or the
+# queue is paused.
 REASON_SHARED: Final = "shared"
 REASON_PAUSED: Final = "paused"
 REASON_RECYCLED: Final = "recycled"

@@ -1,4 +1,4 @@
-"""Pause queues: no task of a paused queue starts, on any host, until it is resumed or the pause ends.
+"""Pause and resume queues: no task of a paused queue starts on any host.
 
 The commands ``partisan_pause`` and ``partisan_resume`` and the admin call this module.
 """
@@ -24,9 +24,9 @@ def pause(
 ) -> PausedQueue:
     """Pause a queue when the current transaction commits; running tasks finish.
 
-    ``until`` ends the pause: a moment, or a duration from now by the database's clock. Without it the queue
-    is paused until ``resume()``. A queue that is paused already gets the new ``until``, ``comment`` and
-    ``by``. Raises ``UnknownQueue``, and ``ValueError`` if ``until`` is in the past or has no time zone.
+    ``until`` is the end of the pause: a moment, or a duration from now by the database's clock. Without it,
+    the queue is paused until ``resume()``. If the queue is already paused, ``until``, ``comment`` and ``by``
+    are replaced. Raises ``UnknownQueue``, and ``ValueError`` if ``until`` is in the past or has no time zone.
     """
     check_queue_name(queue_name)
     moment, seconds = _end(until)

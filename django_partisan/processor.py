@@ -1,4 +1,4 @@
-"""The class that users write their tasks with."""
+"""``BaseTaskProcessor``, the base class of users' tasks, and ``bulk_delay()``."""
 
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Sequence
@@ -32,9 +32,9 @@ from django_partisan.telemetry.events.values import TaskRef
 
 
 class CurrentTask:
-    """The task that runs.
+    """The running task.
 
-    It is made for every run and rarely asked, so each attribute is read from the row when it is needed.
+    One is created for every run and rarely used, so each attribute is read from the row on access.
     """
 
     __slots__ = ("_began_at", "_definition", "_queue", "_row")
@@ -89,17 +89,17 @@ class CurrentTask:
 
     @property
     def scheduled_for(self) -> datetime | None:
-        """The moment of the tick of the schedule that enqueued the task, in UTC; ``None`` if none did."""
+        """The moment of the schedule's tick that enqueued the task, in UTC; ``None`` if no schedule did."""
         return task_context.scheduled_for(self._row[CONTEXT])
 
     @property
     def is_last_attempt(self) -> bool:
-        """True if an error of this run, even one on the processor's list, fails the task."""
+        """Whether an error in this run, even one on the processor's list, fails the task."""
         retry = self._definition.retry_in(queue_value(self._queue, "DEFAULT_RETRY"))
         return retry is None or self.retries >= retry.retries_count
 
     def _tool(self, name: str) -> Any:
-        """Return what telemetry provides for this run: ``log`` or ``metrics``."""
+        """Return the object that telemetry provides for this run under a name: ``log`` or ``metrics``."""
         row, of = self._row, self._definition
         counts = (self.attempt, self.retries, self.postpones)
         task = TaskRef(self.id, of.name, self._queue, row[PRIORITY], *counts)
@@ -107,9 +107,9 @@ class CurrentTask:
 
 
 class BaseTaskProcessor(ProcessorBase):
-    """Base of every processor: subclass it, write ``run()``, and register the class.
+    """The base class of every processor: subclass it, define ``run()``, and register the class.
 
-    ``MyProcessor(*args, **kwargs).delay()`` enqueues a task; a worker then makes the same object
+    ``MyProcessor(*args, **kwargs).delay()`` enqueues a task; a worker then creates the same object
     from the stored arguments and calls ``run()``.
     """
 
@@ -120,23 +120,26 @@ class BaseTaskProcessor(ProcessorBase):
     QUEUE_NAME: ClassVar[str] = DEFAULT_QUEUE
     """The queue of the tasks; ``delay(queue_name=...)`` overrides it."""
     RETRY_ON_ERROR_CONFIG: ClassVar[ErrorsHandleConfig | None] = None
-    """Which errors lead to a retry; ``None``: none. If no class sets it: ``DEFAULT_RETRY`` of the queue."""
+    """Which errors lead to a retry; ``None``: none. If not set, the queue's ``DEFAULT_RETRY`` applies."""
     POSTPONE_CONFIG: ClassVar[PostponeConfig | None] = None
-    """How many times a task may be postponed; ``None``: ``DEFAULT_POSTPONES_COUNT`` of the queue."""
+    """How many times a task may be postponed; ``None``: the queue's ``DEFAULT_POSTPONES_COUNT``."""
     ATOMIC: ClassVar[bool] = False
-    """Run in one transaction together with the task's own completion: both are kept, or neither."""
+    """Commit what ``run()`` writes and the completion of the task in one transaction: both, or neither."""
     KEEP_RESULT: ClassVar[bool] = False
-    """Keep the row of a completed task, with what ``run()`` returned, in ``Task.result``."""
+    """Keep the row of a completed task, with the value that ``run()`` returned in ``Task.result``."""
     KEEP_FINISHED_SECONDS: ClassVar[float | None]
-    """How long the row of a completed task is kept; ``None``: forever. Not set: as the queue says."""
+    """Seconds to keep rows of completed tasks; ``None``: forever. If not set, the queue's key applies."""
     KEEP_FAILED_SECONDS: ClassVar[float | None]
-    """How long the row of a failed task is kept; ``None``: forever. Not set: as the queue says."""
+    """Seconds to keep rows of failed tasks; ``None``: forever. If not set, the queue's key applies."""
     TIMEOUT_SECONDS: ClassVar[float | None] = None
-    """Interrupt a run that lasts longer; ``None``: the queue's limit, ``math.inf``: none."""
+    """Interrupt a run after this many seconds; ``None``: the queue's limit, ``math.inf``: no limit."""
     EXPIRES_SECONDS: ClassVar[float | None] = None
     """A task that has not started this many seconds after it was due ends without a run; ``None``: never."""
     TRACE_PROPAGATION: ClassVar[str | None] = None
-    """``link``, ``child`` or ``none``: how the run's span relates to the enqueuer's, if not by setting."""
+    """How the run's span relates to the enqueuer's: ``link``, ``child`` or ``none``.
+
+    ``None``: the setting ``TRACE_PROPAGATION`` applies.
+    """
 
     args: tuple[Any, ...] = wrong_calls.set_by_init()
     kwargs: dict[str, Any] = wrong_calls.set_by_init()
@@ -148,7 +151,7 @@ class BaseTaskProcessor(ProcessorBase):
 
     @cached_property
     def log(self) -> Any:
-        """A structlog logger that names the running task in every line."""
+        """A structlog logger that adds the running task to every line."""
         return self.task._tool("log")
 
     @cached_property
@@ -158,14 +161,14 @@ class BaseTaskProcessor(ProcessorBase):
 
     @property
     def task(self) -> CurrentTask:
-        """The task that runs; raises ``RuntimeError`` outside of a run."""
+        """The running task; raises ``RuntimeError`` outside of a run."""
         if self._current is None:
             raise RuntimeError(f"{type(self).__name__}.task exists only while a worker runs the task.")
         return self._current
 
     @abstractmethod
     def run(self) -> Any:
-        """Do the work; ``async def`` works too. What it returns is kept if ``KEEP_RESULT`` is ``True``."""
+        """Do the work; may be ``async def``. The return value is kept if ``KEEP_RESULT`` is ``True``."""
         raise NotImplementedError(f"{type(self).__name__} has no run().")
 
     def delay(
@@ -180,9 +183,9 @@ class BaseTaskProcessor(ProcessorBase):
         """Enqueue a task in the caller's transaction; return its row, or the row of a waiting duplicate.
 
         ``priority`` overrides ``PRIORITY``, and ``queue_name`` overrides ``QUEUE_NAME``; the task does not
-        run before ``execute_after``. If it has not started when it expires, it ends without a run:
-        ``expires``, seconds from when it is due, a ``timedelta``, a moment, or ``None`` for never, overrides
-        ``EXPIRES_SECONDS``. ``is_duplicate`` of the row is ``True`` if the task waited already.
+        run before ``execute_after``. ``expires`` overrides ``EXPIRES_SECONDS``: seconds from when the task is
+        due, a ``timedelta``, a moment, or ``None`` for never. A task that has not started when it expires
+        ends without a run. ``is_duplicate`` of the row is ``True`` if the task was already waiting.
         Raises ``TypeError`` or ``ValueError`` naming the value that cannot be stored, ``UnknownQueue``, and
         ``ProcessorClassNotFound`` if the class is not registered.
         """
@@ -201,7 +204,7 @@ class BaseTaskProcessor(ProcessorBase):
         expires: Expires | None = AS_DEFINED,
         **unknown: NoReturn,
     ) -> Task:
-        """Enqueue a task from asynchronous code; as ``delay()``."""
+        """Enqueue a task from asynchronous code, like ``delay()``."""
         return await sync_to_async(self.delay)(
             priority=priority,
             execute_after=execute_after,
@@ -220,11 +223,11 @@ class BaseTaskProcessor(ProcessorBase):
         using: str | None = None,
         **unknown: NoReturn,
     ) -> None:
-        """Enqueue a task after the caller's transaction is committed, or at once if there is none.
+        """Enqueue a task after the caller's transaction commits, or at once if there is none.
 
-        Takes no lock inside the transaction. The options are those of ``delay()``, and are checked now.
-        ``using`` names the database of the transaction, by default that of the tasks. If the insert fails
-        after the commit, Django logs the error, and ``task.enqueue_failed`` is emitted.
+        Takes no lock inside the transaction. The options are those of ``delay()``, and are validated now.
+        ``using`` is the database alias of the transaction, by default the tasks' database. If the insert
+        fails after the commit, Django logs the error, and ``task.enqueue_failed`` is emitted.
         """
         name = type(self).__name__
         _refuse_unknown(f"{name}.delay_on_commit()", unknown, [*_OPTIONS, "using"])
@@ -244,7 +247,7 @@ def bulk_delay(
 ) -> list[int]:
     """Enqueue many tasks at once; return their ids, in order.
 
-    For a duplicate, this is the id of the waiting task. The options and errors are those of
+    For a duplicate, the id is that of the waiting task. The options and errors are those of
     ``delay()``; if one task is refused, none is enqueued.
     """
     _refuse_unknown("bulk_delay()", unknown, _OPTIONS)
@@ -257,7 +260,7 @@ def bulk_delay(
         return enqueueing.enqueue_many(calls, priority, execute_after, expires)
 
 
-# What ``delay()`` and ``bulk_delay()`` accept.
+# The options of ``delay()`` and ``bulk_delay()``.
 _OPTIONS: Final = [
     name
     for name, one in signature(BaseTaskProcessor.delay).parameters.items()
@@ -279,7 +282,7 @@ def _call(
     queue = processor.QUEUE_NAME if queue_name is None else queue_name
     priority, unique = processor.PRIORITY, processor.UNIQUE_FOR_PARAMS
     if (queue, priority, unique) != (definition.queue, definition.priority, definition.unique):
-        # A call may name the queue, and an object may set all three for itself.
+        # A call may set the queue, and an instance may override all three.
         definition = replace(definition, queue=queue, priority=priority, unique=unique)
     args, kwargs = processor.args, processor.kwargs
     if type(processor).__init__ is not BaseTaskProcessor.__init__:

@@ -1,4 +1,4 @@
-"""Validation of processor classes: which values each of their attributes accepts."""
+"""Validate processor classes: the values that each of their attributes accepts."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -43,7 +43,7 @@ ATTRIBUTES: Final[Mapping[str, Rule]] = {
 
 
 def problems() -> Iterator[Problem]:
-    """Yield everything that is wrong with the registered processor classes."""
+    """Yield each problem of the registered processor classes."""
     known = queue_names()
     queue_rule = Rule(known.__contains__, "one of " + ", ".join(map(repr, known)))
     for processor_class in registry.processor_classes():

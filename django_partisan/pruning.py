@@ -1,6 +1,6 @@
-"""How rows of ended tasks are pruned by hand: in which batches, and how fast.
+"""Count and prune rows of ended tasks in batches, at a limited rate.
 
-``partisan_prune`` calls this module. Managers prune by themselves, in ``engine/manager/pruner.py``.
+``partisan_prune`` calls this module. Managers prune on their own, in ``engine/manager/pruner.py``.
 """
 
 import time
@@ -22,14 +22,14 @@ DELETE_ROWS: Final = 500
 
 
 def count_all(connection: BaseDatabaseWrapper, walk: Walk) -> Iterator[Batch]:
-    """Count the rows that are due on the whole ``walk``; yield after each batch what it found."""
+    """Count all rows of a ``walk`` that are due for pruning; yield the result of each batch."""
     return _batches(connection, walk._replace(rows=COUNT_ROWS, read=COUNT_ROWS), pruning.count)
 
 
 def prune_all(connection: BaseDatabaseWrapper, walk: Walk, rows_per_second: float) -> Iterator[Batch]:
-    """Delete the rows that are due on the whole ``walk``; yield after each batch what it deleted.
+    """Delete all rows of a ``walk`` that are due for pruning; yield the result of each batch.
 
-    Waits between the batches, so that at most ``rows_per_second`` are deleted.
+    Waits between batches so that at most ``rows_per_second`` are deleted.
     """
     began, deleted = time.monotonic(), 0
     for batch in _batches(connection, walk._replace(rows=DELETE_ROWS), pruning.prune):

@@ -1,7 +1,7 @@
 """Fixtures for pytest, which finds this module by its entry point.
 
-It is imported in every run of pytest where the library is installed: nothing of Django, and nothing that
-needs its settings, is imported before a fixture is used.
+The module is imported in every pytest run where the library is installed. So it imports nothing of Django,
+and nothing that needs Django's settings, before a fixture is used.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""How commands and the admin write durations, moments and numbers in a sentence or a narrow column."""
+"""Format durations, moments and numbers for sentences and narrow columns of commands and the admin."""
 
 from datetime import datetime
 from typing import Final
@@ -9,7 +9,7 @@ _UNITS: Final = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def span(seconds: float) -> str:
-    """Return a duration in its two largest units, such as ``2 h 5 min``; below ten seconds, exactly."""
+    """Return a duration in its two largest units, such as ``2 h 5 min``; below ten seconds, as ``1.5 s``."""
     if seconds < 10:
         return f"{max(0.0, seconds):.1f} s"
     whole = round(seconds)
@@ -29,7 +29,7 @@ def moment(stored: datetime) -> str:
 
 
 def number(value: int) -> str:
-    """Return a number in at most six characters: from 100,000 on, it is rounded."""
+    """Return a number in at most six characters; numbers from 100,000 are rounded."""
     if value < 100_000:
         return str(value)
     for size, unit in ((1_000, "k"), (1_000_000, "M"), (1_000_000_000, "G")):
@@ -44,5 +44,5 @@ def count(value: int, word: str) -> str:
 
 
 def printable(line: str) -> str:
-    """Return a line without what a terminal would obey: names and messages may hold anything."""
+    """Return a line without control characters for the terminal, which names and messages may contain."""
     return "".join(character if character.isprintable() else " " for character in line).rstrip()

@@ -1,7 +1,7 @@
 """Check that a class can be registered: a processor whose ``run()`` a worker can call.
 
 A worker calls ``run()`` without arguments. Any other ``run()`` is refused at registration, before a task of
-the class could fail.
+the class can fail.
 """
 
 import reprlib
@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from django_partisan.exceptions import NotAProcessor, UnsupportedRunMethod
 
-# Attributes that become methods, whose arguments are known without a call.
+# Types of attributes that become methods; their arguments are known without a call.
 _METHODS: Final = (FunctionType, staticmethod, classmethod, partialmethod)
 
 
 class ProcessorBase:
-    """Base of ``BaseTaskProcessor``, for modules that cannot import that."""
+    """The base class of ``BaseTaskProcessor``, for modules that cannot import the latter."""
 
 
 def ensure_registrable(candidate: Any) -> None:
@@ -32,13 +32,13 @@ def ensure_registrable(candidate: Any) -> None:
     if getattr(run, "__isabstractmethod__", False):
         raise UnsupportedRunMethod(
             f"{name} has no run(); expected a method that does the work. Define `def run(self)` or "
-            "`async def run(self)`. Do not register a class that is only the base of others."
+            "`async def run(self)`. Do not register a class that is only a base class."
         )
-    if not callable(getattr(candidate, "run")):  # noqa: B009 - mypy knows no attribute of a class made anywhere
+    if not callable(getattr(candidate, "run")):  # noqa: B009 - mypy knows no ``run`` of an arbitrary class
         raise UnsupportedRunMethod(f"{name} has run = {run!r}; expected a method. Define `def run(self)`.")
     if isinstance(run, _METHODS):
         try:
-            # As it is called: what a decorator wraps may need arguments that the decorator gives it.
+            # Do not follow decorators: a wrapped function may need arguments that its decorator passes.
             Signature.from_callable(run.__get__(object(), candidate), follow_wrapped=False).bind()
         except TypeError as error:
             raise UnsupportedRunMethod(
@@ -49,7 +49,7 @@ def ensure_registrable(candidate: Any) -> None:
 
 
 def described(candidate: Any) -> str:
-    """Return the name of a class, a function or another object for a message."""
+    """Return a description of a class, a function or another object for a message."""
     if isinstance(candidate, type):
         return f"the class {candidate.__name__!r} in {candidate.__module__}"
     if isinstance(candidate, FunctionType):

@@ -1,4 +1,4 @@
-"""The task definitions by name, and how the code that makes them is found."""
+"""The registry of task definitions by name, and the discovery of the modules that register them."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -32,13 +32,13 @@ P = TypeVar("P", bound=type[Any])
 _definitions: dict[str, TaskDefinition] = {}
 # Every registered definition by name; a read-only view.
 definitions: Final[Mapping[str, TaskDefinition]] = MappingProxyType(_definitions)
-# Called with the object at the path of a task, which may be one that has to be registered.
+# Called with the object at the path of a task; each registers it if it is of its kind.
 finders: Final[list[Callable[[Any], object]]] = []
 # Return the definition registered under a name, or ``None``.
 find: Final[Callable[[str], TaskDefinition | None]] = _definitions.get
 
 version = 0
-"""Changes with each registration, also of a name that is known; read it as ``registry.version``."""
+"""Changes with each registration, even of a known name; read it as ``registry.version``."""
 
 
 def register(processor_class: P) -> P:
@@ -53,14 +53,15 @@ def register(processor_class: P) -> P:
     name = definition.name
     if len(name) > PROCESSOR_NAME_MAX_LENGTH:
         raise ValueError(
-            f"Processor name {name!r} has {len(name)} characters; at most {PROCESSOR_NAME_MAX_LENGTH} fit."
+            f"Processor name {name!r} has {len(name)} characters; "
+            f"expected at most {PROCESSOR_NAME_MAX_LENGTH}."
         )
     known = processor_class if name not in _definitions else _definitions[name].source
     if not _are_one(known, processor_class):
         raise ProcessorClassAlreadyRegistered(
             f"Two processors are named {name!r}: one in {known.__module__}, "
             f"one in {processor_class.__module__}. "
-            "Rename one of them: a task's row carries only the class name."
+            "Rename one of them: a task's row stores only the class name."
         )
     add(definition)
     return processor_class
@@ -72,16 +73,16 @@ def processor_classes() -> list[type[Any]]:
 
 
 def add(definition: TaskDefinition) -> None:
-    """Register a definition in place of one of the same name."""
+    """Register a definition; replace one of the same name."""
     global version
     _definitions[definition.name] = definition
     version += 1
 
 
 def find_or_import(name: str) -> TaskDefinition | None:
-    """Return the definition of a name; if it is the path of a function, import its module for it.
+    """Return the definition of a name; if the name is the path of a function, import its module if needed.
 
-    Raises what the module raises.
+    Raises any error that the import raises.
     """
     module, _, attribute = name.rpartition(".")
     if name not in _definitions and module:
@@ -91,19 +92,19 @@ def find_or_import(name: str) -> TaskDefinition | None:
                 finder(found)
         except ModuleNotFoundError as error:
             if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-                raise  # the module exists, and lacks another
+                raise  # the module exists, but one that it imports does not
     return find(name)
 
 
 def unknown(name: str) -> UnregisteredTask:
-    """Return the error that says how to have ``name`` registered."""
+    """Return the error for a name that is not registered, with the remedy."""
     return UnregisteredTask(f"No processor is registered as {name!r}. {_REGISTER}")
 
 
 def definition_of(processor_class: type[Any]) -> TaskDefinition:
     """Return the definition of a registered processor class; raise ``ProcessorClassNotFound``.
 
-    A class whose module was imported again has the name of the registered class, and its own definition.
+    A class whose module was imported again has the name of the registered class, but its own definition.
     """
     known = find(processor_class.__name__)
     if known is not None and known.source is processor_class:
@@ -118,9 +119,9 @@ def definition_of(processor_class: type[Any]) -> TaskDefinition:
 
 
 def autodiscover() -> None:
-    """Import ``partisan_tasks`` of every installed app; an error inside one is raised as it is.
+    """Import ``partisan_tasks`` of every installed app; errors that a module raises are not caught.
 
-    If ``TASKS`` names a backend of ours, import ``tasks`` as well.
+    If ``TASKS`` has a backend of this library, import ``tasks`` as well.
     """
     autodiscover_modules(MODULE)
     if task_backends.ours():
@@ -128,5 +129,5 @@ def autodiscover() -> None:
 
 
 def _are_one(one: Any, other: Any) -> bool:
-    """Return whether two classes are the same one, possibly imported twice."""
+    """Return whether two classes are the same class, possibly imported twice."""
     return (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)

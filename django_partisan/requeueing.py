@@ -1,4 +1,4 @@
-"""How failed tasks are requeued, and what is emitted.
+"""Requeue failed tasks, wake managers, and emit events after the commit.
 
 ``Task.requeue()``, ``TaskQuerySet.requeue()``, ``partisan_requeue`` and the admin call this module.
 """
@@ -16,15 +16,15 @@ from django_partisan.telemetry.events.operators import TasksRequeued
 
 
 def requeue_all(ids: Sequence[int], comment: str = "") -> Iterator[int]:
-    """Requeue the failed tasks among ``ids``; yield after each batch how many of it wait again."""
+    """Requeue the failed tasks among ``ids``; yield the number of requeued tasks after each batch."""
     return map(len, requeue_batches(ids, comment))
 
 
 def requeue_batches(ids: Sequence[int], comment: str = "") -> Iterator[list[ChangedTask]]:
-    """Requeue the failed tasks among ``ids``; yield after each batch the tasks of it that wait again.
+    """Requeue the failed tasks among ``ids``; yield the requeued tasks after each batch.
 
-    Each batch is a transaction, or a savepoint in the caller's. A task that meets a duplicate stays in the
-    table and gives up its key.
+    Each batch is a transaction, or a savepoint in the caller's. A task that has a duplicate is requeued
+    without its unique key, so that both wait.
     """
     connection = task_connection()
 

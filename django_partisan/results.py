@@ -1,6 +1,7 @@
-"""What a run returned, as JSON text: which values can be stored.
+"""Encode the results of runs as JSON text, and refuse those that cannot be stored.
 
-Sequences such as tuples become lists, mappings objects, and bytes text, as in Django's task framework.
+Sequences such as tuples become lists, mappings become objects, and bytes become text, as in Django's task
+framework.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,14 +11,14 @@ from django_partisan import json_values
 from django_partisan.exceptions import ResultNotJSON, ResultTooLarge
 
 BYTES_MAX: Final = 2**20
-"""How long the JSON text of a result may be."""
+"""The maximum length of a result's JSON text, in bytes."""
 NONE: Final = "null"
 """The result of a run that returned ``None``."""
 _PLACE: Final = "the result"
 
 
 def encode(name: str, value: Any) -> str:
-    """Return what a run of ``name`` returned as JSON text.
+    """Return the result of a run of ``name`` as JSON text.
 
     Raises ``ResultNotJSON``, which names the place of the value that cannot be stored, and
     ``ResultTooLarge``.
@@ -29,7 +30,7 @@ def encode(name: str, value: Any) -> str:
         value = _plain(value)
         text = json_values.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
-        fault = f"{_PLACE} is no JSON: {error}"
+        fault = f"{_PLACE} is not JSON: {error}"
     if fault or isinstance(value, list | dict) or json_values.may_hold_bad_text(text):
         fault = next(json_values.faults(_PLACE, value), fault)
     if fault:
@@ -51,4 +52,4 @@ def _plain(value: Any) -> Any:
         return {_plain(key): _plain(item) for key, item in value.items()}
     if isinstance(value, Sequence):
         return [_plain(item) for item in value]
-    return value  # of another type, whose place the caller finds
+    return value  # the caller refuses other types, and names the place of the value

@@ -1,7 +1,7 @@
-"""How long the rows of tasks that have ended are kept.
+"""Determine how long the rows of ended tasks are kept.
 
-The processor's attribute wins over the key of the task's queue. A queue that the settings do not define
-follows the queue ``default``.
+The processor's attribute overrides the key of the task's queue. A queue that the settings do not define
+uses the values of the queue ``default``.
 """
 
 import json
@@ -20,14 +20,14 @@ from django_partisan.names import DEFAULT_QUEUE
 
 FOREVER: Final = math.inf
 LEAST_FOR_RESULTS_SECONDS: Final = 60
-"""A result whose row is deleted earlier is gone before many callers have asked for it."""
-_LONG_ENOUGH: Final = f"at least {LEAST_FOR_RESULTS_SECONDS} where results are kept, or None"
+"""If the row of a result is deleted earlier, many callers will not have read the result yet."""
+_LONG_ENOUGH: Final = f"at least {LEAST_FOR_RESULTS_SECONDS} if results are kept, or None"
 Seconds: TypeAlias = Mapping[str, float]
-"""By status, for how many seconds rows are kept after the end of their task."""
+"""By status, how many seconds rows are kept after the end of their task."""
 
 
 class Rules(NamedTuple):
-    """For how long rows are kept: by processor, else by queue, else as ``others``."""
+    """How long rows are kept: by processor, otherwise by queue, otherwise as in ``others``."""
 
     processors: Mapping[str, Seconds]
     queues: Mapping[str, Seconds]
@@ -35,7 +35,7 @@ class Rules(NamedTuple):
 
     @property
     def shortest(self) -> float:
-        """The shortest time that any row is kept; ``FOREVER`` if no row is ever deleted."""
+        """The shortest time that any row is kept, in seconds; ``FOREVER`` if no row is ever deleted."""
         every = [*self.processors.values(), *self.queues.values(), self.others]
         return min((seconds for kept in every for seconds in kept.values()), default=FOREVER)
 
@@ -48,7 +48,7 @@ class Rules(NamedTuple):
         )
 
     def later(self, seconds: float) -> "Rules":
-        """Return rules that keep each row for longer."""
+        """Return rules that keep each row for ``seconds`` longer."""
         return Rules(
             {name: _longer(kept, seconds) for name, kept in self.processors.items()},
             {name: _longer(kept, seconds) for name, kept in self.queues.items()},
@@ -56,12 +56,12 @@ class Rules(NamedTuple):
         )
 
     def as_json(self) -> str:
-        """Return the rules for a statement; JSON has no number for ``FOREVER``."""
+        """Return the rules as JSON for a statement; ``FOREVER`` is text, because JSON has no such number."""
         return json.dumps(_without_infinity(self._asdict()))
 
 
 def rules() -> Rules:
-    """Return what the settings and the registered processors say."""
+    """Return the rules of the settings and the registered processors."""
     queues = {name: _of_queue(name) for name in queue_names()}
     processors = {
         name: _known({Task.STATUS_FINISHED: one.keep_finished, Task.STATUS_ERROR: one.keep_failed})
@@ -74,13 +74,13 @@ def rules() -> Rules:
 def queues_of_manager(own: str) -> tuple[str, ...]:
     """Return the queues that a manager of queue ``own`` prunes.
 
-    Other projects may share the table. Their queues have settings that are not known here.
+    Other projects may share the table, and the settings of their queues are not available here.
     """
     return tuple(dict.fromkeys((own, *named_queues())))
 
 
 def queues_of_project() -> tuple[str, ...]:
-    """Return the queues whose rows the settings are for; of settings that name none, it is ``default``."""
+    """Return the queues to whose rows the settings apply; ``default`` alone if the settings name none."""
     return tuple(named_queues()) or (DEFAULT_QUEUE,)
 
 
@@ -90,10 +90,10 @@ def rules_of_age(seconds: float, statuses: Collection[str]) -> Rules:
 
 
 def problems() -> Iterator[Problem]:
-    """Yield each time that is too short for the results that rows keep."""
+    """Yield a problem for each retention that is too short for stored results."""
     queues = dict.fromkeys(task_backends.queue_names())
     for name, one in registry.definitions.items():
-        if one.keeps_result and isinstance(one.queue, str):  # of another type, another check reports it
+        if one.keeps_result and isinstance(one.queue, str):  # another check reports other types
             queues[one.queue] = None
             for key, kept in ((KEEP_FINISHED, one.keep_finished), (KEEP_FAILED, one.keep_failed)):
                 yield from _too_short(f"{name}.{key}", kept, one.source)

@@ -1,7 +1,7 @@
-"""What a row of schedules does when it is saved: validate it, find its next tick, inform managers.
+"""Save and delete rows of schedules: validate them, find their next tick, and notify managers.
 
-Managers move ``next_at`` and count ticks in rows that others have loaded meanwhile. So ``save()`` writes what
-people own, which is the definition and the pause, and leaves the rest alone.
+Managers update ``next_at`` and the counts of ticks in rows that other code has loaded before. So ``save()``
+writes only what people own, which is the definition and the pause, and leaves the other columns alone.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -36,7 +36,7 @@ PEOPLES: Final = frozenset({*KEYS, "origin", "paused", "comment"})
 
 
 def ensure_valid(row: Schedule) -> None:
-    """Raise ``ValidationError``, with its messages by field, unless the definition of a row is accepted."""
+    """Raise ``ValidationError``, with messages by field, if the definition of a row is not accepted."""
     messages: dict[str, list[str]] = {}
     for fault in _faults(row):
         place = f"{fault.key or 'the definition'} of the schedule {row.name!r}"
@@ -46,20 +46,20 @@ def ensure_valid(row: Schedule) -> None:
 
 
 def upcoming(row: Schedule, count: int, after: datetime | None) -> list[datetime]:
-    """Return the next ticks of a row after a moment, as the settings want moments."""
+    """Return the next ticks of a row after a moment, aware or naive according to ``USE_TZ``."""
     found = ScheduleDefinition.of_row(row).upcoming(count, moment_or_now(after))
     return found if settings.USE_TZ else [make_naive(moment) for moment in found]
 
 
 def moment_or_now(moment: datetime | None) -> datetime:
-    """Return a moment in UTC; for ``None`` the server's time."""
+    """Return a moment in UTC; for ``None``, the current time of the database server."""
     if moment is None:
         return server_now(task_connection())
     return moments.storable(moment if is_aware(moment) else make_aware(moment))
 
 
 def problems_of_names() -> Iterator[Problem]:
-    """Yield, for a warning, each schedule of the settings that is not used, because a row has its name."""
+    """Yield a problem for each schedule of the settings that is unused because a row has its name."""
     given = getattr(settings, SETTING, {})
     if not isinstance(given, Mapping) or not given:
         return
@@ -69,7 +69,7 @@ def problems_of_names() -> Iterator[Problem]:
     except Error:  # before the first ``migrate`` there is no table
         return
     for name in taken:
-        yield Problem(SCHEDULE_BY_HAND, f"A key of {SETTING}", name, "a name that no row made by hand has")
+        yield Problem(SCHEDULE_BY_HAND, f"A key of {SETTING}", name, "a name that no row made by hand uses")
 
 
 @contextmanager
@@ -78,7 +78,7 @@ def saving(
 ) -> Iterator[list[str] | None]:
     """Prepare a row for a ``with`` block that writes it; yield the fields to write, ``None`` for all.
 
-    The stored row is locked meanwhile, so that no manager moves its next tick.
+    The stored row is locked during the block, so that no manager changes its next tick.
     """
     alias = using or router.db_for_write(type(row), instance=row)
     named = None if update_fields is None else {*update_fields}
@@ -103,9 +103,9 @@ def saving(
 
 
 def _import_task(row: Schedule) -> None:
-    """Import the module of a row's task, before the row is locked: it may take long."""
+    """Import the module of a row's task before the row is locked, because an import may take long."""
     if isinstance(row.task, str):
-        with suppress(Exception):  # the validation says what is wrong
+        with suppress(Exception):  # the validation reports the problem
             registry.find_or_import(row.task)
 
 
@@ -116,7 +116,7 @@ def _emit_changed(connection: BaseDatabaseWrapper, row: Schedule, change: str) -
 
 @contextmanager
 def deleting(row: Schedule, using: str | None) -> Iterator[str]:
-    """Have managers informed after a ``with`` block that deletes a row of the database that it yields."""
+    """Yield the alias of a database for a ``with`` block that deletes a row there; then notify managers."""
     alias = using or router.db_for_write(type(row), instance=row)
     with transaction.atomic(using=alias):
         yield alias
@@ -131,7 +131,7 @@ def _faults(row: Schedule) -> Iterator[Fault]:
 
 def _prepare_new(row: Schedule, now: datetime) -> None:
     if row.origin != Schedule.ORIGIN_DATABASE:
-        raise ValidationError({"origin": _("Only managers add schedules of the settings.")})
+        raise ValidationError({"origin": _("Only managers can add schedules of the settings.")})
     ensure_valid(row)
     definition = ScheduleDefinition.of_row(row)
     _take_over(row, definition)
@@ -139,13 +139,13 @@ def _prepare_new(row: Schedule, now: datetime) -> None:
 
 
 def _chosen(row: Schedule, named: Collection[str] | None) -> set[str]:
-    """Return which columns of the row may be written; one that was never set is not."""
+    """Return the columns of the row that may be written, without those that were never set."""
     wanted = PEOPLES if named is None else PEOPLES.intersection(named)
     return {name for name in wanted if not isinstance(getattr(row, name), DatabaseDefault)}
 
 
 def _prepare_change(row: Schedule, stored: Schedule, chosen: Collection[str], now: datetime) -> list[str]:
-    """Give the row what follows from the change, and return the fields to write."""
+    """Set the columns of the row that follow from the change, and return the fields to write."""
     wanted = copy(stored)
     for name in chosen:
         setattr(wanted, name, getattr(row, name))
@@ -169,7 +169,7 @@ def _prepare_change(row: Schedule, stored: Schedule, chosen: Collection[str], no
 
 
 def _take_over(row: Schedule, definition: ScheduleDefinition) -> None:
-    """Give a row the columns of a definition, with the defaults that the settings of this process have."""
+    """Copy the columns of a definition to a row, with the defaults from the settings of this process."""
     for name, value in definition.as_columns().items():
         setattr(row, name, value)
     row.fingerprint = definition.fingerprint

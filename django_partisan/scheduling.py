@@ -29,10 +29,10 @@ __all__ = ["notify_managers", "pause", "resume", "run_now"]
 def run_now(name: str) -> int | None:
     """Enqueue the task of a schedule when the current transaction commits; return the task's id.
 
-    The schedule's own ticks stay as they are, also while it is paused. ``scheduled_for`` of the task is now.
-    Return the id of the waiting task if there is a duplicate; ``None`` if the schedule has ``overlap`` set to
-    ``False``, and its last task waits or runs. Raises ``UnknownSchedule``, ``UnregisteredTask``, what
-    ``delay()`` raises, and ``ValueError`` for a row whose columns only SQL can have written.
+    Works while the schedule is paused, too, and does not change its ticks. ``scheduled_for`` of the task is
+    now. For a duplicate, returns the id of the waiting task; returns ``None`` if ``overlap`` of the schedule
+    is ``False`` and its last task waits or runs. Raises ``UnknownSchedule``, ``UnregisteredTask``, the errors
+    of ``delay()``, and ``ValueError`` for a row with invalid columns, which only SQL can have written.
     """
     connection = task_connection()
     _import_task(connection, name)
@@ -62,10 +62,10 @@ def run_now(name: str) -> int | None:
 
 
 def pause(name: str, comment: str | None = "") -> bool:
-    """Pause a schedule when the current transaction commits: from then on no tick is enqueued.
+    """Pause a schedule when the current transaction commits: from then on, no tick is enqueued.
 
-    Return whether it was not paused before; ``comment`` is stored in any case, and with ``None``
-    the stored one stays. Raises ``UnknownSchedule``.
+    Return whether it was not paused before. ``comment`` is stored in either case; ``None`` keeps the stored
+    comment. Raises ``UnknownSchedule``.
     """
     connection = task_connection()
     with transaction.atomic(using=connection.alias):
@@ -80,7 +80,7 @@ def pause(name: str, comment: str | None = "") -> bool:
 def resume(name: str) -> bool:
     """End the pause of a schedule when the current transaction commits; return whether it was paused.
 
-    Its first tick is the first one from now on by the database's clock. Raises ``UnknownSchedule``.
+    Its next tick is the first one after now, by the database's clock. Raises ``UnknownSchedule``.
     """
     connection = task_connection()
     with transaction.atomic(using=connection.alias):
@@ -96,12 +96,12 @@ def resume(name: str) -> bool:
 
 
 def notify_managers(connection: BaseDatabaseWrapper) -> None:
-    """Have all managers look at the schedules when the transaction of ``connection`` commits."""
+    """Notify all managers that schedules have changed, when the transaction of ``connection`` commits."""
     notify_control(connection, EVERY_QUEUE, "schedule")
 
 
 def _import_task(connection: BaseDatabaseWrapper, name: str) -> None:
-    """Import the module of a schedule's task, before the row is locked: it may take long."""
+    """Import the module of a schedule's task before the row is locked, because an import may take long."""
     task = sql.task_of(connection, name)
     if task is None:
         raise _unknown(name)

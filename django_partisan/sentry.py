@@ -1,9 +1,9 @@
-"""Sentry, if the host has set it up: a scope for each run, and one event for each task that fails.
+"""Sentry, if the host project has initialized it: a scope for each run, and one event for each failed task.
 
-Nothing here imports sentry-sdk: it is used if the host has imported and initialised it before this process
-was set up. Then each run has an isolation scope, so that no tag, user or breadcrumb of one task appears in an
-event of another. Sentry's own logging integration makes the event of a failure from our log line; if the
-integration is disabled, the subscriber sends the exception.
+This module never imports sentry-sdk: it uses it if the host has imported and initialized it before this
+process is set up. Then each run has an isolation scope, so that no tag, user or breadcrumb of one task
+appears in an event of another. Sentry's own logging integration makes the event of a failure from our log
+line; if that integration is disabled, the subscriber sends the exception.
 """
 
 import sys
@@ -28,11 +28,11 @@ TAGS: Final[Mapping[str, str]] = {
     "partisan.queue.name": "partisan.queue",
     "partisan.task.attempt": "partisan.attempt",
 }
-"""Each tag, by the field of log lines that has its value."""
+"""The name of each tag, by the field of log lines that has its value."""
 
 _RECORD_FIELDS: Final = "partisan_fields"
 _OF_LINES: Final = ("partisan.", "event.", "error.", "span.", "trace.", "transaction.")
-"""Prefixes of the names of our fields, where the host's handlers write them."""
+"""Prefixes of our field names, in log lines that the host's handlers write."""
 _SENT: Final = "_partisan_sent_by"
 """The attribute of an exception that holds the run that has sent it to Sentry."""
 _ENQUEUE_FAILED: Final = "task.enqueue_failed"
@@ -40,7 +40,7 @@ _NOTHING: Final = nullcontext()
 
 
 def install(role: str) -> None:
-    """Report the runs of a worker, or the failures in a manager, if the host has initialised Sentry."""
+    """Report the runs of a worker, or the failures in a manager, if the host has initialized Sentry."""
     sdk = sys.modules.get(PACKAGE)
     if sdk is None or not hasattr(sdk, "get_global_scope") or not sdk.is_initialized():
         return
@@ -50,12 +50,12 @@ def install(role: str) -> None:
 
 
 class SentrySubscriber(bus.Subscriber):
-    """Give each run its own scope, and send the exception of a failure if nothing else has sent it."""
+    """A subscriber that gives each run its own scope, and sends a failure's exception if nothing else has."""
 
     name = "sentry"
 
     def __init__(self, sdk: Any) -> None:
-        """Take the module ``sentry_sdk``."""
+        """Use ``sdk``, which is the module ``sentry_sdk``."""
         self._sdk = sdk
 
     def wants(self, kind: type[Event]) -> bool:
@@ -63,7 +63,7 @@ class SentrySubscriber(bus.Subscriber):
 
     def handle(self, event: Any) -> None:
         run, exception = event.run, event.error.exception
-        # In a manager another thread logs the line, so it is not known here what that will send.
+        # In a manager, another thread logs the line, so it is not known here what Sentry will be sent.
         if isinstance(run, Run) and exception is not None and not _is_sent(exception, run):
             self._sdk.capture_exception(exc_info_of(exception))
 
@@ -71,9 +71,9 @@ class SentrySubscriber(bus.Subscriber):
         return _RunScope(self._sdk, scope.run) if isinstance(scope, Running) else _NOTHING
 
     def close(self, timeout: float) -> None:
-        """Send the remaining events, within half the time: the other half is for spans.
+        """Send the remaining events within half of ``timeout``; the other half is for spans.
 
-        In a thread, because Sentry's exit handler may hold a lock of the client for as long as it closes it.
+        A thread does it, because Sentry's exit handler may hold a lock of the client while it closes it.
         """
         flush = threading.Thread(
             target=self._sdk.flush, args=(timeout / 2,), name="partisan-sentry-flush", daemon=True
@@ -107,9 +107,9 @@ class _RunScope:
         self._isolation.__exit__(*error)
 
     def _once(self, event: Any, hint: Mapping[str, Any]) -> Any:
-        """Drop the event if this run has sent the exception already, through any logger or call.
+        """Drop the event if this run has already sent the exception, through any logger or call.
 
-        Drop that of a failed enqueueing too: its exception is the run's, which may be retried.
+        Drop the event of a failed enqueueing, too: its exception belongs to the run, which may be retried.
         """
         if _fields(hint).get("event.action") == _ENQUEUE_FAILED:
             return None
@@ -119,18 +119,18 @@ class _RunScope:
                 return None
             vars(exception)[_SENT] = self._run
         for frame in _frames(event):
-            if is_ours(frame.get("module")):  # such as those of a cause, which a log line hands on whole
+            if is_ours(frame.get("module")):  # such as those of a cause, which a log line includes in full
                 frame.pop("vars", None)
         return _without_fields_of_line(event)
 
 
 def _is_sent(exception: BaseException, run: Run) -> bool:
-    # Another run may raise the same exception again, for example one that a module keeps.
+    # Another run may raise the same exception object, for example one that a module keeps.
     return vars(exception).get(_SENT) is run
 
 
 def _fields(hint: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the fields of the line that the event is made of."""
+    """Return the fields of the log line from which the event was made."""
     attributes = vars(hint["log_record"]) if "log_record" in hint else {}
     fields: Mapping[str, Any] = attributes.get(_RECORD_FIELDS, attributes)
     return fields
@@ -143,7 +143,7 @@ def _frames(event: Any) -> Iterator[dict[str, Any]]:
 
 
 def _without_fields_of_line(event: Any) -> Any:
-    """Remove the fields of our line: Sentry keeps ten values of ``extra``, which are for the host's own."""
+    """Remove the fields of our line: Sentry keeps only ten values of ``extra``, for the host's own."""
     extra = event.get("extra", {})
     for name in [name for name in extra if name == _RECORD_FIELDS or name.startswith(_OF_LINES)]:
         del extra[name]
@@ -151,7 +151,7 @@ def _without_fields_of_line(event: Any) -> Any:
 
 
 def _trace_headers() -> dict[str, str]:
-    """Return Sentry's headers for the run's span; nothing without a span, so that the run starts a trace."""
+    """Return Sentry's headers for the run's span; none without a span, so that the run starts a trace."""
     span = get_current_span().get_span_context()
     if not span.is_valid:
         return {}
@@ -159,9 +159,9 @@ def _trace_headers() -> dict[str, str]:
 
 
 def _of_managers_line(event: Any, hint: Mapping[str, Any]) -> Any:
-    """Add the tags of the task that the manager's line is about, and remove what is not for trackers.
+    """Add the tags of the task in a manager's log line, and remove data that must not be sent to Sentry.
 
-    The locals of Django's frames hold the password of the database; breadcrumbs are lines about other tasks.
+    The locals of Django's frames contain the database password; breadcrumbs are lines about other tasks.
     """
     if "log_record" in hint and is_ours(hint["log_record"].name):
         event.pop("breadcrumbs", None)

@@ -1,4 +1,4 @@
-"""How the admin shows durations, moments and long texts."""
+"""Format durations, moments and long texts for the admin."""
 
 import re
 from contextlib import suppress
@@ -16,7 +16,7 @@ _BEFORE_UNIT: Final = re.compile(r"(?<=\d) ")
 
 
 def moment(stored: datetime | None) -> str | None:
-    """Return a moment to the millisecond: Django's own format ends at the minute."""
+    """Return a moment in local time to the millisecond; Django's own format ends at the minute."""
     if stored is None:
         return None
     local = localtime(stored) if is_aware(stored) else stored
@@ -24,7 +24,7 @@ def moment(stored: datetime | None) -> str | None:
 
 
 def seconds_of(stored: Any) -> float | None:
-    """Return a stored number of seconds, or its text; ``None`` for anything else, such as infinity."""
+    """Return a stored number or text as seconds; ``None`` for anything else, such as infinity."""
     with suppress(TypeError, ValueError, OverflowError):
         seconds = float(stored)
         return seconds if isfinite(seconds) else None
@@ -32,14 +32,14 @@ def seconds_of(stored: Any) -> float | None:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as people read it: ``250 ms``, ``1.5 s``, ``2 h 5 min``.
+    """Return a duration in a readable form: ``250 ms``, ``1.5 s``, ``2 h 5 min``.
 
-    The spaces before units do not break.
+    The spaces before units are non-breaking.
     """
     shown = f"{seconds * 1000:.0f} ms" if seconds < 1 else span(seconds)
     return _BEFORE_UNIT.sub("\xa0", shown)
 
 
 def block(text: str | None) -> SafeString:
-    """Return a text of several lines as it is, or a dash where there is none."""
+    """Return a text with its line breaks kept, or a dash if there is no text."""
     return format_html('<div class="partisan-text">{}</div>', text or "-")

@@ -1,9 +1,9 @@
-"""Django signals for users: a task was enqueued, started or finished; a worker stops.
+"""Django signals for users: a task was enqueued, started or finished; a worker is stopping.
 
-The sender is the processor class, so that a receiver can select it; it is ``None`` if this process does not
-know the class, and for ``worker_stopping``. Receivers are user code: they run in the worker or in the process
-that enqueues, never in a manager. Those of ``task_started`` and ``task_finished`` delay the task: they should
-be quick. If one raises, Django logs the error, it is counted, and nothing changes for the task.
+The sender is the processor class or function, so that receivers can select it; it is ``None`` if it is not
+registered in this process, and for ``worker_stopping``. Receivers run in the worker or in the process that
+enqueues, never in a manager. Receivers of ``task_started`` and ``task_finished`` delay the task, so they
+should be fast. If a receiver raises an error, Django logs it and it is counted; the task is not affected.
 """
 
 from collections.abc import Iterable, Iterator
@@ -34,7 +34,7 @@ __all__ = [
 
 
 class TaskSignal(Signal):
-    """A signal whose receivers may connect at any time, and which costs nothing without one."""
+    """A signal to which receivers may connect at any time; without receivers it costs nothing."""
 
     def connect(self, *args: Any, **kwargs: Any) -> None:
         super().connect(*args, **kwargs)
@@ -57,14 +57,14 @@ task_finished: Final = TaskSignal()
 
 ``error.exception`` is the exception itself; it is available only during the call.
 
-``outcome`` is ``completed``, ``postponed``, ``retried`` or ``failed``. For a run that ended with its
-worker, which died or was killed, no signal is sent: nobody is there to call the receivers.
+``outcome`` is ``completed``, ``postponed``, ``retried`` or ``failed``. If the worker died or was killed
+during the run, no signal is sent, because no process is left to call the receivers.
 """
 
 worker_stopping: Final = TaskSignal()
 """Sent in a worker after its last task, before it ends, with ``queue`` and ``slot``; the sender is ``None``.
 
-Receivers run in a thread of their own, before the exit handlers; together they have
+Receivers run in a separate thread, before the exit handlers; together they have
 ``TELEMETRY_SHUTDOWN_TIMEOUT`` seconds.
 """
 
@@ -77,7 +77,7 @@ _SIGNALS: Final[dict[type, TaskSignal]] = {
 
 
 class SignalSubscriber(bus.Subscriber):
-    """Send events as Django signals, where a signal has receivers."""
+    """A subscriber that sends events as Django signals, if the signal has receivers."""
 
     name = "signals"
 
@@ -106,7 +106,7 @@ def install() -> None:
 
 @contextmanager
 def withheld() -> Iterator[None]:
-    """Send no signals in this process, which is a manager's: a receiver could block or break it."""
+    """Send no signals during a ``with`` block, in a manager: a receiver could block or break it."""
     is_subscribed = _subscriber in bus.subscribers()
     if is_subscribed:
         bus.unsubscribe(_subscriber)
@@ -124,7 +124,7 @@ def _send(signal: TaskSignal, task: TaskRef | Run, **values: Any) -> None:
 
 
 def _raise_first(results: Iterable[tuple[Any, Any]]) -> None:
-    """Raise the first error of receivers, for the bus to count; Django has logged each."""
+    """Raise the first error of the receivers, so that the bus counts it; Django has logged each error."""
     for _receiver, result in results:
         if isinstance(result, Exception):
             raise result

@@ -1,4 +1,4 @@
-"""Make the task of a tick from the definition of its schedule, and of the task that it names."""
+"""Make the task of a tick from the definition of its schedule and the definition of the task."""
 
 import json
 from datetime import datetime
@@ -17,9 +17,9 @@ from django_partisan.telemetry.task_context import SCHEDULE, SCHEDULED_FOR
 
 
 class TickTasks:
-    """The tasks of one schedule: raises what ``delay()`` would if they cannot be stored.
+    """The tasks of one schedule; ``task`` is the definition of the task that the schedule names.
 
-    ``task`` is the definition of the task that the schedule names.
+    Raises the errors of ``delay()`` if the tasks cannot be stored.
     """
 
     def __init__(self, schedule: ScheduleDefinition, task: TaskDefinition) -> None:
@@ -35,7 +35,7 @@ class TickTasks:
 
     @property
     def expires_seconds(self) -> float | None:
-        """For how long after its moment the task of a tick may start; ``None`` for ever."""
+        """How many seconds after the moment of a tick its task may start; ``None``: without a limit."""
         expires = self._schedule.expires_seconds
         return self._task.expires if expires is None else expires
 

@@ -1,4 +1,4 @@
-"""Why a task waits, or what it does, in one sentence."""
+"""Explain in one sentence why a task waits, what it does, or how it ended."""
 
 from typing import Final
 
@@ -33,7 +33,7 @@ def explain(connection: BaseDatabaseWrapper, task_id: int) -> str:
 
 
 def absent(task_id: int, latest: int | None) -> str:
-    """Return the sentence on a task that has no row; ``latest`` is the highest id so far, if known."""
+    """Return the sentence for a task without a row; ``latest`` is the highest id so far, if known."""
     if latest is not None and task_id > latest:
         return f"Task {task_id} has never existed: the highest id so far is {latest}."
     return (
@@ -43,7 +43,7 @@ def absent(task_id: int, latest: int | None) -> str:
 
 
 def sentence(situation: Situation, definition: TaskDefinition | None = None) -> str:
-    """Return the sentence on a task; its ``definition`` says how many retries and postpones it has."""
+    """Return the sentence for a task; ``definition`` has its limits of retries and postpones."""
     task = situation.task
     says = {"new": _waiting, "in_process": _held_by_manager, "finished": _completed, "error": _failed}
     return f"Task {task.id} ({task.processor}) {says[task.status](situation, definition)}."
@@ -64,7 +64,7 @@ def _waiting(situation: Situation, definition: TaskDefinition | None) -> str:
 
 
 def _expiry(situation: Situation) -> str:
-    """Return when the task expires; empty if it does not, or may have started."""
+    """Return when the task expires; empty if it never expires, or may have started."""
     task = situation.task
     if task.expires_at is None or task.expires_in_seconds is None or task.attempts or task.takeovers:
         return ""
@@ -82,7 +82,7 @@ def _held(situation: Situation) -> str:
     if serving.knowing:
         return (
             f"has been held{since} because no manager knew its processor; a live manager knows it now and "
-            "resumes it"
+            "will resume it"
         )
     if not serving.managers:
         return (
@@ -126,21 +126,21 @@ def _postpones(situation: Situation, definition: TaskDefinition | None) -> int |
 
 
 def _obstacle(situation: Situation) -> str:
-    """Return what keeps the task from starting when it is due; empty if nothing does."""
+    """Return what prevents the task from starting when it is due; empty if nothing does."""
     task, serving = situation.task, situation.serving
     if situation.pause is not None:
         return f", but {_paused(situation.pause, task.queue)}"
     if not serving.managers:
         return f", but no live manager serves the queue {task.queue!r}"
-    if serving.draining == serving.managers:  # they know no processor any more
-        return f", but every manager of the queue {task.queue!r} drains"
+    if serving.draining == serving.managers:  # they list no processors any more
+        return f", but every manager of the queue {task.queue!r} is draining"
     if not serving.knowing and not serving.unsure and not _is_imported(task.processor):
         return f", but no live manager of the queue {task.queue!r} knows its processor"
     return ""
 
 
 def _is_imported(processor: str) -> bool:
-    """Return whether workers import a processor by its path: no manager publishes that it knows it."""
+    """Return whether workers import a processor by its path; managers do not publish such processors."""
     return "." in processor
 
 
@@ -152,11 +152,11 @@ def _paused(pause: PauseInForce, queue: str) -> str:
 
 def _place(situation: Situation) -> str:
     if not situation.ahead:
-        return " and is the next of its queue"
+        return " and is next in its queue"
     if situation.ahead > AHEAD_AT_MOST:
-        return f", and more than {count(AHEAD_AT_MOST, 'task')} of its queue are ahead"
+        return f", and more than {count(AHEAD_AT_MOST, 'task')} in its queue are ahead"
     return (
-        f", and {count(situation.ahead, 'task')} of its queue {'is' if situation.ahead == 1 else 'are'} ahead"
+        f", and {count(situation.ahead, 'task')} in its queue {'is' if situation.ahead == 1 else 'are'} ahead"
     )
 
 
@@ -174,7 +174,7 @@ def _held_by_manager(situation: Situation, definition: TaskDefinition | None) ->
 
 
 def _reported(situation: Situation, holder: PublishedManager, claimed: str) -> str:
-    """Return what a live holder has published of the task."""
+    """Return what a live holder has published about the task."""
     task = situation.task
     run = next((one for one in holder.runs if one.task == task.id), None)
     if run is not None:
@@ -192,7 +192,7 @@ def _reported(situation: Situation, holder: PublishedManager, claimed: str) -> s
             "which are all that it reports"
         )
     return (
-        f"was claimed{claimed} by {_named(holder)}, and had not started when that last reported, "
+        f"was claimed{claimed} by {_named(holder)}, and had not started when the manager last reported, "
         f"{span(holder.heartbeat_seconds)} ago"
     )
 

@@ -1,8 +1,8 @@
-"""How a worker is named in the rows of its tasks."""
+"""The name of a worker in the rows of its tasks."""
 
 import socket
 
 
 def worker_name(pid: int) -> str:
-    """Return the host and the process id of a worker of this host."""
+    """Return the name of a worker on this host, ``host:pid``."""
     return f"{socket.gethostname()}:{pid}"

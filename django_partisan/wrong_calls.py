@@ -1,4 +1,4 @@
-"""Errors for calls of ``delay()`` and ``bulk_delay()`` that cannot work, each with the remedy."""
+"""The errors for wrong calls of ``delay()`` and ``bulk_delay()``, each with the remedy."""
 
 from asyncio import get_running_loop
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from django_partisan.exceptions import NotAProcessor, ProcessorNotInitialized
 from django_partisan.models import Task
 from django_partisan.registrable import ProcessorBase, described
 
-# Options of other task queues, and our option that does the same, with an example below.
+# Options of other task queues, and our option that does the same; the examples are below.
 _SAME: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         (
@@ -47,7 +47,7 @@ _WITHOUT_COUNTERPART: Final = {
 
 
 class _SetByInit:
-    """An attribute that ``BaseTaskProcessor.__init__()`` sets; reading it before raises an error."""
+    """An attribute that ``BaseTaskProcessor.__init__()`` sets; reading it earlier raises an error."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
@@ -62,7 +62,7 @@ class _SetByInit:
 
 
 def set_by_init() -> Any:
-    """Return a class attribute for an attribute that ``__init__()`` sets on the object."""
+    """Return the class attribute for an attribute that ``__init__()`` sets on the instance."""
     return _SetByInit()
 
 
@@ -83,11 +83,11 @@ def _remedy(call: str, name: str, known: Sequence[str]) -> str:
         return f"django-partisan has no option like {name}=."
     if close := get_close_matches(name, known, 1, 0.7):
         return f"Did you mean {close[0]}=?"
-    return f"The arguments of the task belong to the constructor, as in MyProcessor({name}=...)."
+    return f"Pass the arguments of the task to the constructor, as in MyProcessor({name}=...)."
 
 
 def not_a_processor(call: str, item: object, place: int | None = None) -> NotAProcessor:
-    """Return the error for an item that is not a processor object, though ``call`` needs one."""
+    """Return the error for an item that is not a processor object, where ``call`` needs one."""
     what = "the object" if place is None else f"item {place}"
     example = "MyProcessor(...)"
     if isinstance(item, type) and issubclass(item, ProcessorBase):
@@ -109,29 +109,29 @@ def one_processor(call: str, name: str) -> NotAProcessor:
 
 @cache
 def _signature(init: Callable[..., None]) -> Signature:
-    """Return how a constructor is called, whatever a decorator wraps."""
+    """Return the signature with which a constructor is called; do not follow decorators."""
     return Signature.from_callable(init, follow_wrapped=False)
 
 
 def ensure_repeatable(processor_class: type[Any], args: Any, kwargs: Any) -> None:
-    """Raise ``TypeError`` if a worker could not make the object again from its stored arguments."""
+    """Raise ``TypeError`` if a worker could not create the same object from its stored arguments."""
     try:
         _signature(processor_class.__init__).bind(None, *args, **kwargs)
     except TypeError as error:
         name = processor_class.__name__
         raise TypeError(
-            f"A worker could not make the object again by {name}(*self.args, **self.kwargs): {error}. "
+            f"A worker could not create the same object with {name}(*self.args, **self.kwargs): {error}. "
             f"In {name}.__init__(), pass its own arguments to super().__init__()."
         ) from None
 
 
 @contextmanager
 def only_synchronous(call: str, instead: str) -> Iterator[None]:
-    """Make Django's error for asynchronous code name ``instead``."""
+    """Make Django's error about asynchronous code name ``instead`` as the remedy."""
     try:
         yield
     except SynchronousOnlyOperation:
-        if not _is_in_event_loop():  # the caller's receiver, or a task in immediate mode, is asynchronous
+        if not _is_in_event_loop():  # a receiver, or a task in immediate mode, is asynchronous
             raise
         raise SynchronousOnlyOperation(
             f"{call} was called in asynchronous code, where Django refuses queries; use `{instead}`."

@@ -1,4 +1,4 @@
-"""One PostgreSQL server for the whole run if its tests need one, a mark for each tier, shared fixtures."""
+"""Shared fixtures, a marker for each tier, and one PostgreSQL server per test run where tests need it."""
 
 import gc
 import os
@@ -26,51 +26,51 @@ TESTS = Path(__file__).parent
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Start the guard and the server before pytest-xdist starts its workers, which inherit its variables."""
+    """Start the guard and the server before pytest-xdist starts its workers, which inherit the variables."""
     if hasattr(session.config, "workerinput"):
         return
     stack = ExitStack()
     session.config.add_cleanup(stack.close)
-    # Of a run that a closed terminal or a signal ends, no process and no folder of its tests is left.
-    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # these folders are to be looked at
+    # If a closed terminal or a signal ends the run, none of its processes and folders remain.
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", tempfile.gettempdir())  # kept for inspection
     os.environ.update(stack.enter_context(run_guard.guarded()))
     tempfile.tempdir = os.environ["TMPDIR"]
     if not _needs_database(session.config):
         return
-    # Autovacuum at random moments would change plans, and what tests count of them.
+    # Autovacuum at random moments would change query plans and the counts that tests check.
     variables = stack.enter_context(postgres.environment(settings={"autovacuum": "off"}))
-    # The settings were read before, without an address: libpq reads the variables when it connects.
-    # DATABASE_URL would give the workers of pytest-xdist other settings than those of a run without them.
+    # The settings were loaded earlier, without an address: libpq reads these variables when it connects.
+    # With DATABASE_URL, the workers of pytest-xdist would have other settings than a run without them.
     variables.pop("DATABASE_URL", None)
     os.environ.update(variables)
 
 
 def _needs_database(config: pytest.Config) -> bool:
-    """Return whether a path on the command line reaches beyond the unit tests, which have no database."""
+    """Return whether a path on the command line is outside the unit tests, which use no database."""
     paths = [config.invocation_params.dir / argument.partition("::")[0] for argument in config.args]
     return not all(path.resolve().is_relative_to(TESTS / "unit") for path in paths)
 
 
 def pytest_configure() -> None:
-    """Handle what a shell in the background, or ``nohup``, ignores: what tests start would ignore it, too."""
+    """Handle signals that a background shell or ``nohup`` ignores; otherwise child processes inherit that."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, lambda *_: None)  # a handler of Python's ends with the next exec
+        signal.signal(signal.SIGHUP, lambda *_: None)  # exec() resets a Python handler to the default
 
 
 def pytest_collectstart() -> None:
-    """Collect no garbage until the tests are collected, which makes much and throws nothing away.
+    """Turn the garbage collector off during collection, which allocates a lot and frees nothing.
 
-    With pytest-xdist the workers collect tests, and the process that starts them does not.
+    With pytest-xdist, only the workers collect tests, not the process that starts them.
     """
     gc.disable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark each test with its tier, the first folder below tests/; process tests are not measured.
+    """Mark each test with its tier, the first folder below tests/, and exclude process tests from coverage.
 
-    So one run of every tier measures what the unit and db tiers reach, and only that.
+    A single run of all tiers then measures exactly what the unit and db tiers cover.
     """
     for item in items:
         tier = item.path.relative_to(TESTS).parts[0]
@@ -81,7 +81,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True, trylast=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
-    """Measure no test with this mark: in a worker of pytest-xdist, pytest-cov pauses one of two coverages."""
+    """Measure no test marked ``no_cover``; in an xdist worker, pytest-cov pauses one of two coverages."""
     if item.get_closest_marker("no_cover") is None:
         yield
         return
@@ -95,21 +95,21 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
-    """Have no collection, nor the end of the process, look at the modules and tests once more."""
+    """Exclude modules and tests from all later garbage collections, including the one at exit."""
     gc.freeze()
     gc.enable()
 
 
 @pytest.fixture
 def recorded_events() -> Iterator[RecordedEvents]:
-    """Record every event of the test."""
+    """Record every event emitted during the test."""
     with events.subscribed(RecordedEvents()) as recorded:
         yield recorded
 
 
 @pytest.fixture
 def no_subscribers() -> Iterator[None]:
-    """Take away the subscribers of the application, and after the test those of the test."""
+    """Unsubscribe the application's subscribers; after the test, restore them."""
     with events.no_subscribers():
         yield
 
@@ -123,7 +123,7 @@ def own_registry() -> Iterator[None]:
 
 @pytest.fixture
 def temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Have the presence files of a test in a folder that nobody else sees."""
+    """Put the presence files of a test in a private folder."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 
@@ -139,7 +139,7 @@ def sink() -> Iterator["OtlpSink"]:
 
 @pytest.fixture(autouse=True)
 def _nothing_left_by_other_tests() -> Iterator[None]:
-    """Let each test count only what it caused itself, and see only what it bound itself."""
+    """Clear counts and context variables, so that each test sees only its own."""
     bus.take()
     swallowed.counts.clear()
     structlog.contextvars.clear_contextvars()
@@ -149,7 +149,7 @@ def _nothing_left_by_other_tests() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _same_subscribers() -> Iterator[None]:
-    """Fail a test that leaves other subscribers of events than it found, and give the next those."""
+    """Fail a test that leaves the subscribers changed, and restore them for the next test."""
     before = bus.subscribers()
     yield
     after = bus.subscribers()

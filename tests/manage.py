@@ -1,4 +1,4 @@
-"""Run Django's commands on the settings of the tests, from any folder."""
+"""Run Django's management commands with the test settings, from any folder."""
 
 import gc
 import os
@@ -7,8 +7,8 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Run the command on the command line."""
-    # Instead of tests/, which Python puts there because this file is in it.
+    """Run the command given on the command line."""
+    # Replaces tests/, which Python puts first because this file is in it.
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
     from django.core.management import execute_from_command_line
@@ -16,7 +16,7 @@ def main() -> None:
     try:
         execute_from_command_line(sys.argv)
     finally:
-        gc.freeze()  # or the end of the process would look at all that was imported once more
+        gc.freeze()  # otherwise the collection at exit would examine everything that was imported
 
 
 if __name__ == "__main__":

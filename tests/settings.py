@@ -1,4 +1,4 @@
-"""Django's settings for the tests and for the checks of `make check`."""
+"""Django settings for the tests and for `make check`."""
 
 import os
 
@@ -47,8 +47,8 @@ DATABASES = {"default": database_url.from_environment(os.environ)}
 
 TASKS = {"default": {"BACKEND": "django_partisan.backend.PartisanBackend"}}
 
-# Logging in costs a test a millisecond instead of a third of a second.
+# Reduces a log-in from a third of a second to a millisecond.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
-# From Django 6.1 on mail goes by these; until 2028 it only warns where they are missing.
+# Django 6.1 and later use this setting for email; until 2028 they only warn if it is missing.
 MAILERS = {"default": {"BACKEND": "django.core.mail.backends.locmem.EmailBackend"}}

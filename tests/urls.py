@@ -1,4 +1,4 @@
-"""The admin, which is all of the web that the package has."""
+"""URLs of the admin, the only web pages of the package."""
 
 from django.contrib import admin
 from django.urls import path

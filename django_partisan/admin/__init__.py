@@ -1,6 +1,6 @@
-"""Tasks, managers, pauses and schedules in Django's admin: to look at, and to act on with permissions.
+"""Django's admin for tasks, managers, pauses and schedules: view them and, with permissions, act on them.
 
-The table may hold millions of rows. So nothing here counts them all, sorts by a column without an
+The task table may have millions of rows. So nothing here counts them all, sorts by a column without an
 index, or queries which values a column has.
 """
 

@@ -1,7 +1,6 @@
-"""Which actions the admin offers to whom: in the menu of a list, and as buttons of a row's page.
+"""Offer admin actions to users with permission: in the menu of a list, and as buttons of a row's page.
 
-``TaskAdmin`` and ``ScheduleAdmin`` offer theirs this way; ``actions`` and ``schedule_actions`` say what each
-does.
+``TaskAdmin`` and ``ScheduleAdmin`` use this; ``actions`` and ``schedule_actions`` define the actions.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +21,7 @@ else:
 def admin_action(
     action: Any, act_on: Callable[[Any, Any, HttpRequest, QuerySet[Any]], HttpResponse | None]
 ) -> Callable[..., HttpResponse | None]:
-    """Return the function that Django's list calls for an action, with the rows that were chosen."""
+    """Return the function that Django's list calls for an action, with the selected rows."""
 
     def act(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
         return act_on(action, model_admin, request, queryset)
@@ -37,22 +36,22 @@ def has_permission(request: HttpRequest, permission: str) -> bool:
 
 
 class OffersActions(ModelAdminBase):
-    """Offer actions to users with their permissions, and refuse them to others.
+    """A model admin that offers actions to users with their permissions, and refuses them to others.
 
-    An action has a ``name``, a ``label``, a ``permission``, for which there is a method of Django's kind, and
-    ``suits(row)``: whether it is for a row as it is.
+    An action has a ``name``, a ``label``, a ``permission``, for which the class has a method such as
+    ``has_cancel_task_permission()``, and ``suits(row)``: whether it applies to a row in its current state.
     """
 
     offered: Mapping[str, Any]
     """The actions by name."""
 
     def may(self, request: HttpRequest, action: Any) -> bool:
-        """Return whether the user has the permission for an action; each has a method, for subclasses."""
+        """Return whether the user has the permission for an action; subclasses may override its method."""
         allowed: bool = getattr(self, f"has_{action.permission}_permission")(request)
         return allowed
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Show the list, or carry an action out; raise ``PermissionDenied`` without its permission."""
+        """Show the list, or carry out an action; raise ``PermissionDenied`` without its permission."""
         posted = (self.offered.get(name) for name in request.POST.getlist("action"))
         if not all(action is None or self.may(request, action) for action in posted):
             raise PermissionDenied
@@ -65,7 +64,7 @@ class OffersActions(ModelAdminBase):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
-        """Show a row's page with the buttons of the actions that are for the row as it is."""
+        """Show a row's page with the buttons of the actions that apply to the row in its current state."""
         row = self.get_object(request, unquote(object_id))
         buttons = [] if row is None else self._buttons(request, row)
         return super().change_view(

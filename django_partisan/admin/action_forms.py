@@ -1,4 +1,4 @@
-"""What a confirmation asks for: a comment, and for a change of priority the number."""
+"""The forms of confirmations: a comment and, for a change of priority, the new priority."""
 
 from typing import Any, Final
 
@@ -11,23 +11,23 @@ COMMENT_MAX: Final = 200
 
 
 class ConfirmationForm(forms.Form):
-    """A confirmation that asks for nothing."""
+    """A confirmation without fields."""
 
 
 class CommentForm(ConfirmationForm):
-    """A confirmation that takes a comment, which is stored in the history of each task."""
+    """A confirmation with a comment, which is stored in the history of each task."""
 
     comment = forms.CharField(
         label=_("Comment"),
         required=False,
         max_length=COMMENT_MAX,
-        help_text=_("Why you do this; stored in the history of each task."),
+        help_text=_("The reason for this action; stored in the history of each task."),
         widget=forms.TextInput(attrs={"class": "vTextField", "autocomplete": "off"}),
     )
 
 
 class PriorityForm(CommentForm):
-    """A confirmation that takes a priority too."""
+    """A confirmation with a priority and a comment."""
 
     priority = forms.IntegerField(
         label=_("Priority"),

@@ -1,7 +1,7 @@
-"""What users of the admin may do with tasks, one class for each action.
+"""The actions on tasks in the admin, one class for each.
 
-An action needs its permission, says which tasks it is for, and acts in batches. A task that has changed
-since it was chosen is left alone: the functions that are called here compare again.
+An action requires its permission, selects the tasks to which it applies, and acts in batches. A task that
+has changed since it was selected is left alone: the functions that are called here check it again.
 """
 
 from abc import ABC, abstractmethod
@@ -28,52 +28,53 @@ class TaskAction(ABC):
     name: ClassVar[str]
     permission: ClassVar[str]
     label: ClassVar["StrPromise"]
-    """In the list's menu."""
+    """The text in the list's menu."""
     button: ClassVar["StrPromise"]
     unsuitable: ClassVar["StrPromise"]
-    """The message if the action fits none of the selected tasks."""
-    left_alone: ClassVar["StrPromise"] = _("changed in the meantime or locked by others")
-    """Why some tasks for this action were not changed."""
+    """The message if the action applies to none of the selected tasks."""
+    left_alone: ClassVar["StrPromise"] = _("changed in the meantime or locked by another transaction")
+    """Why some tasks to which the action applies were not changed."""
     form: ClassVar[type[ConfirmationForm]] = CommentForm
     flag: ClassVar[int] = CHANGE
     is_destructive: ClassVar[bool] = False
 
     @abstractmethod
     def suitable(self, selection: Selection) -> TaskQuerySet:
-        """Select those of the chosen tasks that the action is for."""
+        """Select those of the chosen tasks to which the action applies."""
 
     def suits(self, task: Task) -> bool:
-        """Return whether the action is for a task as it is."""
+        """Return whether the action applies to a task in its current state."""
         own = Selection([task.pk], asked=1, is_all=False, is_cut=False, filters=[], reasons=())
         return self.suitable(own).exists()
 
     @abstractmethod
     def question(self, number: int) -> str:
-        """Return what the confirmation asks."""
+        """Return the question of the confirmation."""
 
     @abstractmethod
     def act(self, ids: Sequence[int], values: Mapping[str, Any]) -> Iterator[list[Acted]]:
-        """Act on tasks with the form's values; yield after each batch those that were changed."""
+        """Act on tasks with the form's values; yield the changed tasks after each batch."""
 
 
 class Requeue(TaskAction):
     name, permission = "requeue", "requeue_task"
     label, button = _("Requeue failed tasks"), _("Requeue")
     unsuitable = _(
-        "Only failed tasks can be requeued; of a filter, cancelled and expired ones only by reason."
+        "Only failed tasks can be requeued. If all tasks of a filter are selected, cancelled and expired "
+        "tasks are requeued only if the filter names their reason."
     )
 
     def suitable(self, selection: Selection) -> TaskQuerySet:
-        """Select failed tasks; cancelled and expired ones if they, or their reason, were chosen."""
+        """Select failed tasks; of a filter, cancelled and expired ones only if it names their reason."""
         tasks = selection.tasks
         return tasks.requeueable(selection.reasons) if selection.is_all else tasks.failed()
 
     def question(self, number: int) -> str:
-        """Return what the confirmation asks."""
+        """Return the question of the confirmation."""
         return ngettext("Requeue %(count)d failed task?", "Requeue %(count)d failed tasks?", number)
 
     def act(self, ids: Sequence[int], values: Mapping[str, Any]) -> Iterator[list[Acted]]:
-        """Requeue."""
+        """Requeue the tasks."""
         for batch in requeueing.requeue_batches(ids, values["comment"]):
             yield [Acted(task.id, task.processor, gettext("Requeued")) for task in batch]
 
@@ -81,7 +82,7 @@ class Requeue(TaskAction):
 class Cancel(TaskAction):
     name, permission = "cancel", "cancel_task"
     label, button = _("Cancel waiting and running tasks"), _("Cancel")
-    unsuitable = _("Only tasks that wait or run can be cancelled.")
+    unsuitable = _("Only waiting and running tasks can be cancelled.")
     is_destructive = True
 
     def suitable(self, selection: Selection) -> TaskQuerySet:
@@ -89,15 +90,15 @@ class Cancel(TaskAction):
         return selection.tasks.cancellable()
 
     def question(self, number: int) -> str:
-        """Return what the confirmation asks."""
+        """Return the question of the confirmation."""
         return ngettext(
             "Cancel %(count)d task? If it runs, TaskCancelled is raised inside it.",
-            "Cancel %(count)d tasks? In those that run, TaskCancelled is raised.",
+            "Cancel %(count)d tasks? If they run, TaskCancelled is raised inside them.",
             number,
         )
 
     def act(self, ids: Sequence[int], values: Mapping[str, Any]) -> Iterator[list[Acted]]:
-        """Cancel those that wait, and request the end of the others."""
+        """Cancel the tasks that wait, and request the end of the others."""
         for batch in cancelling.cancel_batches(ids, values["comment"]):
             yield [
                 Acted(
@@ -115,17 +116,17 @@ class RunNow(TaskAction):
     unsuitable = _("Only tasks that are scheduled for later can be made due now.")
 
     def suitable(self, selection: Selection) -> TaskQuerySet:
-        """Select tasks that are due later, also those that wait for a retry."""
+        """Select tasks that are due later, including those that wait for a retry."""
         return selection.tasks.scheduled()
 
     def question(self, number: int) -> str:
-        """Return what the confirmation asks."""
+        """Return the question of the confirmation."""
         return ngettext(
             "Make %(count)d scheduled task due now?", "Make %(count)d scheduled tasks due now?", number
         )
 
     def act(self, ids: Sequence[int], values: Mapping[str, Any]) -> Iterator[list[Acted]]:
-        """Make due."""
+        """Make the tasks due."""
         for batch in changing.run_now_all(ids, values["comment"]):
             yield [Acted(task.id, task.processor, gettext("Made due now")) for task in batch]
 
@@ -133,8 +134,8 @@ class RunNow(TaskAction):
 class Prioritize(TaskAction):
     name, permission = "prioritize", "prioritize_task"
     label, button = _("Change the priority of waiting tasks"), _("Change priority")
-    unsuitable = _("Only tasks that wait can get another priority.")
-    left_alone = _("of this priority already, changed in the meantime or locked by others")
+    unsuitable = _("Only waiting tasks can be given another priority.")
+    left_alone = _("already of this priority, changed in the meantime or locked by another transaction")
     form = PriorityForm
 
     def suitable(self, selection: Selection) -> TaskQuerySet:
@@ -142,7 +143,7 @@ class Prioritize(TaskAction):
         return selection.tasks.waiting()
 
     def question(self, number: int) -> str:
-        """Return what the confirmation asks."""
+        """Return the question of the confirmation."""
         return ngettext(
             "Change the priority of %(count)d waiting task?",
             "Change the priority of %(count)d waiting tasks?",
@@ -150,7 +151,7 @@ class Prioritize(TaskAction):
         )
 
     def act(self, ids: Sequence[int], values: Mapping[str, Any]) -> Iterator[list[Acted]]:
-        """Set the priority."""
+        """Set the priority of the tasks."""
         said = gettext("Priority set to %(priority)d") % values
         for batch in changing.prioritize_all(ids, values["priority"], values["comment"]):
             yield [Acted(task.id, task.processor, said) for task in batch]
@@ -159,25 +160,25 @@ class Prioritize(TaskAction):
 class Delete(TaskAction):
     name, permission = "delete_done", "delete_task"
     label, button = _("Delete finished and failed tasks"), _("Delete")
-    unsuitable = _("Only tasks that finished or failed can be deleted.")
+    unsuitable = _("Only finished and failed tasks can be deleted.")
     form = ConfirmationForm
     flag = DELETION
     is_destructive = True
 
     def suitable(self, selection: Selection) -> TaskQuerySet:
-        """Select tasks that are done."""
+        """Select finished and failed tasks."""
         return selection.tasks.filter(status__in=(Task.STATUS_FINISHED, Task.STATUS_ERROR))
 
     def question(self, number: int) -> str:
-        """Return what the confirmation asks."""
+        """Return the question of the confirmation."""
         return ngettext(
-            "Delete %(count)d task that finished or failed? This cannot be undone.",
-            "Delete %(count)d tasks that finished or failed? This cannot be undone.",
+            "Delete %(count)d finished or failed task? This cannot be undone.",
+            "Delete %(count)d finished or failed tasks? This cannot be undone.",
             number,
         )
 
     def act(self, ids: Sequence[int], values: Mapping[str, Any]) -> Iterator[list[Acted]]:
-        """Delete."""
+        """Delete the tasks."""
         for batch in changing.delete_all(ids):
             yield [Acted(task.id, task.processor, gettext("Deleted")) for task in batch]
 

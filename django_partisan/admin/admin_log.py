@@ -1,4 +1,4 @@
-"""Entries of the admin's own log for actions on tasks."""
+"""Write entries in the admin's log for actions on tasks."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
@@ -11,11 +11,11 @@ from django.utils.translation import gettext
 from django_partisan.models import Task
 
 LOGGED_MAX: Final = 100
-"""An action on more tasks than this has one entry for all."""
+"""An action on more tasks than this is logged as one entry for all of them."""
 
 
 class Acted(NamedTuple):
-    """A task on which an action had its effect, and what happened to it, such as ``Requeued``."""
+    """A task that an action has changed, and the change in words, such as ``Requeued``."""
 
     id: int
     processor: str
@@ -34,7 +34,7 @@ def log_each(request: HttpRequest, acted: Iterable[Acted], flag: int, comment: s
 def log_all(
     request: HttpRequest, done: str, number: int, flag: int, filters: Sequence[str], comment: str
 ) -> None:
-    """Write one entry for an action on many tasks: what was done, to how many, and the filters."""
+    """Write one entry for an action on many tasks, with its results, their number and the filters."""
     words = (
         done
         if not filters

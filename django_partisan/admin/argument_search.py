@@ -1,6 +1,6 @@
 """Find tasks by the value of an argument: ``order=4711`` in the search box, or ``?argument=order:4711``.
 
-No index has arguments. So the search looks at the latest tasks only, and leaves out very long arguments.
+No index covers arguments. So the search reads only the latest tasks, and skips very long arguments.
 """
 
 import inspect
@@ -25,11 +25,11 @@ from django_partisan.telemetry import redaction
 ARGUMENTS_SEARCHED_MAX: Final = 10_000
 """How many of the latest tasks are searched for an argument."""
 _LONGEST_BYTES: Final = 16_384
-"""Longer arguments, as they are stored, are not searched: reading them takes too long."""
+"""Arguments whose stored size is larger are not searched: reading them takes too long."""
 _TERM: Final = re.compile(r"\s*([^\W\d]\w*)\s*[=:]\s*(.*?)\s*", re.DOTALL)
 
-# Passed by name, or at the place at which a processor has a parameter of that name. CASE decides first what
-# may be read; AND promises no order.
+# The argument was passed by name, or by position where a processor has a parameter of that name. CASE checks
+# the size before it reads the arguments; AND does not guarantee an order.
 _HAS_ARGUMENT: Final = f"""
     CASE WHEN pg_column_size(django_partisan_task.arguments) > {_LONGEST_BYTES} THEN false
          ELSE coalesce(django_partisan_task.arguments -> 'kwargs' -> %s = ANY(%s::jsonb[]), false)
@@ -48,24 +48,24 @@ class ArgumentTerm(NamedTuple):
 
     @classmethod
     def of(cls, text: str) -> "ArgumentTerm | None":
-        """Return the term that a text is, or ``None``."""
+        """Parse a text as a term; return ``None`` if it is not one."""
         found = _TERM.fullmatch(text)
         return cls(*found.groups()) if found else None
 
     @property
     def values(self) -> list[str]:
-        """The JSON values that the typed one may mean: a text, or a number, a boolean or null."""
+        """The JSON values that the typed value may mean: a string, or a number, a boolean or null."""
         found: list[Any] = [self.value]
         with suppress(ValueError, RecursionError):
             found.append(json.loads(self.value))
         return [json.dumps(value, ensure_ascii=False) for value in found if _is_storable(value)]
 
     def places(self) -> Iterator[tuple[str, int]]:
-        """Yield the registered processors that have a parameter of this name, and its place."""
+        """Yield the registered processors that have a parameter of this name, and its position."""
         for name, definition in registry.definitions.items():
             try:
                 parameters = list(inspect.signature(definition.source).parameters)
-            except (TypeError, ValueError):  # of a class in C
+            except (TypeError, ValueError):  # a class written in C
                 continue
             parameters = parameters[int(definition.takes_context) :]
             if self.name in parameters:
@@ -73,7 +73,7 @@ class ArgumentTerm(NamedTuple):
 
 
 def _is_storable(value: Any) -> bool:
-    """Return whether a value may be that of an argument: PostgreSQL refuses to compare with any other."""
+    """Return whether an argument may have a value: PostgreSQL refuses to compare with any other."""
     if isinstance(value, float):
         return isfinite(value)
     if isinstance(value, str):
@@ -82,7 +82,7 @@ def _is_storable(value: Any) -> bool:
 
 
 def with_argument(request: HttpRequest, tasks: QuerySet[Any], term: ArgumentTerm) -> QuerySet[Any]:
-    """Select those of the latest tasks that have an argument; none, with a warning, if it is a secret."""
+    """Select the latest tasks that have an argument; select none, with a warning, if it is a secret."""
     if redaction.is_secret(term.name):
         words = gettext(
             "“%(name)s” looks like the name of a secret (REDACT_KEYS); it cannot be searched for."
@@ -96,16 +96,16 @@ def with_argument(request: HttpRequest, tasks: QuerySet[Any], term: ArgumentTerm
 
 
 class ArgumentFilter(admin.SimpleListFilter):
-    """The filter of ``?argument=order:4711``; shown while it is used, as it has no fixed choices."""
+    """The filter of ``?argument=order:4711``; shown only while in use, because it has no fixed choices."""
 
     title, parameter_name = _("argument"), "argument"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        """Return what is searched for."""
+        """Return the value that is searched for."""
         value = self.value()
         return [] if value is None else [(value, value)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Select the tasks with the argument; a value without a name finds none."""
+        """Select the tasks with the argument; without a name, select none."""
         term = ArgumentTerm.of(self.value() or "")
         return queryset.none() if term is None else with_argument(request, queryset, term)

@@ -1,4 +1,4 @@
-"""Columns of lists and pages, and a model admin that only shows."""
+"""Columns of lists and pages, and a read-only model admin."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from django_stubs_ext import StrPromise
 
 UNREADABLE: Final = _("Python cannot read this JSON.")
-"""Shown instead of what SQL has written, such as an integer with more digits than Python accepts."""
+"""Shown in place of a value that only SQL can write, such as an integer with too many digits for Python."""
 
 
 def column(
@@ -26,7 +26,7 @@ def column(
 
 
 class ReadOnly:
-    """Show rows to users with the *view* permission; let no one write: a manager relies on its rows."""
+    """A model admin that only shows rows, to users with the *view* permission: managers rely on the rows."""
 
     def _refuse(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

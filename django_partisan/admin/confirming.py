@@ -1,8 +1,8 @@
-"""How an action is confirmed, carried out and logged.
+"""Confirm an action on tasks, carry it out, and log it.
 
 The menu of the list and the buttons of a task's page post to the list. The first post shows the
-confirmation, whose form posts the ids that it showed; only that acts. Django's list carries out no action
-for another method, and takes no post without a CSRF token.
+confirmation; only the post of its form, which has the confirmed ids, acts. Django's list carries out no
+action for another method, and accepts no post without a CSRF token.
 """
 
 from collections import Counter
@@ -23,7 +23,7 @@ from django_partisan.admin.admin_log import LOGGED_MAX
 from django_partisan.admin.selection import FROM_PAGE, Selection, chosen, first_chosen
 
 SHOWN_MAX: Final = 10
-"""How many of the chosen tasks a confirmation lists."""
+"""How many of the tasks a confirmation lists."""
 
 
 def respond(
@@ -31,7 +31,7 @@ def respond(
 ) -> HttpResponse:
     """Show the confirmation of an action or, once it is confirmed, carry the action out.
 
-    ``queryset`` has the rows that were chosen in the list.
+    ``queryset`` has the rows that were selected in the list.
     """
     selection = chosen(model_admin, request, queryset)
     ids = list(action.suitable(selection).order_by("pk").values_list("pk", flat=True))
@@ -61,7 +61,7 @@ def _carry_out(
             numbers.update(task.said for task in batch)
             if len(ids) <= LOGGED_MAX:
                 admin_log.log_each(request, batch, action.flag, comment)
-    finally:  # what was done before an error is logged
+    finally:  # log what was done, even after an error
         if numbers and len(ids) > LOGGED_MAX:
             said = _said(action, numbers, selection.asked)
             admin_log.log_all(request, said, numbers.total(), action.flag, selection.filters, comment)
@@ -70,12 +70,12 @@ def _carry_out(
 
 
 def _said(action: TaskAction, numbers: Counter[str], chosen_number: int) -> str:
-    """Return what happened to how many tasks, such as ``Requeued: 5. Left alone: 2 ...``."""
+    """Return the results and their numbers in words, such as ``Requeued: 5. Not changed: 2 ...``."""
     parts = [
         gettext("%(said)s: %(count)d.") % {"said": said, "count": count} for said, count in numbers.items()
     ]
     if left := chosen_number - numbers.total():
-        parts.append(gettext("Left alone: %(count)d, %(why)s.") % {"count": left, "why": action.left_alone})
+        parts.append(gettext("Not changed: %(count)d, %(why)s.") % {"count": left, "why": action.left_alone})
     return " ".join(parts)
 
 
@@ -110,7 +110,7 @@ def _confirmation(
 
 
 def _back(model_admin: Any, request: HttpRequest) -> str:
-    """Return the page the user came from: that of the task, if it still exists, or the list."""
+    """Return the URL of the page that the user came from: the task's, if it still exists, or the list."""
     if FROM_PAGE in request.POST:
         task_id = first_chosen(request)
         if model_admin.get_queryset(request).filter(pk=task_id).exists():

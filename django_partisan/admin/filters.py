@@ -1,7 +1,7 @@
 """Filters of the list of tasks.
 
-Failed and held tasks, and those that managers hold, have indexes of their own. Other filters look at the
-latest tasks only, if no such filter is chosen too.
+Waiting, in-process, failed and held tasks have indexes. Filters that select by none of these look only at the
+latest tasks.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 
 STATUS: Final = "status__exact"
 _WITHOUT_SEARCH: Final = frozenset({STATUS, "queue", "o", "p", "e", "all", "_changelist_filters"})
-"""What in a query string leaves no task out that an index has of a queue."""
+"""Parameters of a query string that do not narrow down which tasks of a queue an index finds."""
 _COLUMNS: Final = {"processor": "processor_class", "held": "held", "reason": "error_reason"}
 _REASONS: Final = tuple(dict.fromkeys((*FAILURE_REASONS, *REASONS_TO_NAME)))
 
 
 def has_index(parameters: Mapping[str, Any]) -> bool:
-    """Return whether an index is to find what the filters in a query string select.
+    """Return whether an index finds the tasks that the filters in a query string select.
 
-    A task that is named by its id needs none, and for arguments only the latest tasks are searched.
+    A search by id needs none of these indexes, and a search by argument reads only the latest tasks.
     """
     term = parameters.get("q", "").strip()
     if "argument" in parameters or term.isdecimal() or ArgumentTerm.of(term):
@@ -43,20 +43,20 @@ def has_index(parameters: Mapping[str, Any]) -> bool:
 
 
 def indexes_of(parameters: Mapping[str, Any]) -> tuple[Index, ...]:
-    """Return the indexes that find what the filters in a query string select."""
+    """Return the indexes that find the tasks that the filters in a query string select."""
     if "reason" in parameters:
         return FAILED
     return HELD if "held" in parameters else OF_STATUS.get(parameters.get(STATUS, ""), ())
 
 
 def reach(parameters: Mapping[str, Any]) -> int:
-    """Return how many tasks of a queue are read from an index: more if only some of them are selected."""
+    """Return how many tasks of a queue to read from an index: more if other filters exclude some of them."""
     searched = {name for name, value in parameters.items() if value} - _WITHOUT_SEARCH
     return SEARCHED_MAX if searched else LISTED_MAX
 
 
 def by_index(tasks: QuerySet[Any], parameters: Mapping[str, Any], term: str) -> QuerySet[Any]:
-    """Select what the filters in a query string and the term of the search select, by an index."""
+    """Select tasks by the filters in a query string and the search term, using an index."""
     indexes = indexes_of(parameters)
     status = parameters.get(STATUS)
     if status is not None and OF_STATUS.get(status) != indexes:
@@ -75,12 +75,12 @@ def _conditions(parameters: Mapping[str, Any], term: str) -> Iterator[Condition]
 
 
 class KnownValuesFilter(admin.SimpleListFilter):
-    """A filter whose choices come from code and settings: the table is not asked which values it holds."""
+    """A filter whose choices come from code and settings, so that the table is not queried for its values."""
 
     field = ""
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        """Select the rows with the chosen value, unless an index will."""
+        """Select the rows with the chosen value, unless ``by_index()`` does it."""
         value = self.value()
         return queryset if value is None or has_index(request.GET) else queryset.filter(**{self.field: value})
 
@@ -89,7 +89,7 @@ class StatusFilter(KnownValuesFilter):
     title, parameter_name, field = _("status"), STATUS, "status"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, "str | StrPromise"]]:
-        """Return what a task can be."""
+        """Return the statuses of tasks."""
         return list(Task.STATUS_CHOICES)
 
 

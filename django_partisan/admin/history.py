@@ -1,4 +1,4 @@
-"""How a task's page shows the history of the task."""
+"""Show the history of a task on its page."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -19,8 +19,7 @@ _TITLES: Final = (_("attempt"), _("when"), _("run time"), _("outcome"), _("error
 def history(stored: Any) -> SafeString:
     """Return a table of the entries of a history, as ``sql.history`` describes them, the latest last.
 
-    Entries that are not objects are left out, and values that are not of their kind: SQL may have written
-    anything.
+    Entries that are not objects and values of a wrong type are left out: SQL may have written anything.
     """
     entries = (
         [_sound(entry) for entry in stored if isinstance(entry, dict)] if isinstance(stored, list) else []
@@ -36,7 +35,7 @@ def history(stored: Any) -> SafeString:
 
 
 def _sound(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an entry as text, without what cannot be read; seconds and a count are numbers."""
+    """Return an entry with its values as text, seconds and counts as numbers, without unreadable values."""
     sound: dict[str, Any] = {key: str(value) for key, value in entry.items() if value is not None}
     for key, read in _READ.items():
         if key in sound and (value := read(entry[key])) is not None:
@@ -59,7 +58,7 @@ def _cells(entry: Mapping[str, Any]) -> SafeString:
 
 
 def _when(entry: Mapping[str, Any]) -> SafeString | str:
-    """Return when the run started or, if nothing ran, when the entry was made; of several, since when too."""
+    """Return when the run started, else when the entry was made; for merged entries, the first one too."""
     shown = entry.get("started_at") or entry.get("ended_at", "-")
     if "count" not in entry:
         return unbroken(shown)

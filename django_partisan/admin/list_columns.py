@@ -20,7 +20,7 @@ _LARGE: Final = ("arguments", "extra", "context", "error_message", "error_traceb
 
 
 def for_list(tasks: Any) -> Any:
-    """Leave out what can be large; fetch of it how the error begins, and how long the last run took."""
+    """Defer large columns; fetch only the start of the error message and the duration of the last run."""
     shown = {
         "error_start": Left(F("error_message"), 4 * ERROR_SHOWN_MAX),
         "last_seconds": KeyTextTransform("seconds", KeyTransform("-1", "history")),
@@ -29,7 +29,7 @@ def for_list(tasks: Any) -> Any:
 
 
 class ListColumns:
-    """Show which task it is, how it stands, what went wrong, how long it ran, and when."""
+    """The columns of the list: which task, its status, its error, its last run, and when."""
 
     list_display: Any = ("id", "processor_and_queue", "status_and_reason", "error", "last_run", "when")
 
@@ -40,7 +40,7 @@ class ListColumns:
 
     @admin.display(description=_("status"))
     def status_and_reason(self, task: Any) -> SafeString:
-        """Return the status; below it why the task failed or is held, and its attempts if it had several."""
+        """Return the status; below it the reason of a failure or hold, and the attempts if more than one."""
         held = gettext("held: %(reason)s") % {"reason": task.held} if task.held else None
         attempts = ngettext("%(count)d attempt", "%(count)d attempts", task.attempts) % {
             "count": task.attempts
@@ -50,7 +50,7 @@ class ListColumns:
 
     @admin.display(description=_("error"), empty_value="")
     def error(self, task: Any) -> SafeString | None:
-        """Return the first line of the error's message, cut, and the error's class below it."""
+        """Return the first line of the error message, truncated, and the error's class below it."""
         if not task.error_type:
             return None
         first = next(filter(str.strip, (task.error_start or "").splitlines()), "").strip()
@@ -60,7 +60,7 @@ class ListColumns:
 
     @admin.display(description=_("last run"), empty_value="")
     def last_run(self, task: Any) -> SafeString | None:
-        """Return how long the last run took, and the worker that ran it below."""
+        """Return the duration of the last run, and its worker below it."""
         seconds = seconds_of(task.last_seconds)
         if seconds is None and task.started_at and task.finished_at:
             seconds = (task.finished_at - task.started_at).total_seconds()
@@ -70,7 +70,7 @@ class ListColumns:
 
     @admin.display(description=_("when"))
     def when(self, task: Any) -> SafeString:
-        """Return when the task ended, was claimed or is due, to the second; below it which of these it is."""
+        """Return when the task ended, was claimed or is due, to the second, and which of these below it."""
         if task.status == Task.STATUS_IN_PROCESS and task.claimed_at:
             return two_lines(_to_the_second(task.claimed_at), gettext("claimed"))
         if task.finished_at is None:
@@ -80,7 +80,7 @@ class ListColumns:
 
 
 def status(task: Task) -> SafeString:
-    """Return the status of a task, marked with its colour."""
+    """Return the status of a task, marked with its color."""
     shown = '<span class="partisan-status partisan-{}">{}</span>'
     return format_html(shown, task.status, task.get_status_display())
 

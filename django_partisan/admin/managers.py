@@ -1,4 +1,4 @@
-"""The list of managers, and a manager's page."""
+"""The list of managers, and the page of a manager."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ else:
 
 @admin.register(ManagerLease)
 class ManagerLeaseAdmin(ReadOnly, RefusesLookups, ManagerAdminBase):
-    """List managers: live ones, and dead ones whose tasks are not rescued yet.
+    """The admin of managers: live ones, and dead ones whose tasks are not rescued yet.
 
     Workers that finish a run without their manager are listed too; ``role`` marks them.
     """
@@ -58,19 +58,19 @@ class ManagerLeaseAdmin(ReadOnly, RefusesLookups, ManagerAdminBase):
         css = {"all": ("django_partisan/admin.css",)}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ManagerLease]:
-        """Add how old the last heartbeat is, by the database's clock."""
+        """Add the age of the last heartbeat, by the database's clock."""
         age = ExpressionWrapper(Now() - F("heartbeat_at"), output_field=DurationField())
         leases: QuerySet[ManagerLease] = super().get_queryset(request).annotate(heartbeat_age=age)
         return leases
 
     @admin.display(description=_("manager"))
     def host_and_pid(self, lease: ManagerLease) -> str:
-        """Return where the manager runs."""
+        """Return the host and the process id of the manager."""
         return f"{lease.host}:{lease.pid}"
 
     @admin.display(description=_("running"))
     def running(self, lease: ManagerLease) -> SafeString | str:
-        """Return how many tasks its workers run, and the longest run below."""
+        """Return the number of tasks that its workers run, and the longest run below it."""
         runs = published_runs(lease)
         if not runs:
             return self.get_empty_value_display()
@@ -80,7 +80,7 @@ class ManagerLeaseAdmin(ReadOnly, RefusesLookups, ManagerAdminBase):
         }
         return two_lines(str(len(runs)), longest)
 
-    @admin.display(description=_("what runs"))
+    @admin.display(description=_("running tasks"))
     def runs(self, lease: ManagerLease) -> SafeString | None:
         """Return the tasks that its workers run, the longest run first."""
         return runs_table(lease, self.admin_site.name)
@@ -92,7 +92,7 @@ class ManagerLeaseAdmin(ReadOnly, RefusesLookups, ManagerAdminBase):
 
     @admin.display(description=_("role"))
     def role(self, lease: ManagerLease) -> str:
-        """Return whether the row is of a manager, or of a worker without one."""
+        """Return whether the row belongs to a manager, or to a worker without its manager."""
         return gettext("worker without its manager") if lease.is_worker else gettext("manager")
 
     @admin.display(description=_("alive"), boolean=True)
@@ -100,9 +100,9 @@ class ManagerLeaseAdmin(ReadOnly, RefusesLookups, ManagerAdminBase):
         """Return whether the lease has not expired."""
         return bool(lease.heartbeat_age.total_seconds() < lease.lease_seconds)
 
-    @admin.display(description=_("tasks it holds"))
+    @admin.display(description=_("tasks in process"))
     def held_tasks(self, lease: ManagerLease) -> SafeString:
-        """Return how many tasks the manager holds, as a link to them."""
+        """Return the number of tasks that the manager holds, as a link to them."""
         held = Task.objects.in_process().filter(queue_name=lease.queue_name, claimed_by=lease.pk).count()
         page = reverse(f"{self.admin_site.name}:django_partisan_task_changelist")
         query = f"?status__exact={Task.STATUS_IN_PROCESS}&claimed_by__exact={lease.pk}"

@@ -1,4 +1,4 @@
-"""How many tasks the list reads: how far it can be paged through, and which tasks a search looks at."""
+"""Limit how many tasks the list reads: how many can be paged through, and how many a search covers."""
 
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,19 +17,19 @@ else:
     PaginatorBase = Paginator
 
 LISTED_MAX: Final = 10_000
-"""How many of the latest tasks can be paged through and selected at once."""
+"""How many of the latest tasks can be paged through, and selected together."""
 SEARCHED_MAX: Final = 50_000
-"""How many of the latest tasks are searched for what no index finds."""
+"""How many of the latest tasks are searched if no index finds them."""
 
 
 class BoundedPaginator(PaginatorBase):
-    """A paginator that selects up to ``LISTED_MAX`` ids, once, and fetches the tasks of one page by them."""
+    """A paginator that selects up to ``LISTED_MAX`` ids once, and fetches the tasks of each page by id."""
 
     object_list: Any
 
     @cached_property
     def ids(self) -> list[int]:
-        """The ids that are listed, in their order."""
+        """The ids of the listed rows, in the order of the list."""
         rows = self.object_list[:LISTED_MAX]
         return list(rows.values_list("pk", flat=True) if isinstance(rows, QuerySet) else rows)
 
@@ -38,20 +38,20 @@ class BoundedPaginator(PaginatorBase):
         return len(self.ids)
 
     def page(self, number: Any) -> Any:
-        """Return a page; raises what Django's paginator raises."""
+        """Return a page; raise the same errors as Django's paginator."""
         if getattr(self.object_list, "model", None) is not Task:  # the admin's history of a task, for example
             return super().page(number)
         start = (self.validate_number(number) - 1) * self.per_page
         return Page(self.rows(self.ids[start : start + self.per_page]), number, self)
 
     def rows(self, ids: list[int]) -> QuerySet[Any]:
-        """Return the rows of some ids; the conditions that have selected them are not asked again."""
+        """Return the rows of some ids, without evaluating again the conditions that selected them."""
         tasks: QuerySet[Any] = for_list(Task.objects.using(self.object_list.db).filter(pk__in=ids))
         return tasks.order_by(*self.object_list.query.order_by)
 
 
 class TaskChangeList(ChangeList):
-    """A list that shows few rows as it shows a page of many: by their ids."""
+    """A change list that fetches rows by id even if they fit on one page."""
 
     paginator: BoundedPaginator
 
@@ -63,7 +63,7 @@ class TaskChangeList(ChangeList):
 
 
 def latest(tasks: QuerySet[Any], number: int = SEARCHED_MAX) -> QuerySet[Any]:
-    """Select those that are among the latest ``number`` tasks, by the primary key."""
+    """Select the tasks that are among the latest ``number`` tasks, by primary key."""
     ids = Task.objects.using(tasks.db).order_by("-pk").values_list("pk", flat=True)
     first = ids[number - 1 : number].first()
     return tasks if first is None else tasks.filter(pk__gte=first)

@@ -1,4 +1,4 @@
-"""Pauses in Django's admin: to add one pauses a queue, to delete one resumes it."""
+"""Django's admin for pauses: adding one pauses a queue, deleting one resumes it."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +23,14 @@ else:
 
 
 class PauseForm(PauseFormBase):
-    """Which queue, until when, and why. A queue that is paused already gets the new end and comment."""
+    """The form of a pause. If the queue is already paused, its end and comment are replaced."""
 
     queue_name = forms.ChoiceField(label=_("queue"))
     until = forms.SplitDateTimeField(
         label=_("until"),
         required=False,
         widget=AdminSplitDateTime,
-        help_text=_("Empty to pause it until somebody resumes it."),
+        help_text=_("Leave empty to pause the queue until it is resumed."),
     )
     comment = forms.CharField(label=_("comment"), required=False, widget=forms.Textarea(attrs={"rows": 3}))
 
@@ -40,7 +40,7 @@ class PauseForm(PauseFormBase):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        field = self.fields.get("queue_name")  # absent where it is shown only
+        field = self.fields.get("queue_name")  # absent if it is read-only
         if isinstance(field, forms.ChoiceField):
             field.choices = [(name, name) for name in queues.queue_names()]
 
@@ -48,16 +48,16 @@ class PauseForm(PauseFormBase):
         """Refuse an end in the past."""
         until = self.cleaned_data["until"]
         if until is not None and until <= timezone.now():
-            raise forms.ValidationError(_("This is in the past."))
+            raise forms.ValidationError(_("This moment is in the past."))
         return until
 
     def validate_constraints(self) -> None:
-        """Accept a queue that has a pause already, which may also have ended."""
+        """Accept a queue that already has a pause, even one that has ended."""
 
 
 @admin.register(Pause)
 class PauseAdmin(RefusesLookups, PauseAdminBase):
-    """The pauses of queues, for users with the permissions to view, add, change and delete them."""
+    """The admin of queues' pauses, for users with the permissions to view, add, change and delete them."""
 
     form = PauseForm
     list_display = ("queue_name", "is_on", "paused_at", "until", "by", "comment")
@@ -68,12 +68,12 @@ class PauseAdmin(RefusesLookups, PauseAdminBase):
         return super().get_queryset(request).filter(processor_class="")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Pause | None = None) -> tuple[str, ...]:
-        """Return the queue of a pause that exists."""
+        """Return the fields that cannot be changed: the queue of an existing pause."""
         return () if obj is None else ("queue_name",)
 
     @admin.display(description=_("paused"), boolean=True)
     def is_on(self, row: Pause) -> bool:
-        """Return whether nothing of the queue starts now."""
+        """Return whether the pause is in force now."""
         return row.until is None or row.until > timezone.now()
 
     def save_model(self, request: HttpRequest, obj: Pause, form: Any, change: bool) -> None:

@@ -1,9 +1,9 @@
-"""Which tasks a filter with an index reaches: of each queue, the first that the index has.
+"""Select tasks for a filter by its index: of each queue, the first tasks in the index.
 
-The list is in the order of ids. Left to itself, the planner may walk down the ids of a large table until it
-has found a page of failed tasks, which takes long if all of them are old. An array of ids is made first,
-whatever the statistics say. The index of failed tasks has all that lists of them are filtered by, so their
-rows are not visited for it.
+The list is ordered by id. The planner might read a large table from the highest id down until it has found a
+page of failed tasks, which takes long if all of them are old. So the ids are collected in an array first,
+whatever the statistics say. The index of failed tasks has every column that lists of them are filtered by, so
+filtering does not read their rows.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from django_partisan.admin.paging import LISTED_MAX
 from django_partisan.models import Task
 
 _ENOUGH: Final = LISTED_MAX + 1
-"""One more than are listed, so that an action on all of them can say that there are others."""
+"""One more than are listed, so that an action on all of them can report that there are more."""
 
 
 class Index(NamedTuple):
@@ -28,7 +28,7 @@ class Index(NamedTuple):
 
 
 class Condition(NamedTuple):
-    """What the tasks that are reached must fulfil: a comparison of a column with a value."""
+    """A condition on the tasks that are read from an index: a comparison of a column with a value."""
 
     column: str
     comparison: str
@@ -47,8 +47,8 @@ OF_STATUS: Final = {
     ),
 }
 
-# Finds the queues one after the other, each with one descent into the index. Reads a queue until enough are
-# found: what is listed is the latest of them.
+# Finds the queues one after the other, each with one descent into the index. Reads each queue until enough
+# tasks are found; the latest of them are listed.
 _REACHED: Final = """
     (WITH RECURSIVE queue AS (
         (SELECT queue_name AS name FROM django_partisan_task WHERE {condition} ORDER BY queue_name LIMIT 1)
@@ -72,9 +72,9 @@ def reached(
     queue: str | None,
     conditions: Sequence[Condition] = (),
 ) -> QuerySet[Any]:
-    """Select those that are among the first ``limit`` of the queue, or of each, by any of the indexes.
+    """Select the tasks that are among the first ``limit`` of one queue, or of each, in any of the indexes.
 
-    Of those that fulfil the conditions, they are the latest, and one more than are listed.
+    Only the latest tasks that meet the conditions are selected, one more than are listed.
     """
     arms = " UNION ALL ".join(_arm(index, f"LIMIT {limit}", queue, conditions) for index in indexes)
     latest = f"SELECT id FROM ({arms}) AS found ORDER BY id DESC LIMIT {_ENOUGH}"
@@ -84,7 +84,7 @@ def reached(
 
 
 def has_more(database: str, indexes: tuple[Index, ...], limit: int, queue: str | None) -> bool:
-    """Return whether an index has more than ``limit`` tasks of the queue, or of any."""
+    """Return whether an index has more than ``limit`` tasks of the queue, or of any queue."""
     with connections[database].cursor() as cursor:
         for index in indexes:
             cursor.execute(f"SELECT EXISTS {_arm(index, f'OFFSET {limit} LIMIT 1', queue)}", _values(queue))
@@ -107,5 +107,5 @@ def _arm(index: Index, part: str, queue: str | None, conditions: Sequence[Condit
 
 
 def _values(queue: str | None, conditions: Sequence[Condition] = ()) -> list[str]:
-    """Return the parameters of an arm."""
+    """Return the parameters of an arm of the query."""
     return [*(condition.value for condition in conditions), *([] if queue is None else [queue])]

@@ -1,7 +1,7 @@
-"""What managers publish of the runs of their workers, as the admin shows it.
+"""Show the runs that managers publish about their workers.
 
-A manager writes the list into its row with its heartbeat, and more often while a run lasts long. Managers of
-earlier versions publish none.
+A manager writes the list to its row with its heartbeat, and more often while a run takes long. Managers of
+earlier versions publish no runs.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ _TITLES: Final = (_("task"), _("processor"), _("for"), _("process"), _("worker")
 
 
 class PublishedRun(NamedTuple):
-    """A task that a worker ran when its manager reported it."""
+    """A task that a worker was running when its manager published it."""
 
     task: int
     processor: str
@@ -30,12 +30,12 @@ class PublishedRun(NamedTuple):
 
 
 def published_runs(lease: ManagerLease) -> list[PublishedRun]:
-    """Return the runs that a manager published, the longest first; what cannot be read is left out."""
+    """Return the runs that a manager published, the longest first, without unreadable entries."""
     return sorted(_read(lease.state), key=lambda run: -run.seconds)
 
 
 def published_at(lease: ManagerLease) -> str | None:
-    """Return when the manager reported them, or ``None``."""
+    """Return when the manager published its runs, or ``None``."""
     at = lease.state.get("at") if isinstance(lease.state, dict) else None
     try:
         return moment(parse_datetime(at)) if isinstance(at, str) else None
@@ -44,7 +44,7 @@ def published_at(lease: ManagerLease) -> str | None:
 
 
 def runs_table(lease: ManagerLease, admin_name: str) -> SafeString | None:
-    """Return the runs as a table with links to the tasks, or ``None``."""
+    """Return the runs as a table with links to the tasks, or ``None`` if there are none."""
     runs = published_runs(lease)
     if not runs:
         return None

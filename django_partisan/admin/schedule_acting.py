@@ -1,4 +1,4 @@
-"""The actions on schedules, each for users with its permission."""
+"""Offer the actions on schedules to users with the permission for each."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from django_partisan.admin.schedule_actions import ACTIONS, act_on
 
 
 class OffersScheduleActions(OffersActions):
-    """Offer the actions on schedules; each acts at once."""
+    """A model admin that offers the actions on schedules, which act without a confirmation."""
 
     offered = ACTIONS
     actions: Any = [admin_action(action, act_on) for action in ACTIONS.values()]

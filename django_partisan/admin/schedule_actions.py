@@ -1,4 +1,4 @@
-"""What users with its permission may do with schedules: run, pause and resume them."""
+"""The actions on schedules in the admin: run, pause and resume them."""
 
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 
 class ScheduleAction(NamedTuple):
-    """One action: its name in requests, its words, its permission, what it does, and for which rows."""
+    """An action: its name in requests, texts, permission, function, and the rows to which it applies."""
 
     name: str
     button: "StrPromise"
     label: "StrPromise"
     permission: str
     act: Callable[[str], str]
-    """Acts on the schedule of a name, and returns what happened."""
+    """Acts on the schedule with a name, and returns a message about the result."""
     suits: Callable[[Schedule], bool]
 
 
 def _run(name: str) -> str:
     task_id = scheduling.run_now(name)
     if task_id is None:
-        return gettext("Not run: its last task waits or runs.")
+        return gettext("Not run: its last task is still waiting or running.")
     return gettext("Run now: task %(task)d.") % {"task": task_id}
 
 
@@ -67,13 +67,13 @@ ACTIONS: Final = {
 def act_on(
     action: ScheduleAction, model_admin: Any, request: HttpRequest, queryset: Iterable[Schedule]
 ) -> None:
-    """Act on schedules, one after the other."""
+    """Act on the schedules one by one."""
     for row in queryset:
         _carry_out(action, model_admin, request, row)
 
 
 def _carry_out(action: ScheduleAction, model_admin: Any, request: HttpRequest, row: Schedule) -> None:
-    """Act on one schedule, log it, and show what happened; an error leaves the other schedules alone."""
+    """Act on one schedule, log the action, and show the result; an error does not stop the others."""
     try:
         happened = action.act(row.name)
     except (PartisanError, TypeError, ValueError, Error) as error:

@@ -1,4 +1,4 @@
-"""The columns and fields that show a schedule: when it ticks, and what became of its ticks."""
+"""The columns and fields of a schedule: when it ticks, and the outcomes of its ticks."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -28,7 +28,7 @@ _TITLES: Final = (_("tick"), _("outcome"), _("task"), _("ended"))
 
 
 class ScheduleColumns:
-    """Show which schedule it is, when it ticks, what became of the last tick, and what is wrong."""
+    """The columns of a schedule: its name, its ticks, the outcome of the last tick, and errors."""
 
     admin_site: Any
 
@@ -40,19 +40,19 @@ class ScheduleColumns:
 
     @admin.display(description=_("schedule"), ordering="name")
     def name_and_task(self, row: Schedule) -> SafeString:
-        """Return the name, and the task below it."""
+        """Return the name of the schedule, and its task below it."""
         return two_lines(row.name, row.task)
 
     @admin.display(description=_("when"))
     def when(self, row: Schedule) -> SafeString:
-        """Return the cron text with its time zone, or the interval."""
+        """Return the cron expression with its time zone, or the interval."""
         if row.cron:
             return two_lines(unbroken(row.cron), row.time_zone)
         return unbroken(gettext("every %(duration)s") % {"duration": duration(row.every or 0)})
 
     @admin.display(description=_("next tick"))
     def next_tick(self, row: Schedule) -> SafeString | str:
-        """Return when it ticks next, or why it does not."""
+        """Return the moment of the next tick, or the reason why there is none."""
         if row.state == Schedule.STATE_STOPPED:
             return two_lines(gettext("stopped"), gettext("no live manager has it in its settings"))
         if row.state == Schedule.STATE_PAUSED:
@@ -61,7 +61,7 @@ class ScheduleColumns:
 
     @admin.display(description=_("last tick"), empty_value="")
     def last_tick(self, row: Schedule) -> SafeString | None:
-        """Return the moment of the last tick, and its outcome below."""
+        """Return the moment of the last tick, and its outcome below it."""
         last = row.last_tick
         if not last:
             return None
@@ -70,7 +70,7 @@ class ScheduleColumns:
 
     @admin.display(description=_("healthy"), boolean=True)
     def is_healthy(self, row: Schedule) -> bool:
-        """Return whether its last tick could be enqueued, and its last task that ended did not fail."""
+        """Return whether the last tick could be enqueued, and the last task that ended did not fail."""
         return not row.error and not row.last_failed
 
     @admin.display(description=_("next five ticks"))
@@ -84,7 +84,7 @@ class ScheduleColumns:
 
     @admin.display(description=_("last ticks"))
     def ticks(self, row: Schedule) -> SafeString | None:
-        """Return what became of the last ticks, the newest first."""
+        """Return a table of the last ticks and their outcomes, the newest first."""
         kept = row.kept_ticks
         if not kept:
             return None
@@ -93,16 +93,16 @@ class ScheduleColumns:
         table = "<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>"
         return format_html('<div class="partisan-history">' + table + "</div>", head, rows)
 
-    @admin.display(description=_("ticks in all"))
+    @admin.display(description=_("total ticks"))
     def numbers(self, row: Schedule) -> str | None:
-        """Return how many ticks had which outcome."""
+        """Return the number of ticks for each outcome."""
         if not isinstance(row.totals, dict):
             return str(UNREADABLE)
         return ", ".join(f"{outcome}: {number}" for outcome, number in sorted(row.totals.items())) or None
 
     @admin.display(description=_("arguments"))
     def shown_arguments(self, row: Schedule) -> str:
-        """Return the arguments, redacted and cut, if the settings allow to show them."""
+        """Return the arguments, redacted and truncated, if the settings allow showing them."""
         if not observability.value("LOG_TASK_ARGS"):
             return str(HIDDEN)
         return block(redaction.shown({"args": row.args, "kwargs": row.kwargs}))

@@ -1,4 +1,4 @@
-"""Schedules in Django's admin: add and change those made by hand; run, pause and resume all."""
+"""Django's admin for schedules: add and change those made by hand; run, pause and resume all."""
 
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,9 +29,9 @@ _MAY_BE_EMPTY: Final = {
 
 @admin.register(Schedule)
 class ScheduleAdmin(ScheduleColumns, OffersScheduleActions, RefusesLookups, ScheduleAdminBase):
-    """The schedules, for users with the permissions to view, add, change, delete, run and pause them.
+    """The admin of schedules, for users with permissions to view, add, change, delete, run and pause them.
 
-    Schedules of the settings can be run and paused only, and their comment can be changed.
+    Schedules of the settings can only be run and paused, and their comment can be changed.
     """
 
     form = ScheduleForm
@@ -45,7 +45,7 @@ class ScheduleAdmin(ScheduleColumns, OffersScheduleActions, RefusesLookups, Sche
         css = {"all": ("django_partisan/admin.css",)}
 
     def get_fieldsets(self, request: HttpRequest, obj: Schedule | None = None) -> Any:
-        """Return the definition and, of a schedule that exists, what there is of its ticks and its end."""
+        """Return the fields of the definition and, for an existing schedule, of its ticks and its origin."""
         if obj is None:
             return [(None, {"fields": DEFINITION})]
         shown: tuple[str, ...] = DEFINITION
@@ -59,7 +59,7 @@ class ScheduleAdmin(ScheduleColumns, OffersScheduleActions, RefusesLookups, Sche
         ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Schedule | None = None) -> Any:
-        """Return what cannot be changed: the name, and all but the comment of a schedule of the settings."""
+        """Return the read-only fields: the name and, of a schedule of the settings, all but the comment."""
         if obj is None:
             return ()
         shown = ("shown_arguments", *_TICKS, *_ORIGIN)
@@ -68,12 +68,12 @@ class ScheduleAdmin(ScheduleColumns, OffersScheduleActions, RefusesLookups, Sche
         return (*(name for name in DEFINITION if name != "comment"), *shown)
 
     def has_delete_permission(self, request: HttpRequest, obj: Schedule | None = None) -> bool:
-        """Refuse to delete what a live manager has in its settings: it would come back."""
+        """Refuse to delete a schedule that a live manager has in its settings: it would be added again."""
         is_listed = obj is not None and obj.origin == Schedule.ORIGIN_SETTINGS and obj.stopped_at is None
         return not is_listed and super().has_delete_permission(request, obj)
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Schedule]) -> None:
-        """Delete rows one by one, so that managers are informed."""
+        """Delete rows one by one, so that managers are notified."""
         for row in queryset:
             row.delete()
 

@@ -1,4 +1,4 @@
-"""Among how many tasks the list searches, and whether there are others."""
+"""Determine how many tasks the list searches, and whether the table has more."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from django_partisan.models import Task
 
 
 class SearchLimit(NamedTuple):
-    """How many tasks are searched: of all, the latest, and of each queue, the first that an index has."""
+    """How many tasks are searched: the latest of all tasks, or of each queue the first in an index."""
 
     latest: int | None = None
     of_queue: int | None = None
@@ -27,15 +27,15 @@ class SearchLimit(NamedTuple):
 
 
 def search_limit(parameters: Mapping[str, Any], database: str) -> SearchLimit:
-    """Return the limit of the filters and the search in a query string.
+    """Return the limit for the filters and the search in a query string.
 
-    That of a queue is returned only if a queue has more tasks.
+    ``of_queue`` is set only if a queue has more tasks.
     """
     return SearchLimit(latest_searched(parameters), searched_of_queue(parameters, database))
 
 
 def searched_of_queue(parameters: Mapping[str, Any], database: str) -> int | None:
-    """Return how many tasks of each queue are searched, if a queue has more."""
+    """Return how many tasks of each queue are searched; ``None`` if no queue has more."""
     if not has_index(parameters) or (limit := reach(parameters)) == LISTED_MAX:
         return None
     has_others = has_more(database, indexes_of(parameters), limit, parameters.get("queue"))
@@ -43,13 +43,13 @@ def searched_of_queue(parameters: Mapping[str, Any], database: str) -> int | Non
 
 
 def lists_part(parameters: Mapping[str, Any], database: str) -> bool:
-    """Return whether a filter without a search has more tasks than the list shows of a queue."""
+    """Return whether a filter without a search has more tasks of a queue than the list shows."""
     limit, queue = reach(parameters), parameters.get("queue")
     return limit == LISTED_MAX and has_more(database, indexes_of(parameters), limit, queue)
 
 
 def latest_searched(parameters: Mapping[str, Any]) -> int | None:
-    """Return how many of the latest tasks are searched, if only they are."""
+    """Return how many of the latest tasks are searched; ``None`` if the search is not limited to them."""
     term = parameters.get("q", "").strip()
     if "argument" in parameters or ArgumentTerm.of(term):
         return ARGUMENTS_SEARCHED_MAX

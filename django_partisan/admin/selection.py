@@ -1,4 +1,4 @@
-"""Which tasks a user of the admin has chosen for an action, and the words that describe them."""
+"""Determine the tasks that a user of the admin has chosen for an action, and describe them in words."""
 
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
@@ -14,20 +14,20 @@ from django_partisan.models import Task, TaskQuerySet
 from django_partisan.sql.connection import task_connection
 
 CHOSEN: Final = "chosen"
-"""The field of the confirmation that has the ids of the chosen tasks, so that no other task is acted on."""
+"""The confirmation's field with the ids of the chosen tasks, so that the action applies to no other."""
 FROM_PAGE: Final = "from_page"
-"""The field that marks a post from the button of a task's page."""
+"""The field that marks a post from a button of a task's page."""
 ID_DIGITS: Final = 19
 """Numbers of this many digits may be larger than any id."""
 _OF_THE_LIST: Final = frozenset({"o", "p", "all", "e", "q", "_changelist_filters"})
 
 
 class Selection(NamedTuple):
-    """The chosen tasks that exist; ``filters`` are words, and ``reasons`` are those that a filter names."""
+    """The chosen tasks that exist, the filters in words, and the reasons of failure that a filter names."""
 
     ids: list[int]
     asked: int
-    """How many were chosen, or shown by the confirmation."""
+    """How many tasks were chosen, or shown by the confirmation."""
 
     is_all: bool
     is_cut: bool
@@ -39,18 +39,18 @@ class Selection(NamedTuple):
 
     @property
     def tasks(self) -> TaskQuerySet:
-        """The chosen tasks in the database that is written to."""
+        """The chosen tasks, in the database to which tasks are written."""
         tasks: TaskQuerySet = Task.objects.using(task_connection().alias).filter(pk__in=self.ids)
         return tasks
 
 
 def chosen(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> Selection:
-    """Return what was chosen in the list or, once it was confirmed, what was shown then.
+    """Return the tasks that were chosen in the list or, after the confirmation, those that it showed.
 
-    ``queryset`` has the chosen rows, or all rows of the filters if *select all* was chosen: then the latest
-    ``LISTED_MAX`` are taken.
+    ``queryset`` has the chosen rows or, after *select all*, all rows that match the filters; of these, the
+    latest ``LISTED_MAX`` are used.
     """
-    database = task_connection().alias  # a replica may not know yet what happened
+    database = task_connection().alias  # a replica may be behind
     is_all = request.POST.get("select_across") == "1"
     known: list[int] = []
     if CHOSEN in request.POST:
@@ -70,12 +70,12 @@ def chosen(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> S
 
 
 def first_chosen(request: HttpRequest) -> str:
-    """Return the id of the task whose page the action came from."""
+    """Return the id of the task from whose page the action was posted."""
     return request.POST.getlist(ACTION_CHECKBOX_NAME)[0]
 
 
 def _filters(model_admin: Any, request: HttpRequest) -> Iterator[str]:
-    """Yield the filters of the list in words, as the list shows them, and the search."""
+    """Yield the filters and the search of the list in words, as the list shows them."""
     changelist = model_admin.get_changelist_instance(request)
     described = set(_OF_THE_LIST)
     for each in changelist.filter_specs:

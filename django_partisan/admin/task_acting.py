@@ -1,4 +1,4 @@
-"""The actions on tasks, each for users with its permission."""
+"""Offer the actions on tasks to users with the permission for each."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from django_partisan.admin.confirming import respond
 
 
 class OffersTaskActions(OffersActions):
-    """Offer the actions on tasks; each is confirmed first."""
+    """A model admin that offers the actions on tasks, each with a confirmation."""
 
     offered = ACTIONS
     actions: Any = [admin_action(action, respond) for action in ACTIONS.values()]
@@ -32,5 +32,5 @@ class OffersTaskActions(OffersActions):
         return has_permission(request, "prioritize_task")
 
     def has_delete_task_permission(self, request: HttpRequest) -> bool:
-        """Return whether the user may delete tasks that are done."""
+        """Return whether the user may delete finished and failed tasks."""
         return has_permission(request, "delete_task")

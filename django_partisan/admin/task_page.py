@@ -1,4 +1,4 @@
-"""A task's page: its sections and their fields. Empty ones are left out."""
+"""The sections and fields of a task's page; empty ones are left out."""
 
 from typing import Any, Final
 
@@ -20,7 +20,9 @@ from django_partisan.telemetry import redaction
 from django_partisan.telemetry.trace_context import enqueued_trace_id
 from django_partisan.why import explain
 
-HIDDEN: Final = _("Hidden. LOG_TASK_ARGS in PARTISAN_OBSERVABILITY shows arguments; secrets stay redacted.")
+HIDDEN: Final = _(
+    "Hidden. Set LOG_TASK_ARGS in PARTISAN_OBSERVABILITY to show arguments; secrets stay redacted."
+)
 BOXES: Final = (
     (None, ("id", "processor", "queue", "state", "why", "wanted_priority", "shown_arguments")),
     (_("Failure"), ("reason", "shown_type", "shown_message", "shown_traceback")),
@@ -34,7 +36,7 @@ BOXES: Final = (
     (_("Claim"), ("is_ready", "shown_manager", "last_worker", "token")),
     (_("More"), ("time_limit", "key", "shown_trace")),
 )
-# Fields that are left out where the column is empty or false. "Ready" is of waiting tasks only.
+# Fields that are left out if the column is empty or false. "Ready" is shown for waiting tasks only.
 _OF_COLUMNS: Final = {
     "reason": "error_reason",
     "shown_type": "error_type",
@@ -57,7 +59,7 @@ _OF_COLUMNS: Final = {
 
 
 class TaskPage:
-    """Show a task."""
+    """The fields of a task's page."""
 
     admin_site: Any
 
@@ -89,7 +91,7 @@ class TaskPage:
     key = column("unique_key", _("unique key"))
 
     def get_fieldsets(self, request: HttpRequest, obj: Task | None = None) -> Any:
-        """Return the sections with the fields that are not empty for a task."""
+        """Return the sections with the fields that are not empty for the task."""
         boxes = ((title, [name for name in names if _says(obj, name)]) for title, names in BOXES)
         return [(title, {"fields": names}) for title, names in boxes if names]
 
@@ -98,14 +100,14 @@ class TaskPage:
         """Return the status."""
         return status(task)
 
-    @admin.display(description=_("in a sentence"))
+    @admin.display(description=_("summary"))
     def why(self, task: Task) -> str:
         """Return why the task waits, what it does, or how it ended."""
         return explain(task_connection(), task.pk)
 
     @admin.display(description=_("arguments"))
     def shown_arguments(self, task: Task) -> str:
-        """Return the arguments, redacted and cut, if the settings allow to show them."""
+        """Return the arguments, redacted and truncated, if the settings allow showing them."""
         if not observability.value("LOG_TASK_ARGS"):
             return str(HIDDEN)
         arguments = _read(task, "arguments")
@@ -113,13 +115,13 @@ class TaskPage:
 
     @admin.display(description=_("runs"))
     def shown_history(self, task: Task) -> SafeString | str:
-        """Return the runs that did not complete, the last one, and what operators did."""
+        """Return a table of the runs that did not complete, the last run, and operators' actions."""
         stored = _read(task, "history")
         return str(stored) if stored is UNREADABLE else history(stored)
 
     @admin.display(description=_("claimed by"))
     def shown_manager(self, task: Task) -> str:
-        """Return the manager that holds or held the task, as a link while its row exists."""
+        """Return the manager that holds or held the task, as a link if its row still exists."""
         lease = ManagerLease.objects.filter(pk=task.claimed_by).first() if task.claimed_by else None
         if lease is None:
             return str(task.claimed_by)
@@ -128,7 +130,7 @@ class TaskPage:
 
     @admin.display(description=_("trace id"))
     def shown_trace(self, task: Task) -> str | None:
-        """Return the id of the trace in which the task was enqueued, to look it up there."""
+        """Return the id of the trace in which the task was enqueued, for a lookup in the tracing system."""
         context = _read(task, "context")
         return str(context) if context is UNREADABLE else enqueued_trace_id(context)
 
@@ -145,7 +147,7 @@ def _says(task: Task | None, name: str) -> bool:
 
 
 def _read(task: Task, column: str) -> Any:
-    """Return a column, which may be loaded only now; ``UNREADABLE`` for JSON that Python cannot read."""
+    """Return the value of a column, deferred or not; ``UNREADABLE`` for JSON that Python cannot read."""
     try:
         return getattr(task, column)
     except (ValueError, RecursionError):

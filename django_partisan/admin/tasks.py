@@ -1,4 +1,4 @@
-"""The list of tasks, and a task's page."""
+"""The list of tasks, and the page of a task."""
 
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
@@ -36,13 +36,11 @@ else:
 
 @admin.register(Task)
 class TaskAdmin(ListColumns, TaskPage, OffersTaskActions, ReadOnly, RefusesLookups, TaskAdminBase):
-    """The tasks, the latest first; search by id, processor or argument."""
+    """The admin of tasks, the latest first, with a search by id, processor or argument."""
 
     list_filter = (StatusFilter, QueueFilter, ProcessorFilter, HeldFilter, ReasonFilter, ArgumentFilter)
     search_fields = ("=id", "processor_class")
-    search_help_text = _(
-        "A task by its id, tasks by how their processor begins, or by an argument: order=4711"
-    )
+    search_help_text = _("Search by a task's id, the start of a processor's name, or an argument: order=4711")
     ordering = ("-id",)
     sortable_by = ("id",)
     list_per_page = 50
@@ -54,14 +52,14 @@ class TaskAdmin(ListColumns, TaskPage, OffersTaskActions, ReadOnly, RefusesLooku
         css = {"all": ("django_partisan/admin.css",)}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Task]:
-        """Leave out what can be large: a list of 50 tasks needs none of it."""
+        """Defer columns that can be large: a list of 50 tasks does not need them."""
         tasks: QuerySet[Task] = for_list(super().get_queryset(request))
         return tasks
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Look for a number among the ids, for an argument, or for the start of a processor's name."""
+        """Search by id if the term is a number, by argument, or by the start of the processor's name."""
         term = search_term.strip()
         if term.isdecimal():
             return queryset.filter(pk=int(term)), False
@@ -78,7 +76,7 @@ class TaskAdmin(ListColumns, TaskPage, OffersTaskActions, ReadOnly, RefusesLooku
         return TaskChangeList
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Show the list, or carry an action out; the page says where its paging and its search end."""
+        """Show the list, or carry out an action; the page states the limits of its paging and its search."""
         limits = {
             "listed_max": LISTED_MAX,
             "listed_max_shown": _grouped(LISTED_MAX),
@@ -88,9 +86,9 @@ class TaskAdmin(ListColumns, TaskPage, OffersTaskActions, ReadOnly, RefusesLooku
 
 
 def _search_limit(request: HttpRequest) -> dict[str, Any]:
-    """Return among how many tasks the list searches, if not among all.
+    """Return how many tasks the list searches, if not all.
 
-    The page asks how many of a queue only if the list is not full: this reads the index that far.
+    The page evaluates ``reached_max`` only if the list is not full, because it reads the index up to there.
     """
     latest = latest_searched(request.GET)
     return {

@@ -1,1 +1,1 @@
-"""Every setting of the library, and the values a processor class is configured with."""
+"""The library's settings, and the values that configure a processor class."""

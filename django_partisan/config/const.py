@@ -1,4 +1,4 @@
-"""Names of the strategies by which the pause before a retry grows."""
+"""The strategies for the pause before each retry."""
 
 from typing import Final
 
@@ -6,9 +6,9 @@ DELAY_STRATEGY_CONSTANT: Final = "constant"
 """Wait ``retry_pause`` seconds before every retry."""
 
 DELAY_STRATEGY_INCREMENTAL: Final = "incremental"
-"""Wait ``retry_pause`` seconds longer before each further retry."""
+"""Lengthen the pause by ``retry_pause`` seconds with each retry."""
 
 DELAY_STRATEGY_EXPONENTIAL: Final = "exponential"
-"""Wait twice as long before each further retry."""
+"""Double the pause with each retry."""
 
 DELAY_STRATEGIES: Final = (DELAY_STRATEGY_CONSTANT, DELAY_STRATEGY_INCREMENTAL, DELAY_STRATEGY_EXPONENTIAL)

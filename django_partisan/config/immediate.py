@@ -1,7 +1,7 @@
 """The setting ``PARTISAN_IMMEDIATE``.
 
-Every ``delay()`` needs it, and Django takes 1 us to find that a setting is missing. So it is read once, and
-again after ``override_settings`` has changed it.
+The value is cached, because every ``delay()`` reads it and Django takes 1 us to find that a setting is
+missing. ``override_settings`` clears the cache.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ SETTING: Final = Setting(
 )
 
 _mode: bool | str | None = None
-"""``None`` until it is read."""
+"""The cached value; ``None`` until it is first read."""
 
 
 def mode() -> bool | str:
@@ -36,7 +36,7 @@ def mode() -> bool | str:
 
 
 def switch_off_here() -> None:  # pragma: no cover: child process
-    """Ignore the setting in this process: it is a worker, and tasks of tasks are for every worker."""
+    """Ignore the setting in this worker process: any worker may run the tasks that its runs enqueue."""
     global _mode
     _mode = False
 
@@ -51,12 +51,12 @@ setting_changed.connect(_forget)
 
 
 def problems() -> Iterator[Problem]:
-    """Yield the problem of a value that is not accepted."""
+    """Yield a problem if the value is not accepted."""
     yield from SETTING.problems(WRONG_VALUE, NAME, _given())
 
 
 def problems_of_deployment() -> Iterator[Problem]:
-    """Yield, for a warning, that tasks would run in the web server's processes."""
+    """Yield a warning if tasks would run in the web server's processes."""
     if _given() is not False:
         yield Problem(IMMEDIATE_IN_PRODUCTION, NAME, _given(), "False in production")
 

@@ -1,7 +1,7 @@
-"""The settings of logs, spans and metrics.
+"""The settings for logs, spans and metrics.
 
-``PARTISAN_OBSERVABILITY`` is one dict, read when used. A manager hands the values it resolved to its
-workers (``resolved()``, ``use_resolved()``), so that both use the same.
+``PARTISAN_OBSERVABILITY`` is a dict that is read on each use. A manager passes its resolved values to its
+workers (``resolved()``, ``use_resolved()``), so that both use the same values.
 """
 
 import itertools
@@ -68,14 +68,14 @@ _PORT_NUMBER: Final = Rule(
     lambda value: integer(0).accepts(value) and value <= 65535, "a port from 0 to 65535"
 )
 _PORT: Final = or_none(_PORT_NUMBER)
-_BUCKETS: Final = Rule(_are_buckets, "a list or tuple of rising numbers of seconds above 0")
+_BUCKETS: Final = Rule(_are_buckets, "a list or tuple of increasing numbers of seconds, all above 0")
 _NAMES: Final = Rule(_are_names, "a list or tuple of non-empty strings")
 
 KEYS: Final[Mapping[str, Setting]] = {
     "METRICS_PORT": Setting(
         None,
         Rule(_is_port_by_queue, "a port from 0 to 65535, None, or a dict of queue names and ports"),
-        "Serve metrics and probes on this port; 0: any free port, which is logged; `None`: off. "
+        "Port for metrics and probes. `0` takes any free port, which is logged; `None` turns them off. "
         "A dict gives each queue its own port.",
         int,
     ),
@@ -90,29 +90,31 @@ KEYS: Final[Mapping[str, Setting]] = {
         or_none(
             Rule(lambda value: isinstance(value, str | os.PathLike) and bool(os.fspath(value)), "a path")
         ),
-        "File with the bearer token that `/metrics` requires; the probes stay open.",
+        "File with the bearer token that `/metrics` requires. Probes do not require it.",
         str,
     ),
     "METRICS_REQUIRED": Setting(
-        True, BOOLEAN, "Refuse to start if metrics cannot be served; `False`: log it and run without metrics."
+        True,
+        BOOLEAN,
+        "Refuse to start if metrics cannot be served. If `False`, log the error and run without metrics.",
     ),
     "METRICS_MAX_SERIES": Setting(
         10_000,
         integer(0),
-        "How many label sets are added at most to those that exist from the start; "
-        "further ones are counted as `_other`.",
+        "Maximum number of label sets in addition to those that exist from the start. "
+        "Further ones are counted as `_other`.",
     ),
     "METRICS_MAX_ERROR_TYPES": Setting(
         20,
         integer(0),
-        "How many error types are counted at most for each processor; further ones are counted as `_other`.",
+        "Maximum number of error types for each processor. Further ones are counted as `_other`.",
     ),
     "METRICS_CREATED": Setting(
         False,
         BOOLEAN,
-        "Export when each counter and histogram began, as series that end in `_created`. Turn it on together "
-        "with the Prometheus feature `created-timestamp-zero-ingestion`, so that what happened before the "
-        "first scrape counts.",
+        "Export the creation time of each counter and histogram, as series that end in `_created`. Turn it "
+        "on together with the Prometheus feature `created-timestamp-zero-ingestion`, so that what happened "
+        "before the first scrape is counted.",
     ),
     "DURATION_BUCKETS": Setting(
         DURATION_BUCKETS, _BUCKETS, "Upper bounds of `partisan_task_duration_seconds`, in seconds."
@@ -123,22 +125,25 @@ KEYS: Final[Mapping[str, Setting]] = {
     "METRICS_DB_TIMEOUT": Setting(
         2,
         seconds(0.01),
-        "How long a scrape waits for the figures from the database, in seconds. "
+        "How long a scrape waits for the metrics from the database, in seconds. "
         "Keep it below the scrape timeout of Prometheus.",
     ),
     "METRICS_DB_MIN_INTERVAL": Setting(
         5,
         _SECONDS,
-        "Shortest time between two queries for the figures from the database, in seconds."
-        " Even with 0 there is only one query at a time.",
+        "Shortest time between two queries for the metrics from the database, in seconds. "
+        "Even with 0, only one query runs at a time.",
     ),
     "METRICS_DB_MAX_AGE": Setting(
-        60, _SECONDS, "How long the last figures are served if the database does not answer, in seconds."
+        60,
+        _SECONDS,
+        "How long the last metrics are served if the database does not answer, in seconds.",
     ),
     "CLIENT_METRICS": Setting(
         False,
         BOOLEAN,
-        "Count enqueues in the application's processes too, in the default registry of prometheus-client.",
+        "Also count tasks that the application enqueues, requeues, changes or cancels, in the default "
+        "registry of prometheus-client.",
     ),
     "TRACE_PROPAGATION": Setting(
         PROPAGATION_LINK,
@@ -159,8 +164,9 @@ KEYS: Final[Mapping[str, Setting]] = {
     "TELEMETRY_SHUTDOWN_TIMEOUT": Setting(
         5,
         _SECONDS,
-        "How long a process may take at its end to export its telemetry, and a worker also to call receivers "
-        "of `worker_stopping` and exit handlers, in seconds. Raise it if telemetry is dropped at the end.",
+        "How long a process may take to export its telemetry when it ends, in seconds. In a worker, this "
+        "includes receivers of `worker_stopping` and exit handlers. Raise it if telemetry is dropped when "
+        "processes end.",
     ),
     "LOG_TASK_ARGS": Setting(
         False, BOOLEAN, "Show the arguments of tasks in logs and in the admin, redacted and cut to 1 KiB."
@@ -175,12 +181,12 @@ _resolved: Mapping[str, Any] | None = None
 
 
 def value(key: str) -> Any:
-    """Return the setting ``key`` as it is now, or its default.
+    """Return the current value of the setting ``key``, or its default.
 
-    Raises ``WrongSetting`` naming place, value and what is expected.
+    Raises ``WrongSetting``, which names the setting, its value and what is expected.
     """
     if _resolved is not None:
-        return _resolved[key]  # checked by the process that resolved it
+        return _resolved[key]  # validated by the process that resolved it
     given = getattr(settings, SETTING, {})
     if not isinstance(given, Mapping):
         refuse([_wrong_shape(given)])
@@ -191,13 +197,13 @@ def value(key: str) -> Any:
 
 
 def metrics_port(queue: str) -> int | None:
-    """Return the port on which the manager of ``queue`` serves metrics; ``None`` is off."""
+    """Return the port on which the manager of ``queue`` serves metrics, or ``None`` if it serves none."""
     port: int | Mapping[str, int | None] | None = value("METRICS_PORT")
     return port.get(queue) if isinstance(port, Mapping) else port
 
 
 def resolved() -> dict[str, Any]:
-    """Return every setting, as plain values that can be handed to another process.
+    """Return all settings as a dict of plain values, which can be passed to another process.
 
     Raises ``WrongSetting``.
     """
@@ -205,13 +211,13 @@ def resolved() -> dict[str, Any]:
 
 
 def use_resolved(values: Mapping[str, Any] | None) -> None:
-    """Use ``values``, another process's ``resolved()``, instead of this process's settings."""
+    """Use ``values``, the ``resolved()`` settings of another process, instead of this process's settings."""
     global _resolved
     _resolved = values
 
 
 def problems() -> Iterator[Problem]:
-    """Yield every unknown key, every wrong value, and every unknown queue of ``METRICS_PORT``."""
+    """Yield a problem for each unknown key, wrong value, and unknown queue in ``METRICS_PORT``."""
     given = getattr(settings, SETTING, {})
     if not isinstance(given, Mapping):
         yield _wrong_shape(given)
@@ -229,7 +235,7 @@ def problems() -> Iterator[Problem]:
 
 
 def option_problems(options: Mapping[str, Any]) -> Iterator[Problem]:
-    """Yield every option of the command with a wrong value; ``None`` means that it is not given."""
+    """Yield a problem for each command-line option with a wrong value; ``None`` means an option not given."""
     for key, setting in KEYS.items():
         given = options.get(key.lower()) if setting.option is not None else None
         rule = _PORT_NUMBER if key == "METRICS_PORT" else setting.rule  # an option cannot be a dict
@@ -239,16 +245,16 @@ def option_problems(options: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def shared_ports() -> Iterator[Problem]:
-    """Yield, for a warning, every metrics port that two queues would have to share on one host."""
+    """Yield a warning for each metrics port that several queues would share on one host."""
     by_port: dict[int, list[str]] = {}
     for queue in queue_names():
         port = metrics_port(queue)
-        if port:  # 0 is any free port, and None is none
+        if port:  # 0 means any free port, None means no metrics
             by_port.setdefault(port, []).append(queue)
     for port, queues in by_port.items():
         if len(queues) > 1:
             place = f"{SETTING}['METRICS_PORT'] of the queues {' and '.join(map(repr, queues))}"
-            yield Problem(SHARED_PORT, place, port, "a port of its own for each")
+            yield Problem(SHARED_PORT, place, port, "a different port for each")
 
 
 def _wrong_shape(given: Any) -> Problem:

@@ -1,4 +1,4 @@
-"""What can be wrong with the settings or a processor: one kind of problem for each system check."""
+"""The problems that settings and processors can have, with one kind for each system check."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from django_partisan.exceptions import WrongSetting
 
 
 class Kind(NamedTuple):
-    """A kind of problem: the id of its system check, what is wrong, and how to correct it."""
+    """A kind of problem: the id of its system check, its meaning, and a hint on how to correct it."""
 
     id: str
     meaning: str
@@ -16,7 +16,7 @@ class Kind(NamedTuple):
 
     @property
     def is_warning(self) -> bool:
-        """True if the check only warns, and ``start_partisan`` starts."""
+        """Whether the check only warns, so that ``start_partisan`` starts all the same."""
         return self.id.startswith("partisan.W")
 
 
@@ -48,7 +48,7 @@ WRONG_OBSERVABILITY: Final = Kind(
 )
 UNKNOWN_QUEUE: Final = Kind(
     "partisan.E008",
-    "The `QUEUE_NAME` of a processor is a queue that the settings do not define.",
+    "The `QUEUE_NAME` of a processor is not a queue in the settings.",
     "Add the queue to PARTISAN_CONFIG, or correct the processor's QUEUE_NAME.",
 )
 WRONG_ATTRIBUTE: Final = Kind(
@@ -58,7 +58,7 @@ WRONG_ATTRIBUTE: Final = Kind(
 )
 UNEQUAL_MEASURES: Final = Kind(
     "partisan.E010",
-    "Two processors declare a measure of one name in different ways.",
+    "Two processors declare measures with the same name, but differently.",
     "Make both declarations equal, or rename one of the measures.",
 )
 OPTIONS_OF_BACKEND: Final = Kind(
@@ -76,7 +76,7 @@ UNKNOWN_SCHEDULE_KEY: Final = Kind(
 )
 WRONG_CRON: Final = Kind(
     "partisan.E014",
-    "The cron text of a schedule is not accepted; the message names the field.",
+    "The cron expression of a schedule is not accepted; the message names the field.",
     "Correct the field. There are no seconds and no @reboot.",
 )
 NEVER_TICKS: Final = Kind(
@@ -96,7 +96,7 @@ UNKNOWN_TIME_ZONE: Final = Kind(
 )
 UNKNOWN_SCHEDULE_QUEUE: Final = Kind(
     "partisan.E018",
-    "The queue of a schedule is one that the settings do not define.",
+    "The queue of a schedule is not a queue in the settings.",
     "Add the queue to PARTISAN_CONFIG, or correct the name.",
 )
 WRONG_SCHEDULED_CALL: Final = Kind(
@@ -106,31 +106,32 @@ WRONG_SCHEDULED_CALL: Final = Kind(
 )
 CANNOT_CATCH_UP: Final = Kind(
     "partisan.E020",
-    "A schedule with `catch_up` `'all'` has a unique task, or does not overlap: most ticks would be lost.",
+    "A schedule with `catch_up` `'all'` has a unique task, or `overlap` `False`: most ticks would be lost.",
     "Use 'one', or set UNIQUE_FOR_PARAMS of the processor to False and overlap to True.",
 )
 SHARED_PORT: Final = Kind(
     "partisan.W001",
-    "Two queues would serve metrics on the same port of one host.",
+    "Two queues would serve metrics on the same port of the same host.",
     "Give METRICS_PORT as a dict of queue names and ports, or use --metrics-port. If the queues are served "
     "on different hosts, silence this check.",
 )
 
 NOT_POSTGRESQL: Final = Kind(
     "partisan.W002",
-    "The database of the tasks is not PostgreSQL: `delay()` and `start_partisan` refuse to work.",
+    "The database for tasks is not PostgreSQL, so `delay()` raises an error and `start_partisan` does not "
+    "start.",
     "Set its ENGINE to 'django.db.backends.postgresql', or route the app 'django_partisan' to a PostgreSQL "
     "database with a database router.",
 )
 MISSPELT_ATTRIBUTE: Final = Kind(
     "partisan.W003",
-    "The name of an attribute of a processor looks misspelt: the library does not read it.",
+    "The name of an attribute of a processor looks misspelled, so the library does not read it.",
     "The library does not read this attribute. Correct its name; if it is your own, rename it or silence "
     "this check.",
 )
 MISSPELT_SETTING: Final = Kind(
     "partisan.W004",
-    "A setting looks like a misspelt `PARTISAN_CONFIG`, `PARTISAN_SCHEDULES`, `PARTISAN_OBSERVABILITY` or "
+    "A setting looks like a misspelled `PARTISAN_CONFIG`, `PARTISAN_SCHEDULES`, `PARTISAN_OBSERVABILITY` or "
     "`PARTISAN_IMMEDIATE`.",
     "The library does not read this setting. Correct its name; if it is another application's, silence "
     "this check.",
@@ -138,18 +139,18 @@ MISSPELT_SETTING: Final = Kind(
 IMMEDIATE_IN_PRODUCTION: Final = Kind(
     "partisan.W005",
     "`PARTISAN_IMMEDIATE` is set: tasks run in the processes that enqueue them (only with `check --deploy`).",
-    "Remove PARTISAN_IMMEDIATE from the settings of production, where managers run the tasks.",
+    "Remove PARTISAN_IMMEDIATE from the production settings: there, managers run the tasks.",
 )
 SCHEDULE_BY_HAND: Final = Kind(
     "partisan.W006",
-    "A schedule of the settings is not used, because a row made by hand has its name (only with "
+    "A schedule in the settings is not used, because a row created by hand has the same name (only with "
     "`check --database`).",
     "Delete the row, or rename one of the two.",
 )
 VANISHING_RESULTS: Final = Kind(
     "partisan.W011",
-    "Rows that keep results are deleted within a minute of the end of their task.",
-    "A result is in the row of its task: once that is deleted, get_result() does not find it. Raise the "
+    "Rows that store results are deleted within a minute after their task ends.",
+    "A result is stored in the row of its task: without the row, get_result() does not find it. Raise the "
     "value, or silence this check if nobody reads these results.",
 )
 
@@ -185,7 +186,7 @@ KINDS: Final = (
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong: the kind, the place, the value, what is expected, and what the setting does."""
+    """A problem: its kind, the place, the value, what is expected, and what the setting does."""
 
     kind: Kind
     place: str
@@ -204,7 +205,7 @@ class Problem:
 
 
 def refuse(problems: Iterable[Problem]) -> None:
-    """Raise ``WrongSetting`` if there are problems; its message has one line for each."""
+    """Raise ``WrongSetting`` if there are problems; its message has one line for each problem."""
     lines = [str(problem) for problem in problems]
     if lines:
         raise WrongSetting("\n".join(lines))

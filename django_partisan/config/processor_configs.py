@@ -1,4 +1,4 @@
-"""The rules of a processor class for its errors and its postpones."""
+"""The retry and postpone configuration of a processor class."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,21 +17,21 @@ from django_partisan.moments import LONGEST_DELAY_SECONDS
 
 EVERY_ERROR: Final = "*"
 EXPONENTIAL_PAUSE_MAX: Final = 3600.0
-"""The longest pause of an exponential strategy without ``retry_pause_max``, in seconds."""
+"""The longest pause of the exponential strategy in seconds, unless ``retry_pause_max`` is set."""
 
 _DOUBLINGS_MAX: Final = 900
-# Not the generator that tasks may seed, and whose state forked workers share.
+# Not the default generator: tasks may seed it, and forked workers inherit its state.
 _random: Final = SystemRandom()
 
 
 @dataclass(frozen=True)
 class ErrorsHandleConfig:
-    """Say which errors of a run lead to a retry, how often, and after what pause.
+    """The retry policy: which errors lead to a retry, how many times, and after what pause.
 
-    ``retry_on_errors`` may be ``"*"`` for every ``Exception``; ``never_retry_on`` wins over it. Pauses are in
-    seconds; none is longer than ``retry_pause_max``, by default 3600 for the exponential strategy. Each pause
-    is multiplied by a random number from 1 - ``retry_jitter`` to 1. Raises ``ValueError`` for a value that is
-    not accepted.
+    ``retry_on_errors`` may be ``"*"`` for every ``Exception``; ``never_retry_on`` takes precedence. Pauses
+    are in seconds; none is longer than ``retry_pause_max``, by default 3600 for the exponential strategy.
+    Each pause is multiplied by a random number from 1 - ``retry_jitter`` to 1. Raises ``ValueError`` for a
+    value that is not accepted.
     """
 
     retry_on_errors: Sequence[type[BaseException]] | str
@@ -44,7 +44,7 @@ class ErrorsHandleConfig:
 
     def __post_init__(self) -> None:
         _validate(self, _RULES)
-        # The list that was passed can change later; a tuple cannot, and is what ``isinstance`` takes.
+        # The caller could change its list later. ``isinstance`` needs a tuple.
         errors = (Exception,) if self.retry_on_errors == EVERY_ERROR else tuple(self.retry_on_errors)
         object.__setattr__(self, "retry_on_errors", errors)
         object.__setattr__(self, "never_retry_on", tuple(self.never_retry_on))
@@ -55,7 +55,7 @@ class ErrorsHandleConfig:
         return isinstance(error, listed) and not isinstance(error, tuple(self.never_retry_on))
 
     def pause_before(self, retry: int) -> float:
-        """Return the seconds to wait before retry number ``retry``, counted from 1; random with a jitter."""
+        """Return the pause before retry number ``retry`` (from 1) in seconds; with a jitter it is random."""
         pause = min(self._growing_pause(retry), self._longest_pause)
         return pause * (1 - self.retry_jitter * _random.random()) if self.retry_jitter else pause
 
@@ -67,18 +67,18 @@ class ErrorsHandleConfig:
         return LONGEST_DELAY_SECONDS if most is None else min(most, LONGEST_DELAY_SECONDS)
 
     def _growing_pause(self, retry: int) -> float:
-        """Return the pause before a retry without jitter; one above the longest may be any that is."""
+        """Return the pause without jitter; one above the longest need not be exact, because it is capped."""
         if self.retry_pause_strategy == DELAY_STRATEGY_INCREMENTAL:
             return self.retry_pause * retry
         if self.retry_pause_strategy == DELAY_STRATEGY_EXPONENTIAL and self.retry_pause < self._longest_pause:
-            # So many doublings exceed the longest pause, and more would overflow.
+            # This many doublings exceed the longest pause; more would overflow.
             return math.ldexp(self.retry_pause, min(retry - 1, _DOUBLINGS_MAX))
         return self.retry_pause
 
 
 @dataclass(frozen=True)
 class PostponeConfig:
-    """Say how many times a task may be postponed; ``None`` means no limit.
+    """The limit on how many times a task may be postponed; ``None`` means no limit.
 
     Raises ``ValueError`` for a value that is not accepted.
     """

@@ -1,4 +1,4 @@
-"""The settings of a queue: name, default, what is accepted, and what each means."""
+"""The settings of a queue: their names, defaults, accepted values and meanings."""
 
 import os
 from collections.abc import Mapping
@@ -14,16 +14,19 @@ from django_partisan.config.validation import (
     seconds,
 )
 
-KEPT: Final = or_none(seconds(0), ", forever")
-"""For how many seconds a row may be kept."""
+KEPT: Final = or_none(seconds(0), " to keep it forever")
+"""The rule for how long a row is kept, in seconds."""
 TIME_LIMIT: Final = seconds(0.001)
-"""How long a run may take."""
+"""The rule for the time limit of a run, in seconds."""
 LEAST_GRACE_SECONDS: Final = 0.1
-"""Workers rely on it: the manager kills a worker only for a run that has lasted longer than this."""
+"""The shortest grace period.
+
+Workers rely on it: the manager kills a worker only for a run that has lasted longer than this.
+"""
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use, which affinity or a container may limit."""
+    """Return the number of cores this process may use; CPU affinity or a container can limit it."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1  # pragma: no cover: macOS has no affinity
@@ -33,7 +36,7 @@ KEYS: Final[Mapping[str, Setting]] = {
     "MIN_QUEUE_SIZE": Setting(
         2,
         integer(0),
-        "Claim more tasks when this many or fewer are claimed and not started. "
+        "Refill the buffer of claimed tasks when it holds this many tasks or fewer. "
         "Raise it if workers wait between claims.",
         int,
         flat=True,
@@ -41,7 +44,7 @@ KEYS: Final[Mapping[str, Setting]] = {
     "MAX_QUEUE_SIZE": Setting(
         10,
         integer(1),
-        "Hold at most this many claimed, unstarted tasks. Raise it if tasks take only milliseconds.",
+        "Maximum number of claimed tasks in the buffer. Raise it if tasks take only milliseconds.",
         int,
         flat=True,
     ),
@@ -69,7 +72,7 @@ KEYS: Final[Mapping[str, Setting]] = {
     "TASKS_PER_WORKER_INSTANCE": Setting(
         None,
         or_none(integer(1)),
-        "Replace a worker process after this many tasks; `None`: never. Set it if tasks leak memory.",
+        "Replace a worker process after this many tasks; `None` means never. Set it if tasks leak memory.",
         flat=True,
     ),
     "DELETE_TASKS_ON_COMPLETE": Setting(
@@ -81,14 +84,14 @@ KEYS: Final[Mapping[str, Setting]] = {
     "KEEP_FINISHED_SECONDS": Setting(
         14 * 86_400,
         KEPT,
-        "Managers delete the row of a completed task this many seconds after its end; `None`: never. "
-        "A processor's attribute of this name wins. Lower it if the table grows too large.",
+        "Managers delete the row of a completed task this many seconds after its end; `None` means never. "
+        "A processor's attribute of this name takes precedence. Lower it if the table grows too large.",
     ),
     "KEEP_FAILED_SECONDS": Setting(
         None,
         KEPT,
-        "Managers delete the row of a failed task this many seconds after its end; `None`: never. "
-        "A processor's attribute of this name wins. Set it if nobody looks at old failures.",
+        "Managers delete the row of a failed task this many seconds after its end; `None` means never. "
+        "A processor's attribute of this name takes precedence. Set it if nobody looks at old failures.",
     ),
     "DEFAULT_POSTPONE_DELAY_SECONDS": Setting(
         5,
@@ -99,14 +102,14 @@ KEYS: Final[Mapping[str, Setting]] = {
     "DEFAULT_POSTPONES_COUNT": Setting(
         15,
         or_none(integer(0)),
-        "How many times a task may be postponed before it fails; `None`: no limit.",
+        "How many times a task may be postponed before it fails; `None` means no limit.",
         flat=True,
     ),
     "DEFAULT_RETRY": Setting(
         None,
         or_none(instance_of(ErrorsHandleConfig)),
-        "Which errors lead to a retry, for processors that set no `RETRY_ON_ERROR_CONFIG`; `None`: none. "
-        "Set it if most tasks of the queue depend on a service that may fail.",
+        "Which errors lead to a retry, for processors that set no `RETRY_ON_ERROR_CONFIG`; `None` means "
+        "none. Set it if most tasks of the queue depend on a service that may fail.",
     ),
     "LEASE_SECONDS": Setting(
         30,
@@ -117,9 +120,9 @@ KEYS: Final[Mapping[str, Setting]] = {
     "MAX_WAIT_SECONDS": Setting(
         1_800,
         or_none(seconds(1)),
-        "How many seconds a due task may wait. An alert warns when the oldest has waited for a sixth of it, "
-        "and is critical when it has waited for longer than it; `None`: no alert about this limit. It does "
-        "not change how tasks run. Lower it if users wait for the tasks.",
+        "How many seconds a due task may wait. An alert warns when the oldest due task has waited for a "
+        "sixth of this time, and becomes critical when it has waited longer than this; `None` means no such "
+        "alert. The value does not change how tasks run. Lower it if users wait for the tasks.",
     ),
     "MAX_CRASHES": Setting(
         3, integer(1), "How many times a task is run again after its worker died. After that it fails."
@@ -127,14 +130,14 @@ KEYS: Final[Mapping[str, Setting]] = {
     "UNREGISTERED_GRACE_SECONDS": Setting(
         86_400,
         seconds(0),
-        "How many seconds a task is held while no manager knows its processor. After that it fails. "
+        "How many seconds a task is held while its processor is not registered. After that it fails. "
         "Raise it if managers may be deployed more than a day after the code that enqueues.",
     ),
     "DEFAULT_TIMEOUT_SECONDS": Setting(
         None,
         or_none(TIME_LIMIT),
         "Interrupt a run that lasts longer than this many seconds, if its processor has no "
-        "`TIMEOUT_SECONDS`; `None`: no limit.",
+        "`TIMEOUT_SECONDS`; `None` means no limit.",
     ),
     "INTERRUPT_GRACE_SECONDS": Setting(
         10,
@@ -145,13 +148,13 @@ KEYS: Final[Mapping[str, Setting]] = {
     "LISTEN": Setting(
         True,
         BOOLEAN,
-        "Wake the manager by `LISTEN`/`NOTIFY`. "
-        "Set it to `False` behind a pooler in transaction mode; then only `SLEEP_DELAY_SECONDS` counts.",
+        "Wake the manager with `LISTEN`/`NOTIFY`. Set it to `False` behind a pooler in transaction mode; the "
+        "manager then only looks for tasks every `SLEEP_DELAY_SECONDS`.",
     ),
     "STOP_TIMEOUT_SECONDS": Setting(
         None,
         or_none(seconds(0)),
-        "End running tasks by force after this many seconds of draining; `None`: wait until they finish.",
+        "End running tasks by force after this many seconds of draining; `None` means to wait for them.",
         float,
     ),
     "PRELOAD": Setting(

@@ -1,7 +1,7 @@
-"""Where the value of a queue's setting comes from, and which queues there are.
+"""Look up the settings of queues, and the names of the queues that exist.
 
-A key is looked up in ``PARTISAN_CONFIG[queue]``, then (if version 1 had it) as a flat setting of that
-name; then its default is used. Settings are read when used, never cached.
+A key is looked up in ``PARTISAN_CONFIG[queue]``, then (if version 1 had it) as a flat setting of the same
+name; otherwise its default applies. Settings are read on each use and never cached.
 """
 
 from collections.abc import Iterator, Mapping
@@ -29,7 +29,7 @@ from django_partisan.names import QUEUE_NAME_MAX_LENGTH
 
 @dataclass(frozen=True)
 class QueueConfig:
-    """The resolved settings of one queue; durations in seconds."""
+    """The resolved settings of one queue; durations are in seconds."""
 
     queue: str
     min_queue_size: int
@@ -57,20 +57,20 @@ class QueueConfig:
 
 
 def queue_names() -> list[str]:
-    """Return the queues that exist: those of ``PARTISAN_CONFIG`` and ``TASKS``, and ``default`` always."""
+    """Return the queues that ``PARTISAN_CONFIG`` and ``TASKS`` name, and always ``default``."""
     first = () if DEFAULT_QUEUE in _configured() else (DEFAULT_QUEUE,)
     return list(dict.fromkeys((*first, *named_queues())))
 
 
 def named_queues() -> list[str]:
-    """Return the queues that ``PARTISAN_CONFIG`` and ``TASKS`` name; ``default`` only if they do."""
+    """Return the queues that ``PARTISAN_CONFIG`` and ``TASKS`` name; ``default`` only if they name it."""
     return list(dict.fromkeys((*_configured(), *task_backends.listed_queues())))
 
 
 def check_queue_name(name: object) -> None:
-    """Raise ``UnknownQueue``, naming the known ones, unless the settings define ``name`` or allow every name.
+    """Raise ``UnknownQueue``, which lists the known queues, unless the settings define ``name`` or allow any.
 
-    Raises ``WrongSetting`` if they do, but it does not fit into the table.
+    Raises ``WrongSetting`` if the name is allowed but too long for the column.
     """
     if name == DEFAULT_QUEUE:
         return
@@ -81,7 +81,7 @@ def check_queue_name(name: object) -> None:
         )
     if len(name) > QUEUE_NAME_MAX_LENGTH:
         raise WrongSetting(
-            f"Queue name {name!r} has {len(name)} characters; at most {QUEUE_NAME_MAX_LENGTH} fit."
+            f"Queue name {name!r} has {len(name)} characters; at most {QUEUE_NAME_MAX_LENGTH} are allowed."
         )
 
 
@@ -90,9 +90,9 @@ def _is_known(name: str) -> bool:
 
 
 def queue_config(name: str = DEFAULT_QUEUE, **overrides: Any) -> QueueConfig:
-    """Return the resolved settings of queue ``name``; ``overrides`` (by field) win over all.
+    """Return the resolved settings of queue ``name``; ``overrides`` (by field) take precedence.
 
-    Raises ``UnknownQueue``, or ``WrongSetting`` naming every value that is not accepted.
+    Raises ``UnknownQueue``, or ``WrongSetting``, which names every value that is not accepted.
     """
     check_queue_name(name)
     found = {key: _look_up(name, key) for key in KEYS}
@@ -109,7 +109,7 @@ def queue_value(name: str, key: str) -> Any:
 
 
 def problems() -> Iterator[Problem]:
-    """Yield every wrong setting of every queue; a wrong flat setting only once."""
+    """Yield a problem for each wrong setting of each queue; a wrong flat setting is reported only once."""
     yield from _problems_of_shape()
     of_values = (
         problem
@@ -125,7 +125,7 @@ def _configured() -> Mapping[Any, Any]:
 
 
 def _look_up(queue: str, key: str) -> tuple[str, Any]:
-    """Return where the value of ``key`` for ``queue`` comes from, and the value."""
+    """Return the place that the value of ``key`` for ``queue`` comes from, and the value."""
     setting = KEYS[key]
     own = _configured().get(queue)
     if isinstance(own, Mapping) and key in own:

@@ -1,6 +1,6 @@
-"""The keys of a schedule: name, default, which values are accepted, and what each means.
+"""The keys of a schedule: their names, defaults, accepted values and meanings.
 
-What needs the registry, time zones or cron texts is validated in ``schedules.validation``.
+``schedules.validation`` validates what depends on the registry, time zones or cron expressions.
 """
 
 from collections.abc import Mapping
@@ -24,11 +24,11 @@ CATCH_UP_NONE: Final = "none"
 CATCH_UP_ALL: Final = "all"
 CATCH_UPS: Final = (CATCH_UP_ONE, CATCH_UP_NONE, CATCH_UP_ALL)
 EVERY_MAX: Final = 2**31 - 1
-"""Seconds; the column holds no more."""
+"""The longest interval that the column holds, in seconds."""
 
 
 def text(longest: int, what: str) -> Rule:
-    """Accept strings of printable characters that the column holds."""
+    """Return a rule that accepts printable strings of at most ``longest`` characters, as the column does."""
     return Rule(
         lambda value: isinstance(value, str) and 0 < len(value) <= longest and value.isprintable(),
         f"{what} of 1 to {longest} printable characters",
@@ -36,7 +36,7 @@ def text(longest: int, what: str) -> Rule:
 
 
 def whole_seconds(value: Any) -> int | None:
-    """Return an interval in seconds; ``None`` if it is none that ``every`` accepts."""
+    """Return an interval in seconds, or ``None`` if ``every`` does not accept it."""
     if isinstance(value, timedelta):
         value = value // timedelta(seconds=1) if value % timedelta(seconds=1) == timedelta() else None
     is_whole = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= EVERY_MAX
@@ -44,9 +44,9 @@ def whole_seconds(value: Any) -> int | None:
 
 
 NAME_MAX_LENGTH: Final = 200
-"""Longer names could not be told apart in metrics, which cut labels."""
+"""The longest name: metrics cut labels at this length, so longer names could become equal."""
 OTHERS: Final = "_other"
-"""The label of the schedules that have no metrics of their own."""
+"""The label that the schedules without series of their own share in metrics."""
 _NAME: Final = text(NAME_MAX_LENGTH, "a name")
 NAME: Final = Rule(
     lambda value: _NAME.accepts(value) and value != OTHERS, f"{_NAME.expected}, and not '{OTHERS}'"
@@ -55,29 +55,30 @@ KEYS: Final[Mapping[str, Setting]] = {
     "task": Setting(
         None,
         text(PROCESSOR_NAME_MAX_LENGTH, "the name of a processor or the path of a function"),
-        "What is enqueued: the registered name of a processor, or the path of a function with `@task`. "
+        "The task to enqueue: the registered name of a processor, or the path of a function with `@task`. "
         "Required.",
     ),
     "cron": Setting(
         None,
         or_none(container("a string", str)),
-        "When it ticks: a cron text of five fields, or a name such as `@daily`. Give either this or `every`.",
+        "When the schedule ticks: a cron expression of five fields, or a name such as `@daily`. Give either "
+        "this or `every`.",
     ),
     "every": Setting(
         None,
         or_none(
             Rule(
                 lambda value: whole_seconds(value) is not None,
-                f"whole seconds from 1 to {EVERY_MAX}, or a timedelta of them",
+                f"whole seconds from 1 to {EVERY_MAX}, as an integer or a timedelta",
             )
         ),
-        "When it ticks: at each multiple of this many seconds, counted from 1970 in UTC. Give either this or "
-        "`cron`.",
+        "When the schedule ticks: at each multiple of this many seconds since 1970 in UTC. Give either this "
+        "or `cron`.",
     ),
     "time_zone": Setting(
         None,
         or_none(text(PROCESSOR_NAME_MAX_LENGTH, "the name of a time zone")),
-        "The time zone of `cron`, such as `Europe/Berlin`; `None`: the setting `TIME_ZONE`.",
+        "The time zone of `cron`, such as `Europe/Berlin`; `None` means the setting `TIME_ZONE`.",
     ),
     "args": Setting([], container("a list or tuple", list, tuple), "The positional arguments of the task."),
     "kwargs": Setting(
@@ -86,29 +87,29 @@ KEYS: Final[Mapping[str, Setting]] = {
     "queue_name": Setting(
         None,
         or_none(text(QUEUE_NAME_MAX_LENGTH, "the name of a queue")),
-        "The queue in which the task runs; `None`: that of the task. Set it to keep scheduled work apart.",
+        "The queue of the task; `None` means the task's own. Set it to separate scheduled tasks from others.",
     ),
     "priority": Setting(
         None,
         or_none(PRIORITY),
-        "The priority of the task, the lower the earlier; `None`: that of the task.",
+        "The priority of the task; lower values run earlier. `None` means the task's own.",
     ),
     "catch_up": Setting(
         CATCH_UP_ONE,
         one_of(*CATCH_UPS),
-        "What happens to ticks that no manager enqueued in time: the newest is enqueued (`one`), or only if "
-        "it is less than 60 s late (`none`), or the newest 1,000 are (`all`).",
+        "Which ticks are enqueued if no manager enqueued them in time: the newest (`one`), the newest if it "
+        "is less than 60 s late (`none`), or the newest 1,000 (`all`).",
     ),
     "overlap": Setting(
         True,
         BOOLEAN,
-        "`False`: skip a tick while the task of the last one waits or runs. Set it for tasks that must not "
-        "run twice at the same time.",
+        "Whether a tick is enqueued while the task of the last tick waits or runs. Set it to `False` for "
+        "tasks that must not run twice at the same time.",
     ),
     "expires_seconds": Setting(
         None,
         or_none(EXPIRY),
-        "The task does not start later than this many seconds after the tick; `None`: as the task itself "
-        "says. Set it where the next tick makes a late one useless.",
+        "The task expires if it has not started this many seconds after the tick; `None` means the task's "
+        "own expiry. Set it if a late task is useless once the next tick is due.",
     ),
 }

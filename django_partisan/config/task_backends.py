@@ -1,4 +1,4 @@
-"""The backends of Django's setting ``TASKS`` that are this library's."""
+"""The ``PartisanBackend`` entries in Django's setting ``TASKS``."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,11 +9,11 @@ from django.utils.module_loading import import_string
 from django_partisan.names import DEFAULT_QUEUE
 
 MARK = "is_partisan_backend"
-"""An attribute of ``PartisanBackend``, which this module must not import before it is asked for."""
+"""The attribute that identifies ``PartisanBackend``, which this module must not import when it is loaded."""
 
 
 def ours() -> dict[str, Mapping[str, Any]]:
-    """Return the settings of each backend that is a ``PartisanBackend``, by its alias."""
+    """Return the settings of each backend that is a ``PartisanBackend``, by alias."""
     backends = getattr(settings, "TASKS", {})
     if not isinstance(backends, Mapping):
         return {}
@@ -25,22 +25,22 @@ def ours() -> dict[str, Mapping[str, Any]]:
 
 
 def queue_names() -> list[str]:
-    """Return the queues that these backends list; one that lists none has the queue ``default``."""
+    """Return the queues of these backends; a backend without ``QUEUES`` has the queue ``default``."""
     return [name for params in ours().values() for name in params.get("QUEUES", (DEFAULT_QUEUE,))]
 
 
 def listed_queues() -> list[str]:
-    """Return the queues that ``QUEUES`` of these backends lists."""
+    """Return the queues that these backends list in ``QUEUES``."""
     return [name for params in ours().values() for name in params.get("QUEUES", ())]
 
 
 def allow_every_queue() -> bool:
-    """Return whether one of these backends has an empty list of queues: Django validates no name then."""
+    """Return whether one of these backends has empty ``QUEUES``, so that Django accepts any queue name."""
     return any("QUEUES" in params and not params["QUEUES"] for params in ours().values())
 
 
 def _is_ours(path: Any) -> bool:
     try:
         return bool(getattr(import_string(path), MARK, False))
-    except (ImportError, AttributeError, TypeError):  # Django reports what is wrong with it
+    except (ImportError, AttributeError, TypeError):  # Django itself reports the error
         return False

@@ -1,6 +1,6 @@
-"""What a setting is: its default, the values it accepts, and the sentence that explains it.
+"""The declaration of a setting: its default, the values it accepts, and a sentence that explains it.
 
-Settings of queues, of observability and of processors are all validated by the rules below.
+These rules validate all settings: those of queues, observability and processors.
 """
 
 import math
@@ -14,19 +14,22 @@ from django_partisan.moments import LONGEST_DELAY_SECONDS
 
 
 class Rule(NamedTuple):
-    """Which values are accepted: a function, and the words that say the same."""
+    """A rule for accepted values: a predicate, and its description for messages."""
 
     accepts: Callable[[Any], bool]
     expected: str
 
 
 def integer(least: int) -> Rule:
-    """Accept integers from ``least``."""
+    """Return a rule that accepts integers of at least ``least``."""
     return Rule(lambda value: _is_number(value, int, least), f"an integer, at least {least}")
 
 
 def seconds(least: float, most: float = LONGEST_DELAY_SECONDS) -> Rule:
-    """Accept finite numbers from ``least`` to ``most``; without a limit, whoever uses one limits it."""
+    """Return a rule that accepts finite numbers from ``least`` to ``most``.
+
+    With ``most`` infinite, the code that uses the value must limit it.
+    """
     expected = f"a number of seconds, at least {least}"
     if most < math.inf:
         expected += f" and at most {most}"
@@ -34,29 +37,29 @@ def seconds(least: float, most: float = LONGEST_DELAY_SECONDS) -> Rule:
 
 
 def fits_float(number: float) -> bool:
-    """Return whether a number is finite as a float; for large integers ``math.isfinite()`` raises."""
+    """Return whether a number is finite as a float; ``math.isfinite()`` raises for large integers."""
     return -sys.float_info.max <= number <= sys.float_info.max
 
 
 def one_of(*words: str) -> Rule:
-    """Accept some words."""
+    """Return a rule that accepts one of ``words``."""
     return Rule(
         lambda value: isinstance(value, str) and value in words, "one of " + ", ".join(map(repr, words))
     )
 
 
 def instance_of(kind: type) -> Rule:
-    """Accept the instances of a class."""
+    """Return a rule that accepts instances of a class."""
     return Rule(lambda value: isinstance(value, kind), f"an instance of {kind.__name__}")
 
 
 def container(expected: str, *kinds: type) -> Rule:
-    """Accept the instances of one of some built-in types, which ``expected`` names."""
+    """Return a rule that accepts instances of the built-in types ``kinds``, described by ``expected``."""
     return Rule(lambda value: isinstance(value, kinds), expected)
 
 
 def or_none(rule: Rule, meaning: str = "") -> Rule:
-    """Accept ``None`` beside what ``rule`` accepts."""
+    """Return a rule that accepts ``None`` and what ``rule`` accepts; ``meaning`` explains ``None``."""
     return Rule(lambda value: value is None or rule.accepts(value), f"{rule.expected}, or None{meaning}")
 
 
@@ -65,18 +68,18 @@ EXPIRY: Final = Rule(
     lambda value: seconds(0).accepts(value) and value > 0,
     f"a number of seconds, above 0 and at most {LONGEST_DELAY_SECONDS}",
 )
-"""How many seconds after it is due a task may expire."""
+"""The rule for how many seconds after its due time a task expires."""
 PRIORITIES: Final = range(-(2**31), 2**31)
-PRIORITY: Final = Rule(lambda value: type(value) is int and value in PRIORITIES, "an integer of 32 bits")
-"""Which priorities the column holds."""
+PRIORITY: Final = Rule(lambda value: type(value) is int and value in PRIORITIES, "a 32-bit integer")
+"""The rule for priorities; the column is a 32-bit integer."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A setting: its default, what it accepts, what it does, and how it may be given.
+    """A setting: its default, the values it accepts, its meaning, and where it can be set.
 
-    ``meaning`` says what the value does, then the unit, then when to change it. ``option`` reads the value
-    of the command line's option, if there is one; ``flat`` is true if a flat name may give the value.
+    ``meaning`` says what the value does, then the unit, then when to change it. ``option`` parses the value
+    of the command-line option, if there is one. ``flat`` is true if a flat setting may set the value.
     """
 
     default: Any
@@ -91,7 +94,7 @@ class Setting:
         return self.meaning.replace("`", "")
 
     def problems(self, kind: Kind, place: str, value: Any) -> Iterator[Problem]:
-        """Yield a problem if ``value``, which stands at ``place``, is not accepted."""
+        """Yield a problem if ``value``, found at ``place``, is not accepted."""
         if not self.rule.accepts(value):
             yield Problem(kind, place, value, self.rule.expected, self.help)
 

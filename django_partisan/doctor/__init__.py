@@ -1,1 +1,1 @@
-"""Checks of an installation for ``manage.py partisan_doctor``: what is fine, what is not, and the cure."""
+"""The checks of ``manage.py partisan_doctor``, each with its findings and their cures."""

@@ -1,4 +1,4 @@
-"""Does the tasks' database answer and take writes, is it migrated, is its clock right, is there a manager?"""
+"""Check the tasks' database: the connection, writes, migrations, its clock, and live managers."""
 
 import time
 from collections.abc import Iterator
@@ -23,10 +23,10 @@ SKEW_WARNING_SECONDS: Final = 1.0
 SKEW_ERROR_SECONDS: Final = 5.0  # the limit of the alert PartisanClockSkew
 
 NAME_THE_PRIMARY: Final = (
-    "Have DATABASES lead to the primary server, for example with several hosts and "
+    "Point DATABASES to the primary server, for example with several hosts and "
     "OPTIONS['target_session_attrs'] = 'read-write'."
 )
-LET_IT_WRITE: Final = "Set default_transaction_read_only to off: of the server, the database or the role."
+LET_IT_WRITE: Final = "Set default_transaction_read_only to off for the server, the database or the role."
 
 _WRITABLE: Final = "SELECT pg_is_in_recovery(), current_setting('transaction_read_only')"
 _NOW: Final = "SELECT extract(epoch FROM clock_timestamp())::float8"
@@ -38,47 +38,52 @@ _ALIVE: Final = f"""
 
 
 def look(subject: Subject) -> Iterator[Finding]:
-    """Connect, and ask for the version; raises ``CannotStart``."""
+    """Connect, and query the version; raise ``CannotStart`` if that fails."""
     ensure_postgresql()
     connection = connections[task_database()]
     version = answer_to(server_version)
     driver = "psycopg 3" if is_psycopg3 else "psycopg2"
-    yield Finding(FINE, f"{address_of(connection)} answers: PostgreSQL {version}, by {driver}.")
+    yield Finding(FINE, f"{address_of(connection)} answers: PostgreSQL {version}, through {driver}.")
 
 
 def look_at_writes(subject: Subject) -> Iterator[Finding]:
-    """Ask whether the server is a standby, or set to be read-only."""
+    """Check whether the server is a standby, or read-only."""
     connection = connections[task_database()]
     yield judge_writes(*fetch_all(connection, _WRITABLE)[0])
 
 
 def judge_writes(is_standby: bool, read_only: str) -> Finding:
-    """Return what it means that the server is a standby, or that its transactions are read-only."""
+    """Return the finding for a server that is a standby, or whose transactions are read-only, or neither."""
     if is_standby:
-        return Finding(ERROR, "PostgreSQL is a standby, which takes no writes.", NAME_THE_PRIMARY)
+        return Finding(ERROR, "PostgreSQL is a standby, which accepts no writes.", NAME_THE_PRIMARY)
     if read_only == "on":
         return Finding(ERROR, "PostgreSQL is set to be read-only.", LET_IT_WRITE)
-    return Finding(FINE, "PostgreSQL takes writes.")
+    return Finding(FINE, "PostgreSQL accepts writes.")
 
 
 def look_at_migrations(subject: Subject) -> Iterator[Finding]:
-    """Compare the tables with the migrations of the installed version; raises ``CannotStart``."""
+    """Compare the tables with the migrations of the installed version.
+
+    Raises ``CannotStart`` if migrations or permissions are missing.
+    """
     connection = connections[task_database()]
     latest = ensure_migrated(connection)
     ensure_permitted(connection)
     if latest is None:
-        yield Finding(FINE, "None is recorded, but all tables exist: they were created without migrations.")
+        yield Finding(
+            FINE, "No migration is recorded, but all tables exist: they were created without migrations."
+        )
     elif missing := missing_columns(connection):
         text = f"All migrations are recorded, up to {latest}, but these are missing: {', '.join(missing)}."
-        yield Finding(ERROR, text, "Undo what renamed or dropped them.")
+        yield Finding(ERROR, text, "Undo the change that renamed or dropped them.")
     else:
-        yield Finding(FINE, f"All are applied, up to {latest}.")
+        yield Finding(FINE, f"All migrations are applied, up to {latest}.")
 
 
 def look_at_clock(subject: Subject) -> Iterator[Finding]:
-    """Compare the database's time with ours, halfway through the query."""
+    """Compare the database's time with this host's time, halfway through the query."""
     connection = connections[task_database()]
-    fetch_all(connection, _NOW)  # so that connecting is no part of the measurement
+    fetch_all(connection, _NOW)  # so that the measurement does not include connecting
     before = time.time()
     theirs = fetch_all(connection, _NOW)[0][0]
     after = time.time()
@@ -86,7 +91,7 @@ def look_at_clock(subject: Subject) -> Iterator[Finding]:
 
 
 def judge_skew(skew: float, uncertainty: float) -> Finding:
-    """Return what a clock skew in seconds means, measured within ``uncertainty`` seconds."""
+    """Return the finding for a clock skew in seconds, measured to within ``uncertainty`` seconds."""
     size = abs(skew)
     way = "ahead of" if skew > 0 else "behind"
     message = f"The database's clock is {size:.3f} s {way} this host's (within {uncertainty:.3f} s)."
@@ -97,7 +102,7 @@ def judge_skew(skew: float, uncertainty: float) -> Finding:
 
 
 def look_at_managers(subject: Subject) -> Iterator[Finding]:
-    """Look for managers whose lease has not expired."""
+    """List the managers whose lease has not expired."""
     connection = connections[task_database()]
     alive = fetch_all(connection, _ALIVE, (subject.queue,))
     tasks = waiting(connection, subject.queue).number

@@ -1,4 +1,4 @@
-"""Run every check in order, each on its own, so that one that breaks hides no other."""
+"""Run every check in order; an error in one does not prevent the others."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
@@ -25,12 +25,12 @@ from django_partisan.exceptions import CannotStart
 
 
 class Check(NamedTuple):
-    """A check, and the checks that it needs to be without errors."""
+    """A check, and the checks that must have no errors before it can run."""
 
     look: Callable[[Subject], Iterator[Finding]]
     needs: tuple[str, ...] = ()
     reads: bool = False
-    """Whether it only reads the tables of the tasks' database, which is done in a limited time."""
+    """Whether it only reads the tables of the tasks' database, and so can run with a time limit."""
 
 
 CHECKS: Final[Mapping[str, Check]] = {
@@ -55,11 +55,11 @@ CHECKS: Final[Mapping[str, Check]] = {
 
 
 def examine(subject: Subject, checks: Mapping[str, Check] = CHECKS) -> list[Finding]:
-    """Return the findings of all checks; raises nothing that a check raises."""
+    """Return the findings of all checks; an error that a check raises becomes a finding."""
     findings: list[Finding] = []
     for name, check in checks.items():
         broken = {finding.check for finding in findings if finding.status == ERROR}.intersection(check.needs)
-        skipped = [Finding(SKIPPED, f"Skipped: first correct {need}.") for need in sorted(broken)[:1]]
+        skipped = [Finding(SKIPPED, f"Skipped: correct {need} first.") for need in sorted(broken)[:1]]
         findings.extend(finding._replace(check=name) for finding in skipped or _findings_of(check, subject))
     return findings
 
@@ -70,6 +70,6 @@ def _findings_of(check: Check, subject: Subject) -> Iterator[Finding]:
             yield from check.look(subject)
     except CannotStart as error:
         yield Finding(ERROR, error.problem, error.cure)
-    except Exception as error:  # what is broken here must not hide what the other checks find
+    except Exception as error:  # an error here must not hide the findings of the other checks
         reason = " ".join(str(error).split())
         yield Finding(ERROR, f"The check failed: {type(error).__name__}: {reason}")

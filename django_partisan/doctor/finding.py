@@ -1,4 +1,4 @@
-"""What a check examines, and what it finds."""
+"""The subject of a check, and its findings."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -8,12 +8,12 @@ FINE: Final = "fine"
 SKIPPED: Final = "skipped"
 WARNING: Final = "warning"
 ERROR: Final = "error"
-# From the best status to the worst; ``skipped`` was not checked, and the message says why.
+# From the best status to the worst; ``skipped``: not checked, for the reason in the message.
 EXIT_CODES: Final = {FINE: 0, SKIPPED: 0, WARNING: 1, ERROR: 2}
 
 
 class Subject(NamedTuple):
-    """One queue of this project, and the options of its manager; ``None`` is not given."""
+    """One queue of this project, and the options of its manager; ``None``: not given."""
 
     queue: str
     metrics_url: str | None = None
@@ -25,7 +25,7 @@ class Subject(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """One result: its status, what was found, the cure if it is not fine, and the check that found it."""
+    """One result of a check: its status, a message, the cure if it is not fine, and the check's name."""
 
     status: str
     message: str

@@ -1,4 +1,4 @@
-"""Are tasks held because no manager knows their processor?"""
+"""Check whether tasks are held because no manager has their processor registered."""
 
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -33,13 +33,13 @@ def _judge(processor: str, number: int, since: datetime, grace_seconds: float) -
     tasks = f"1 task of {processor} is" if number == 1 else f"{number} tasks of {processor} are"
     moment = since.astimezone(timezone.utc)
     if processor in registry.definitions:
-        where = "It is registered here."
+        where = "It is registered on this host."
         cure = "Restart the managers with the code of this host"
     else:
-        where = "It is not registered here either."
+        where = "It is not registered on this host either."
         cure = f"Deploy managers whose code registers {processor}"
     return Finding(
         WARNING,
-        f"{tasks} held since {moment:%Y-%m-%d %H:%M} UTC: no manager knew the processor. {where}",
+        f"{tasks} held since {moment:%Y-%m-%d %H:%M} UTC: no manager knows the processor. {where}",
         f"{cure}; the tasks fail after {grace_seconds:g} s (UNREGISTERED_GRACE_SECONDS).",
     )

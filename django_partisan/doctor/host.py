@@ -1,4 +1,4 @@
-"""Can a manager start its workers on this host, and lock its presence file?"""
+"""Check whether a manager can start its workers on this host, and lock its presence file."""
 
 import multiprocessing
 import sys
@@ -15,13 +15,13 @@ WORKERS_PER_CORE_MAX = 16
 
 
 def look(subject: Subject) -> Iterator[Finding]:
-    """Look at the start method, the number of workers and the presence folder."""
+    """Check the start method, the number of workers and the presence folder."""
     if METHOD in multiprocessing.get_all_start_methods():
-        yield Finding(FINE, f"Workers start by {METHOD} on Python {sys.version.split()[0]}.")
+        yield Finding(FINE, f"Workers start with {METHOD} on Python {sys.version.split()[0]}.")
     else:
         yield Finding(
             ERROR,
-            f"This platform ({sys.platform}) cannot start processes by {METHOD}.",
+            f"This platform ({sys.platform}) cannot start processes with {METHOD}.",
             "Run managers on Linux or macOS.",
         )
     workers, cores = queues.queue_value(subject.queue, "WORKERS_COUNT"), queue_keys.usable_cores()

@@ -1,4 +1,4 @@
-"""Does every index of the tables exist, and is it valid?"""
+"""Check that every index of the tables exists and is valid."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -11,7 +11,7 @@ from django_partisan.doctor.finding import ERROR, FINE, Finding, Subject
 from django_partisan.sql.connection import fetch_all, task_database
 from django_partisan.sql.refusals import APP
 
-# By table, because another schema of search_path may have indexes of the same names.
+# By table, because another schema in search_path may have indexes with the same names.
 _VALID: Final = """
     SELECT relname, indisvalid FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid
      WHERE indrelid = to_regclass(%s)
@@ -32,15 +32,17 @@ def look(subject: Subject) -> Iterator[Finding]:
         said = "is invalid: its build was interrupted" if is_there else "does not exist"
         cure = f"DROP INDEX CONCURRENTLY {one.name}; " if is_there else ""
         cure += _statement(connection, model, one)
-        yield Finding(ERROR, f"The index {one.name} of {model._meta.db_table} {said}.", f"Run in SQL: {cure}")
+        yield Finding(
+            ERROR, f"The index {one.name} of {model._meta.db_table} {said}.", f"Run this SQL: {cure}"
+        )
     if not broken:
-        yield Finding(FINE, f"All {expected} exist.")
+        yield Finding(FINE, f"All {expected} indexes and constraints exist.")
 
 
 def _statement(
     connection: BaseDatabaseWrapper, model: type[models.Model], declared: models.Index | Any
 ) -> str:
-    """Return the statement that makes an index or constraint, concurrently if possible."""
+    """Return the statement that creates an index or constraint, concurrently if possible."""
     with connection.schema_editor(collect_sql=True, atomic=False) as editor:
         if isinstance(declared, models.Index):
             editor.add_index(model, declared, concurrently=True)  # type: ignore[call-arg]  # PostgreSQL's

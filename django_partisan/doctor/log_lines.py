@@ -1,4 +1,4 @@
-"""Where do a manager's log lines go, and do they get there whole?"""
+"""Check where a manager's log lines are written, and that they are written in full."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ from django_partisan.logs.subscriber import LOGGER
 
 
 def look(subject: Subject) -> Iterator[Finding]:
-    """Resolve format and file as a manager would; check level, file and length. Raises ``CannotStart``."""
+    """Resolve format and file like a manager; check level, file and length. Raises ``CannotStart``."""
     chosen = resolve(subject.log_format, subject.log_file)
     to = subject.log_file or ("your LOGGING's handlers" if chosen == "host" else "standard output")
     service = service_fields().get("service.name")
@@ -37,8 +37,8 @@ def look(subject: Subject) -> Iterator[Finding]:
 def _file(path: Path) -> Iterator[Finding]:
     target = path if path.exists() else path.parent
     if not os.access(target, os.W_OK):
-        message = f"{target} cannot be written by this user."
-        yield Finding(ERROR, message, f"Create it, or let this user write {target}.")
+        message = f"{target} is not writable by this user."
+        yield Finding(ERROR, message, f"Create it, or give this user permission to write to {target}.")
 
 
 def _length() -> Iterator[Finding]:
@@ -46,6 +46,6 @@ def _length() -> Iterator[Finding]:
     if longest > select.PIPE_BUF:
         yield Finding(
             WARNING,
-            f"LOG_MAX_LINE_BYTES is {longest}; lines above {select.PIPE_BUF} bytes break on a shared pipe.",
+            f"LOG_MAX_LINE_BYTES is {longest}; a shared pipe can split lines above {select.PIPE_BUF} bytes.",
             f"Lower it to {select.PIPE_BUF} or less, or write to a file with --log-file.",
         )

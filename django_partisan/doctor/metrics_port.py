@@ -1,4 +1,4 @@
-"""Does the manager's port answer with our metrics, and is the manager ready?"""
+"""Check that the manager's port serves the library's metrics, and that the manager is ready."""
 
 import re
 import ssl
@@ -18,20 +18,22 @@ _VERSION: Final = re.compile(r'^partisan_build_info\{.*?version="([^"]*)"', re.M
 
 
 def look(subject: Subject) -> Iterator[Finding]:
-    """Scrape once, and ask whether the manager is ready."""
+    """Scrape once, and request the manager's readiness."""
     url = (subject.metrics_url or _configured(subject.queue)).rstrip("/")
     if not url:
         yield Finding(
             SKIPPED,
             f"METRICS_PORT has no port for the queue {subject.queue!r}.",
-            "Set it, or start the manager with --metrics-port and give --metrics-url here.",
+            "Set it, or start the manager with --metrics-port and pass --metrics-url to this command.",
         )
         return
     try:
         scrape, ready = _get(f"{url}/metrics", subject), _get(f"{url}/ready", subject)
     except OSError as error:
         reason = getattr(error, "reason", error)
-        yield Finding(WARNING, f"No answer from {url}: {reason}.", "Start it, or correct the address.")
+        yield Finding(
+            WARNING, f"No answer from {url}: {reason}.", "Start the manager, or correct the address."
+        )
         return
     yield _judge_scrape(url, *scrape)
     yield _judge_readiness(*ready)
@@ -40,12 +42,12 @@ def look(subject: Subject) -> Iterator[Finding]:
 def _configured(queue: str) -> str:
     port = observability.metrics_port(queue)
     host = observability.value("METRICS_HOST")
-    # 0 is any free port, which only the log names.
+    # 0 means any free port; only the log has its number.
     return f"http://{_ANY_ADDRESS.get(host, host)}:{port}" if port else ""
 
 
 def _get(url: str, subject: Subject) -> tuple[int, str]:
-    """Return the status and the body of an answer; raises ``OSError``."""
+    """Return the status and the body of a response; raise ``OSError`` if there is none."""
     request = urllib.request.Request(url)
     token_file = subject.metrics_token_file or observability.value("METRICS_TOKEN_FILE")
     if token_file:
@@ -62,7 +64,7 @@ def _get(url: str, subject: Subject) -> tuple[int, str]:
 def _judge_scrape(url: str, status: int, body: str) -> Finding:
     version = _VERSION.search(body)
     if status == 401:
-        return Finding(ERROR, f"{url} requires another token.", "Give its file with --metrics-token-file.")
+        return Finding(ERROR, f"{url} requires another token.", "Pass its file with --metrics-token-file.")
     if status != 200 or version is None:
         return Finding(
             ERROR,

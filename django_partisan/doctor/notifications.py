@@ -1,4 +1,4 @@
-"""Does a notification arrive, or does a pooler between us and PostgreSQL lose it?"""
+"""Check whether notifications arrive, or a connection pooler drops them."""
 
 import select
 import time
@@ -16,12 +16,12 @@ from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.listening import Listener
 
 WAIT_SECONDS: Final = 2.0
-# Not the managers' own channel: they would read the payload as the name of a queue.
+# Not the managers' channel: they would read the payload as the name of a queue.
 CHANNEL_OF_DOCTOR: Final = f"{CHANNEL}_doctor"
 
 
 def look(subject: Subject) -> Iterator[Finding]:
-    """Send a notification to ourselves, over a connection like the managers'."""
+    """Send a notification, and receive it over a connection like those of managers."""
     with closing(open_connection("doctor")) as listener, closing(open_connection("doctor")) as sender:
         own = Listener(listener, CHANNEL_OF_DOCTOR)
         pooled = _is_pooled(listener)
@@ -44,7 +44,7 @@ def receives(listener: Listener, payload: str, seconds: float) -> bool:
 
 
 def judge(queue: str, arrived: bool, pooled: bool, without_cursors: bool) -> Iterator[Finding]:
-    """Yield what it means for a queue whether a notification arrived, through a pooler or not."""
+    """Yield the findings for a queue, from whether a notification arrived, through a pooler or not."""
     listens = queues.queue_value(queue, "LISTEN")
     if arrived:
         through = ", through a pooler in session mode" if pooled else ""
@@ -52,7 +52,7 @@ def judge(queue: str, arrived: bool, pooled: bool, without_cursors: bool) -> Ite
         yield Finding(FINE, f"A notification arrives{through}{unused}.")
         return
     delay = queues.queue_value(queue, "SLEEP_DELAY_SECONDS")
-    why = "a pooler in transaction mode stands between" if pooled else "the reason is not known"
+    why = "a pooler in transaction mode is in between" if pooled else "the reason is unknown"
     message = f"No notification arrives within {WAIT_SECONDS:g} s: {why}"
     if listens:
         yield Finding(
@@ -61,7 +61,7 @@ def judge(queue: str, arrived: bool, pooled: bool, without_cursors: bool) -> Ite
             "Connect managers to PostgreSQL without the pooler, or set LISTEN to False for this queue.",
         )
     else:
-        yield Finding(FINE, f"{message}. LISTEN is False, as it should be; managers look every {delay} s.")
+        yield Finding(FINE, f"{message}. LISTEN is False, as it should be; managers poll every {delay} s.")
     if pooled and not without_cursors:
         yield Finding(
             WARNING,
@@ -71,6 +71,6 @@ def judge(queue: str, arrived: bool, pooled: bool, without_cursors: bool) -> Ite
 
 
 def _is_pooled(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether a pooler stands between: it gives a process id of its own."""
+    """Return whether the connection goes through a pooler, which reports its own process id."""
     raw: Any = connection.connection
     return bool(raw.info.backend_pid != fetch_all(connection, "SELECT pg_backend_pid()")[0][0])

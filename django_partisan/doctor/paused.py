@@ -1,4 +1,4 @@
-"""Is the queue paused?"""
+"""Check whether the queue is paused."""
 
 from collections.abc import Iterator
 

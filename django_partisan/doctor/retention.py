@@ -1,4 +1,4 @@
-"""Do managers prune the rows of tasks that ended long ago?"""
+"""Check that managers prune the rows of tasks that ended long ago."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -15,12 +15,12 @@ from django_partisan.sql.pruning import Walk
 LATE_SECONDS: Final = 3600.0
 """How long rows may be overdue before a warning."""
 KEPT_RATE: Final = 1000.0
-"""As in ``engine/manager/pruner.py``: rows that a pass leaves delay the next one."""
+"""As in ``engine/manager/pruner.py``: rows that a pass keeps delay the next pass."""
 SAMPLE_ROWS: Final = 10_000
 
 
 def look(subject: Subject) -> Iterator[Finding]:
-    """Count late rows among those with the lowest ids, and ask when a manager pruned last."""
+    """Count overdue rows among those with the lowest ids, and find when a manager last pruned."""
     connection = connections[task_database()]
     rules = retention.rules()
     last = pruning.last_batch(connection)

@@ -1,4 +1,4 @@
-"""Do the rules and dashboards in use belong to the installed version?"""
+"""Check that the rules and dashboards in use belong to the installed version."""
 
 import re
 from collections.abc import Iterator
@@ -23,25 +23,25 @@ _SUFFIXES_OF_HISTOGRAM: Final = ("_bucket", "_count", "_sum")
 
 
 def look(subject: Subject) -> Iterator[Finding]:
-    """Look at an exported folder if one is given, else at what is shipped."""
+    """Check an exported folder if one is given, otherwise the shipped files."""
     if subject.rules is None:
         yield _judge_names(bundled_files.folder_of(GRAFANA), "The shipped rules and dashboards")
         yield Finding(
             SKIPPED,
-            "It is not known which rules Prometheus loads.",
-            "Give the folder that partisan_export wrote with --rules.",
+            "The rules that Prometheus loads were not checked.",
+            "Pass the folder that partisan_export wrote with --rules.",
         )
     elif subject.rules.is_dir():
         yield _judge_manifest(subject.rules)
         yield _judge_names(subject.rules, f"The rules and dashboards in {subject.rules}")
     else:
         yield Finding(
-            ERROR, f"{subject.rules} is not a folder.", "Give the folder that partisan_export wrote."
+            ERROR, f"{subject.rules} is not a folder.", "Pass the folder that partisan_export wrote."
         )
 
 
 def exported_names() -> set[str]:
-    """Return every name that a query can ask this version's managers for."""
+    """Return every metric name that managers of this version export."""
     return {
         metric.name + suffix
         for metric in catalogue.METRICS.values()
@@ -50,9 +50,10 @@ def exported_names() -> set[str]:
 
 
 def names_in(text: str) -> set[str]:
-    """Return what looks like a metric of ours in a text: names with colons are recorded, not exported.
+    """Return the names in a text that look like metrics of this library.
 
-    Descriptions name our commands, too.
+    Names with colons are left out, because Prometheus records them and managers do not export them, and so
+    are the library's commands, which descriptions mention.
     """
     return set(_NAME_OF_METRIC.findall(text)) - _GROUPS_OF_RULES - set(find_commands(str(_MANAGEMENT)))
 

@@ -1,4 +1,4 @@
-"""Are the settings and processors right?"""
+"""Check the settings and the processors."""
 
 from collections.abc import Iterator
 
@@ -12,7 +12,7 @@ from django_partisan.exceptions import PartisanError
 
 
 def look(subject: Subject) -> Iterator[Finding]:
-    """Run the system checks of this application, and look for the queue."""
+    """Run the system checks of this application, and check that the queue is defined."""
     messages = [message for message in run_checks(tags=[TAG]) if not message.is_silenced()]
     for message in messages:
         status = ERROR if message.level >= ERROR_LEVEL else WARNING

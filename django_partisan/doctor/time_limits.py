@@ -1,4 +1,4 @@
-"""Which kinds of task have no time limit?"""
+"""List the kinds of tasks without a time limit."""
 
 import math
 from collections.abc import Iterator

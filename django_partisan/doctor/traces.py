@@ -1,4 +1,4 @@
-"""Are spans exported, and does a collector accept them?"""
+"""Check whether spans are exported, and whether a collector accepts connections."""
 
 import os
 import socket
@@ -12,12 +12,12 @@ from django_partisan.tracing.exporters import ENDPOINTS, ensure_right_endpoint, 
 from django_partisan.tracing.sdk import configured_tracer
 
 CONNECT_SECONDS: Final = 2.0
-# Where each exporter sends spans to, unless the environment says where.
+# Where each exporter sends spans, unless the environment sets another endpoint.
 OTLP: Final = {"otlp_proto_http": "http://localhost:4318", "otlp_proto_grpc": "http://localhost:4317"}
 
 
 def look(subject: Subject) -> Iterator[Finding]:
-    """Look at the exporters that the environment asks for, as a manager would."""
+    """Check the exporters that the environment selects, as a manager would."""
     if configured_tracer() is not None:
         yield Finding(FINE, "Your project sets up OpenTelemetry's SDK itself; managers use that.")
     else:
@@ -25,7 +25,10 @@ def look(subject: Subject) -> Iterator[Finding]:
 
 
 def judge(environ: Mapping[str, str]) -> Iterator[Finding]:
-    """Yield what is found of each exporter that ``environ`` asks for; raises ``CannotStart``."""
+    """Yield a finding for each exporter that ``environ`` selects.
+
+    Raises ``CannotStart`` for a wrong endpoint.
+    """
     ensure_right_endpoint(environ)
     names = exporter_names(environ)
     if not names:
@@ -37,17 +40,17 @@ def judge(environ: Mapping[str, str]) -> Iterator[Finding]:
         if not entry_points(group="opentelemetry_traces_exporter", name=name):
             yield Finding(
                 ERROR,
-                f"OTEL_* asks for the span exporter {name!r}, which is not installed.",
+                f"OTEL_* selects the span exporter {name!r}, which is not installed.",
                 "Run: pip install 'django-partisan[otlp]', or correct OTEL_TRACES_EXPORTER and the protocol.",
             )
         elif name in OTLP:
             yield _judge_collector(*endpoint_of(name, environ))
         else:
-            yield Finding(FINE, f"Spans go to the exporter {name!r}.")
+            yield Finding(FINE, f"Spans are sent to the exporter {name!r}.")
 
 
 def endpoint_of(name: str, environ: Mapping[str, str]) -> tuple[str, int]:
-    """Return host and port that an OTLP exporter sends to."""
+    """Return the host and the port to which an OTLP exporter sends spans."""
     given = next((environ[key] for key in reversed(ENDPOINTS) if environ.get(key)), OTLP[name])
     url = urlsplit(given if "//" in given else f"//{given}")
     return url.hostname or "localhost", url.port or (443 if url.scheme == "https" else 80)
@@ -59,7 +62,7 @@ def _judge_collector(host: str, port: int) -> Finding:
     except OSError as error:
         return Finding(
             WARNING,
-            f"No collector answers at {host}:{port}: {error}. Spans would be dropped; tasks do not suffer.",
-            "Start it, or correct OTEL_EXPORTER_OTLP_ENDPOINT.",
+            f"No collector answers at {host}:{port}: {error}. Spans would be dropped; tasks still run.",
+            "Start the collector, or correct OTEL_EXPORTER_OTLP_ENDPOINT.",
         )
-    return Finding(FINE, f"Spans go by OTLP to {host}:{port}, which accepts connections.")
+    return Finding(FINE, f"Spans are sent by OTLP to {host}:{port}, which accepts connections.")

@@ -1,1 +1,1 @@
-"""The engine: a manager process that claims and settles, and worker processes that run."""
+"""The task engine: a manager process that claims and settles tasks, and worker processes that run them."""

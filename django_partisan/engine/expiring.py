@@ -1,7 +1,6 @@
-"""Which claimed tasks have expired, and how they end: without a run, as if somebody had cancelled them.
+"""Find claimed tasks that have expired, and end them without a run, as if they had been cancelled.
 
-Only a task that never started expires. One whose run was lost, or of which nobody knows whether it had begun,
-runs again.
+Only a task that never started can expire. A task whose run was lost, or that may have started, runs again.
 """
 
 from itertools import repeat
@@ -16,7 +15,7 @@ from django_partisan.sql.history import history_entry
 from django_partisan.sql.row_changes import STATUS_ERROR, RowChange
 from django_partisan.telemetry.events.values import ErrorInfo
 
-ERROR: Final = ErrorInfo.of(TaskExpired("The task had not started when it expired."))
+ERROR: Final = ErrorInfo.of(TaskExpired("The task expired before it started."))
 _ENTRY: Final = history_entry(
     FAILED, reason=REASON_EXPIRED, error_type=ERROR.type, error_message=ERROR.message
 )
@@ -27,14 +26,14 @@ _expires = itemgetter(EXPIRES)
 
 def may_expire(rows: list[TaskRow]) -> bool:
     """Return whether any task has an expiry."""
-    return any(map(is_not, map(_expires, rows), repeat(None)))  # without a step in Python for each row
+    return any(map(is_not, map(_expires, rows), repeat(None)))  # iterates in C: no Python bytecode per row
 
 
 def with_deadlines(rows: list[TaskRow], since: float | None = None) -> list[TaskRow]:
-    """Return rows as ``has_expired()`` takes them: ``EXPIRES`` is a moment of the boot clock.
+    """Return the rows with ``EXPIRES`` converted to a time on the boot clock, as ``has_expired()`` expects.
 
-    ``since`` is when their claim was sent, by that clock; by default it is now. A moment stays true however
-    long a task waits, in whichever process of this host.
+    ``since`` is the boot-clock time at which the claim was sent; it defaults to the current time. The
+    converted value stays valid however long a task waits, and in every process on this host.
     """
     if not may_expire(rows):
         return rows
@@ -45,7 +44,7 @@ def with_deadlines(rows: list[TaskRow], since: float | None = None) -> list[Task
 
 
 def has_expired(row: TaskRow) -> bool:
-    """Return whether a task, with its deadline, must not start."""
+    """Return whether a task has expired and must not start; ``row`` comes from ``with_deadlines()``."""
     deadline = row[EXPIRES]
     if deadline is None or row[ATTEMPTS] or row[TAKEOVERS]:
         return False
@@ -53,7 +52,7 @@ def has_expired(row: TaskRow) -> bool:
 
 
 def expire(row: TaskRow) -> RowChange:
-    """Return the change that ends an expired task."""
+    """Return the row change that ends an expired task."""
     return RowChange(
         row[ID],
         row[TOKEN],

@@ -1,4 +1,4 @@
-"""Immediate mode: run what this thread has enqueued, one after the other, in the order of enqueueing."""
+"""Immediate mode: run the tasks that this thread enqueues, one after another, in the order of enqueueing."""
 
 import threading
 from collections import deque
@@ -12,7 +12,7 @@ from django_partisan.sql.connection import task_database
 
 
 class _Pending(threading.local):
-    """What a thread has yet to run; what a task enqueues joins the end instead of running inside it."""
+    """The tasks that a thread still has to run. A task enqueued by a running task is appended, not nested."""
 
     def __init__(self) -> None:
         self.task_ids: deque[int] = deque()
@@ -23,10 +23,10 @@ _pending = _Pending()
 
 
 def run_in_place(task_ids: Sequence[int], raise_errors: bool) -> None:
-    """Run tasks that wait and are due, and those that they enqueue; all others are left waiting.
+    """Run waiting tasks that are due, and the tasks that they enqueue; leave all others waiting.
 
     A task that is postponed or retried without a delay runs again. With ``raise_errors``, raise the first
-    error that failed a task, when all have run.
+    error that failed a task, after all tasks have run.
     """
     pending = _pending
     pending.task_ids.extend(task_ids)
@@ -38,7 +38,7 @@ def run_in_place(task_ids: Sequence[int], raise_errors: bool) -> None:
         while pending.task_ids:
             task_id = pending.task_ids.popleft()
             try:
-                # As in a worker, nothing of the caller's context is there: language, span, log context.
+                # As in a worker, a run does not see the caller's context: language, span, log context.
                 Context().run(_run, task_id, raise_errors)
             except (Exception, SystemExit) as error:
                 errors.append(error)

@@ -1,7 +1,7 @@
-"""Run tasks in this process and this thread, without a manager and its workers.
+"""Run tasks in this process and thread, without a manager and workers.
 
-Immediate mode and ``django_partisan.testing`` use it. A run leaves the caller's database connections as
-they were: where it is inside a transaction, the run is a savepoint of it.
+Immediate mode and ``django_partisan.testing`` use this module. A run leaves the caller's database connections
+as they were; inside a transaction, the run is a savepoint.
 """
 
 import os
@@ -44,14 +44,15 @@ from django_partisan.worker_name import worker_name
 
 ALL_ROWS: Final = 2**31 - 1
 LEASE_SECONDS: Final = 3600.0
-"""There are no heartbeats: a manager of the queue may rescue the task of a longer run."""
+"""The lease in seconds. It is not renewed, so a manager of the queue may rescue a task that runs longer."""
 
 
 class Ran(NamedTuple):
-    """One run of a task and its outcome.
+    """The outcome of one run of a task.
 
     ``outcome`` is ``completed``, ``postponed``, ``retried`` or ``failed``, or ``claim_lost`` if the run
-    deleted or settled its own row. ``reason`` says why a task failed, ``delay_seconds`` when it runs again.
+    deleted or settled its own row. ``reason`` is why a task failed, and ``delay_seconds`` is the delay before
+    the task runs again.
     """
 
     task_id: int
@@ -65,14 +66,14 @@ class Ran(NamedTuple):
 
 
 class InlineManager:
-    """A manager and its worker in one thread; claims need a manager's row.
+    """A manager and its worker in one thread. It registers a manager row, because claims need one.
 
-    The row is marked as that of a worker without a manager: other managers leave its tasks alone, and do
-    not count on it for the queue.
+    The row is marked as not serving the queue: other managers leave its tasks alone and do not rely on it to
+    serve the queue.
     """
 
     def __init__(self, queue_name: str = DEFAULT_QUEUE) -> None:
-        """Serve a queue. Raises ``UnknownQueue``, and ``WrongSetting`` as ``start_partisan`` does."""
+        """Serve a queue; raises ``UnknownQueue``, or ``WrongSetting`` when ``start_partisan`` would."""
         wrong = map(processor_validation.wrong_attributes, registry.processor_classes())
         refuse(chain.from_iterable(wrong))
         self._config = queue_config(queue_name)
@@ -80,10 +81,10 @@ class InlineManager:
         self._connection = task_connection()
         self._executor = _InlineExecutor(self._config, 0, 0, {})
         self._claimed: dict[int, TaskRow] = {}
-        """What is claimed and did not start."""
+        """Claimed tasks that have not started, by id."""
 
     def __enter__(self) -> "InlineManager":
-        # Not the host's name alone: a manager of this host would look for a presence file, and find none.
+        # Not just the host name: a manager on this host would look for a presence file and not find one.
         leasing.register(
             self._connection,
             self._id,
@@ -103,25 +104,25 @@ class InlineManager:
         leasing.deregister(self._connection, self._id)
 
     def claim_due(self, now: datetime | None, limit: int = ALL_ROWS) -> list[TaskRow]:
-        """Claim due tasks by Python's clock: the database's stands still inside a transaction."""
+        """Claim due tasks by Python's clock; the database's clock stands still inside a transaction."""
         waiting = Task.objects.using(self._connection.alias).waiting().filter(queue_name=self._config.queue)
         waiting.filter(ready=False, held=None, execute_after__lte=now or timezone.now()).update(ready=True)
         later = 0.0 if now is None else (now - timezone.now()).total_seconds()
-        since = boot_clock.now() - later  # at a later time, tasks expire so much earlier
+        since = boot_clock.now() - later  # at a later ``now``, tasks expire that much earlier
         rows = claim(self._connection, self._config.queue, self._id, new_token(), limit)
         return self._keep(rows, since)
 
     def claim_task(self, task_id: int) -> list[TaskRow]:
-        """Claim one task; return no row if it does not wait, is not due, or is locked by a transaction."""
+        """Claim one task; return no row if it is not waiting, not due, or locked by another transaction."""
         since = boot_clock.now()
         return self._keep(claim_one(self._connection, self._id, new_token(), task_id), since)
 
     def run(self, row: TaskRow, raise_errors: bool) -> Ran:
-        """Run a claimed task and settle it; with ``raise_errors``, raise the error that fails the task."""
+        """Run a claimed task and settle it; with ``raise_errors``, raise the error that failed the task."""
         executor = self._executor
         executor.started, executor.error = monotonic(), None
         result = self._execute(row)
-        del self._claimed[row[ID]]  # if the run raised, the task is released
+        del self._claimed[row[ID]]  # if the run raised, this is not reached, and the task is released on exit
         ran = Ran(row[ID], row[PROCESSOR], *arguments.decode(row[ARGUMENTS]), CLAIM_LOST)
         if not self._loses_claim(row, result):
             delay = result.delay_seconds if result.outcome in (POSTPONED, RETRIED) else None
@@ -138,12 +139,12 @@ class InlineManager:
         return rows
 
     def _execute(self, row: TaskRow) -> RunResult:
-        """Run a task; where it breaks the caller's transaction, roll back to before the run."""
+        """Run a task; if it breaks the caller's transaction, roll back to the state before the run."""
         executor = self._executor
         left_open: list[str] = []
         with _connections_kept(left_open):
             result = executor.execute(row)
-        if result.outcome == HELD:  # no other manager could run it
+        if result.outcome == HELD:  # there is no other manager that could run it
             executor.error = registry.unknown(row[PROCESSOR])
             return failed(row, REASON_UNREGISTERED, executor.error)
         if result.outcome == EXPIRED:
@@ -152,7 +153,7 @@ class InlineManager:
         run = executor.run_of(row)
         for database in left_open:
             bus.emit(TransactionLeftOpen, run, database)
-        if result.outcome == COMPLETED:  # as a worker does with its report
+        if result.outcome == COMPLETED:  # a worker emits this when it reports
             seconds, waits = [executor.ended - executor.started], [run.wait_seconds]
             bus.emit(RunsCompleted, run.queue, run.processor, seconds, waits, [run.attempt])
         return result
@@ -161,7 +162,7 @@ class InlineManager:
         """Settle a run; return whether its claim was lost."""
         if result is RAN or (result.result is not None and not result.is_settled):
             return bool(self._executor.settle(self._connection, row, result.result))
-        if result.change is None:  # it settled itself, or tried to
+        if result.change is None:  # the run settled itself, or tried to
             return result.outcome == CLAIM_LOST
         executor = self._executor
         run = EndedRun(executor.started, executor.ended - executor.started, worker_name(os.getpid()))
@@ -172,7 +173,7 @@ class InlineManager:
         return bool(lost)
 
     def _with_or_without_keys(self, write: Any) -> list[int]:
-        """Write what makes tasks wait again; beside a duplicate they stay, and give up their keys."""
+        """Write changes that make tasks wait again; tasks that meet a duplicate give up their unique keys."""
         try:
             with transaction.atomic(using=self._connection.alias):
                 return list(write(True))
@@ -193,7 +194,7 @@ class InlineManager:
 
 
 class _InlineExecutor(Executor):
-    """Keep the exception of the last run, which a worker's executor drops."""
+    """An executor that keeps the exception of its last run, which a worker's executor drops."""
 
     error: BaseException | None = None
 
@@ -204,7 +205,7 @@ class _InlineExecutor(Executor):
 
 @contextmanager
 def _connections_kept(left_open: list[str]) -> Iterator[None]:
-    """Leave this thread's connections as they were; note the databases with a transaction left open."""
+    """Leave this thread's connections as they were; list the databases with a transaction left open."""
     before = list(connections.all(initialized_only=True))
     intact = [one for one in before if one.in_atomic_block and not one.needs_rollback]
     inside = [(one, len(one.savepoint_ids), len(one.atomic_blocks), one.savepoint()) for one in intact]
@@ -227,7 +228,7 @@ def _connections_kept(left_open: list[str]) -> Iterator[None]:
 
 
 def _end_savepoint(connection: BaseDatabaseWrapper, savepoint: Any, is_left_open: bool) -> None:
-    """Keep what was written since a savepoint, unless that cannot be."""
+    """Release a savepoint; roll back to it if a transaction was left open inside it or the release fails."""
     with suppress(DatabaseError):
         if not is_left_open:
             connection.savepoint_commit(savepoint)

@@ -1,4 +1,4 @@
-"""The kinds of interruption, and the reason and the exception of each; managers and workers share them."""
+"""The kinds of interruption, with the reason and exception of each; shared by managers and workers."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -10,9 +10,9 @@ from django_partisan.outcomes import REASON_CANCELLED, REASON_TIMEOUT
 TIMEOUT: Final = "timeout"
 CANCEL: Final = "cancel"
 REASONS: Final[Mapping[str, str]] = {TIMEOUT: REASON_TIMEOUT, CANCEL: REASON_CANCELLED}
-"""Why a task fails, by kind."""
+"""The reason with which an interrupted task fails, by kind."""
 
 
 def error_of(kind: str, comment: str) -> TaskTimeout | TaskCancelled:
-    """Return the exception that is raised inside a run, or that stands for it if it never ended."""
+    """Return the exception to raise inside the run, or to record if the run never ended."""
     return TaskTimeout(comment) if kind == TIMEOUT else cancelled(comment)

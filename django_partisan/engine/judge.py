@@ -1,4 +1,4 @@
-"""How a run ended: the result that settling, reporting, telemetry and tests read, and how it is decided."""
+"""Decide the result of a run. Settling, reports, telemetry and tests read the result."""
 
 from typing import Any, Final, NamedTuple
 
@@ -38,23 +38,24 @@ from django_partisan.sql.history import EndedRun
 from django_partisan.sql.row_changes import STATUS_ERROR, STATUS_NEW, RowChange
 from django_partisan.telemetry.events.values import ErrorInfo
 
-# In place of an outcome: another manager has taken the task over, so nothing is settled or emitted.
+# Used instead of an outcome: another manager took over the task, so nothing is settled or emitted.
 CLAIM_LOST: Final = "claim_lost"
-# The processor is not registered in this worker: nothing ran, and the task is held.
+# Used instead of an outcome: the processor is not registered in this worker, so the task is held without a
+# run.
 HELD: Final = "held"
-# The task had not started when it expired: nothing ran, and the task ends.
+# Used instead of an outcome: the task expired before it started, so it ends without a run.
 EXPIRED: Final = "expired"
 
 
 class RunResult(NamedTuple):
-    """How a run ended; the defaults are those of a run that completed and is to be settled.
+    """The result of a run; the defaults are those of a run that completed and still has to be settled.
 
-    ``outcome`` is ``COMPLETED``, ``POSTPONED``, ``RETRIED`` or ``FAILED`` of ``outcomes``, or
+    ``outcome`` is ``COMPLETED``, ``POSTPONED``, ``RETRIED`` or ``FAILED`` from ``outcomes``, or
     ``CLAIM_LOST``, ``HELD`` or ``EXPIRED``. ``is_settled`` is true if the completion was committed with the
-    run (``ATOMIC``); ``result`` is what the run returned, as JSON text, if the row is kept with it;
-    ``change`` is what to write to the row if the run did not complete. ``reason`` says why the task failed,
-    one of the ``REASON_*`` words; ``delay_seconds`` how long a postponed or retried task waits.
-    ``comment`` is the ``reason`` of ``PostponeTask``; ``error`` the exception of a retried or failed run.
+    run (``ATOMIC``). ``result`` is the return value as JSON text, if it is stored in the row. ``change`` is
+    the change to the row if the run did not complete. ``reason`` is why the task failed, one of the
+    ``REASON_*`` words; ``delay_seconds`` is the delay of a postponed or retried task. ``comment`` is the
+    ``reason`` argument of ``PostponeTask``; ``error`` is the exception of a retried or failed run.
     """
 
     outcome: str = COMPLETED
@@ -68,7 +69,7 @@ class RunResult(NamedTuple):
     error: ErrorInfo | None = None
 
     def described(self, run: EndedRun) -> RowChange:
-        """Return ``change`` with the entry of the run for the history, if anything ran."""
+        """Return ``change`` with a history entry for the run, if there was a run."""
         assert self.change is not None
         if self.outcome in (HELD, EXPIRED):
             return self.change
@@ -76,12 +77,12 @@ class RunResult(NamedTuple):
 
 
 RETRY_ON_REQUEST: Final = ErrorsHandleConfig("*", 3, 5, DELAY_STRATEGY_EXPONENTIAL)
-"""How a task is retried that raises ``RetryTask`` and has no rule for errors."""
+"""The retry rule of a task that raises ``RetryTask`` if no other rule applies to it."""
 
 _DELAY: Final = seconds(0)
-# The result of every run that completed and is to be settled.
+# The result of every run that completed, keeps no result and still has to be settled.
 RAN: Final = RunResult()
-# Shared by all runs that returned None.
+# Shared by all runs whose result is kept and that returned None.
 RETURNED_NONE: Final = RunResult(result=results.NONE)
 
 
@@ -92,9 +93,9 @@ def judge(
     config: QueueConfig,
     current: CurrentTask | None,
 ) -> RunResult:
-    """Return the result of a run that raised ``error``; raises nothing.
+    """Return the result of a run that raised ``error``; never raises.
 
-    ``current`` is what ``pause_before_retry`` of the definition gets; ``None`` only if it has none.
+    ``current`` is passed to the definition's ``pause_before_retry``; ``None`` only if it has none.
     """
     try:
         if isinstance(error, PostponeTask):
@@ -108,29 +109,29 @@ def judge(
         if isinstance(error, RetryTask):
             return _retried_on_request(error, row, definition, config, current)
         return _retried_or_failed(error, row, definition, config, current)
-    except Exception as broken:  # the task's exception, or its list of errors, cannot be read
+    except Exception as broken:  # the task's exception or its list of errors cannot be read
         return failed(row, REASON_ERROR, broken)
 
 
 def unregistered(row: TaskRow) -> RunResult:
-    """Return the result of a task whose processor is not registered here: it did not run."""
+    """Return the result of a task that did not run because its processor is not registered here."""
     return RunResult(HELD, change=RowChange.hold(row[ID], row[TOKEN], REASON_UNREGISTERED))
 
 
 def expired(row: TaskRow) -> RunResult:
-    """Return the result of a task that must not start any more: it did not run."""
+    """Return the result of a task that did not run because it has expired."""
     return RunResult(EXPIRED, change=expiring.expire(row), reason=REASON_EXPIRED)
 
 
 def failed(row: TaskRow, reason: str, error: BaseException) -> RunResult:
-    """Return the result of a run that fails its task."""
+    """Return the result of a run that failed its task."""
     info = ErrorInfo.of(error)
     change = _change(row, STATUS_ERROR, info, reason=reason)
     return RunResult(FAILED, change=change, reason=reason, error=info)
 
 
 def storable(text: str) -> str:
-    """Return ``text`` without what PostgreSQL cannot hold: NUL and lone surrogates."""
+    """Return ``text`` without characters that PostgreSQL cannot store: NUL and lone surrogates."""
     return text.replace("\0", "").encode("utf-8", "replace").decode()
 
 
@@ -188,7 +189,7 @@ def _retried_or_failed(
     current: CurrentTask | None,
 ) -> RunResult:
     retry = definition.retry_in(config.default_retry)
-    # A list of a wrong type, which the system checks refuse, must not hide the error of a task.
+    # A list of the wrong type, which the system checks report, must not hide the task's error.
     if not isinstance(retry, ErrorsHandleConfig) or not retry.covers(error):
         return failed(row, REASON_TIMEOUT if isinstance(error, TaskTimeout) else REASON_ERROR, error)
     return _retried(error, row, definition, current, retry)
@@ -202,7 +203,7 @@ def _retried(
     retry: ErrorsHandleConfig,
     least: float = 0.0,
 ) -> RunResult:
-    """Return the result of a run that is retried, after ``least`` seconds or later, if it may."""
+    """Return the result of a run to retry after at least ``least`` seconds; failed if no retries are left."""
     left = retry.retries_count - row[RETRIES] - 1
     if left < 0:
         return failed(row, REASON_RETRIES_EXHAUSTED, error)

@@ -1,9 +1,9 @@
-"""Definitions that a worker has and its manager has not: how the worker describes them.
+"""Describe to the manager the definitions that only a worker has registered.
 
-A manager knows what its own process has registered when it starts. A worker registers more: it imports the
-module of a function that ``tasks`` modules do not name, and tasks import modules themselves. The manager
-needs the options of these definitions too: it enforces time limits, decides about runs whose worker it
-killed, and prunes rows.
+A manager has the definitions that its own process registered at start. A worker registers more: it imports
+the module of a function that no ``tasks`` module names, and tasks import modules themselves. The manager
+needs the options of these definitions too: it enforces time limits, decides the outcome of runs whose worker
+it killed, and prunes rows.
 """
 
 import math
@@ -28,17 +28,17 @@ _RULES: Final[Mapping[str, Rule]] = {
     "keep_failed": _KEPT,
     "timeout": ATTRIBUTES["TIMEOUT_SECONDS"],
 }
-"""What the system checks accept, which ran before a late definition was registered; unchecked, a wrong value
-would interrupt each run or keep the manager from pruning."""
+"""The rules of the system checks, which ran before a late definition was registered. Without them, a wrong
+value would interrupt every run or keep the manager from pruning."""
 _CLASSES: Final = {"retry_on_errors", "never_retry_on"}
 _OF_RETRIES: Final = [field.name for field in fields(ErrorsHandleConfig) if field.name not in _CLASSES]
 
 
 class Described(NamedTuple):
-    """What a manager needs of a definition, as plain values; the classes of errors stay in the worker.
+    """The parts of a definition that a manager needs, as plain values; error classes stay in the worker.
 
-    The fields are those of a ``TaskDefinition``, so that one more is added here, and to ``_RULES`` if a
-    project gives its value.
+    The fields have the names of ``TaskDefinition``'s. To add one, add it here, and to ``_RULES`` if projects
+    set its value.
     """
 
     name: str
@@ -49,13 +49,14 @@ class Described(NamedTuple):
     keep_failed: float | None
     timeout: float | None
     retry: Mapping[str, Any] | None
-    """How a run over its time limit is retried, if it is: an ``ErrorsHandleConfig`` without its errors."""
+    """How a run over its time limit is retried: an ``ErrorsHandleConfig`` without its errors; ``None`` if it
+    is not."""
     retries_as_queue: bool = False
     may_retry: bool = True
 
     @classmethod
     def of(cls, definition: TaskDefinition) -> "Described":
-        """Describe a definition; raises ``ValueError`` for a value that the system checks refuse."""
+        """Describe a definition; raises ``ValueError`` for a value that the system checks reject."""
         values = {field: getattr(definition, field) for field in cls._fields}
         for field, rule in _RULES.items():
             if not rule.accepts(values[field]):
@@ -74,19 +75,19 @@ class Described(NamedTuple):
 
 
 class LateDefinitions:
-    """The definitions of this worker of which its manager does not know yet."""
+    """The definitions in this worker that its manager does not have yet."""
 
     def __init__(self, known: Collection[str]) -> None:
-        """Begin with the names of which the manager has the code."""
+        """Start with the names of the definitions that the manager has registered itself."""
         self._known = frozenset(known)
         self._seen: dict[str, TaskDefinition] = {}
         self._described: dict[str, tuple[Any, ...]] = {}
 
     def take(self) -> list[tuple[Any, ...]]:
-        """Describe those that were registered since the last call, each as the values of a ``Described``.
+        """Describe the definitions registered since the last call, each as the values of a ``Described``.
 
-        One that was replaced is described again if its options differ. One with attributes that the system
-        checks refuse is left out: what its queue says, or what was described before, holds for it.
+        A definition that was replaced is described again if its options differ. A definition with attributes
+        that the system checks reject is left out: the queue's options apply to it, or those described before.
         """
         late = []
         for name, definition in list(registry.definitions.items()):
@@ -95,7 +96,7 @@ class LateDefinitions:
             self._seen[name] = definition
             try:
                 described = tuple(Described.of(definition))
-            except Exception:  # also of strange classes: the run that comes next must not fail for it
+            except Exception:  # unusual classes may raise anything; the next run must not fail for it
                 continue
             if self._described.get(name) != described:
                 self._described[name] = described
@@ -104,7 +105,7 @@ class LateDefinitions:
 
 
 def register(described: Described) -> None:
-    """Register a described definition, unless this process has the code itself."""
+    """Register a described definition, unless this process has registered the real one."""
     known = registry.find(described.name)
     if known is None or known.source is _not_here:
         registry.add(described.definition())
@@ -117,7 +118,7 @@ def _retry(retry: ErrorsHandleConfig | None) -> dict[str, Any] | None:
 
 
 def _plain(value: Any) -> Any:
-    """Return a value as one of a type that the pipe takes, without the members that enumerations add."""
+    """Return a value as a type that the pipe accepts, without what an enumeration adds to it."""
     for kind in (str, bool, int, float):
         if isinstance(value, kind):
             return str.__str__(value) if kind is str else kind(value)

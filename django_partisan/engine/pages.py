@@ -1,8 +1,7 @@
-"""The pages of a presence file: what each worker runs, and until when its manager's lease is valid.
+"""Read and write the pages of a presence file: what each worker runs, and when the manager's lease ends.
 
-There is a page for each slot, written by its worker, and a last one, written by the manager, which also
-writes a mark behind each page. Nobody takes a lock for it: a reader notices a page that is just being
-written.
+Each slot has a page that its worker writes. The manager writes the last page, and a mark after each slot's
+page. No locks are needed: a reader detects a page that is being written.
 """
 
 import mmap
@@ -12,13 +11,13 @@ from typing import Final, NamedTuple
 
 PAGE_BYTES: Final = 64
 READ_TRIES: Final = 100
-# A number that is new with every change, the running task's id (0: none), since when (monotonic),
-# seconds busy before that, and the number again. The number is twice how many tasks have begun, and
-# one more while none runs.
+# A sequence number that every write changes, the id of the running task (0: none), the time since when
+# (monotonic), the seconds busy before that, and the sequence number again. The number is twice the number of
+# runs begun, plus one while nothing runs.
 _page = struct.Struct("=QqddQ")
-# The last page holds the end of the lease and its epoch where the others hold ``since`` and seconds, and then
-# the mark and the database. An earlier version reads it as a slot that runs nothing.
-# Behind a slot's page the manager marks the number of a run whose worker it is about to kill.
+# The last page has the end of the lease and its epoch in place of ``since`` and the busy seconds, then the
+# mark and the database. Earlier versions read it as a slot that runs nothing.
+# After a slot's page the manager writes the number of a run whose worker it is about to kill.
 _condemned = struct.Struct("=Q")
 _CONDEMNED_AT: Final = _page.size
 _lease_end = struct.Struct("=d")
@@ -26,14 +25,14 @@ _epoch = struct.Struct("=Q")
 _LEASE_END_AT: Final = 16
 _EPOCH_AT: Final = 24
 _MARK: Final = b"bytelock"
-"""Shows that the processes which use the file lock a byte each."""
+"""Shows that each process that uses the file locks a byte."""
 DATABASE_BYTES: Final = PAGE_BYTES - _page.size - len(_MARK)
 NO_DATABASE: Final = bytes(DATABASE_BYTES)
-"""What earlier versions wrote."""
+"""The value that earlier versions wrote."""
 
 
 class Page(NamedTuple):
-    """What a worker runs: ``task_id`` is 0 while it runs none; times are monotonic seconds."""
+    """The content of a worker's page. ``task_id`` is 0 while nothing runs; times are monotonic seconds."""
 
     begun: int
     task_id: int
@@ -42,79 +41,79 @@ class Page(NamedTuple):
 
 
 def blank(slots: int, database: bytes = NO_DATABASE) -> bytes:
-    """Return the pages of a new file; it ends with what identifies the database of its manager."""
+    """Return the content of a new file; it ends with the identity of the manager's database."""
     return bytes(slots * PAGE_BYTES + _page.size) + _MARK + database
 
 
 def has_byte_locks(pages: mmap.mmap) -> bool:
-    """Return whether the file's processes lock a byte each; those of an earlier version do not."""
+    """Return whether each process that uses the file locks a byte; earlier versions do not."""
     mark_at = len(pages) - PAGE_BYTES + _page.size
     return pages[mark_at : mark_at + len(_MARK)] == _MARK
 
 
 def place_of(slot: int) -> slice:
-    """Return where a slot's page is."""
+    """Return the position of a slot's page."""
     start = slot * PAGE_BYTES
     return slice(start, start + _page.size)
 
 
 pack: Final = _page.pack
-"""Return a page, from its number, task id, since, busy seconds, and the number once more."""
+"""Pack a page from its number, task id, since, busy seconds, and the number again."""
 
 
 def clear(pages: mmap.mmap, slot: int) -> None:
-    """Blank a slot's page, and its mark."""
+    """Clear a slot's page and its mark."""
     pages[place_of(slot)] = bytes(_page.size)
     condemn(pages, slot, 0)
 
 
 def condemned(pages: mmap.mmap, slot: int) -> int:
-    """Return the number of the run whose worker is about to be killed, 0 if none is."""
+    """Return the number of the run whose worker is about to be killed, or 0."""
     number: int = _condemned.unpack(pages[_condemned_place(slot)])[0]
     return number
 
 
 def condemn(pages: mmap.mmap, slot: int, number: int) -> None:
-    """Mark a run whose worker is about to be killed, or remove the mark: eight aligned bytes."""
+    """Mark a run whose worker is about to be killed; 0 removes the mark. Writes eight aligned bytes."""
     pages[_condemned_place(slot)] = _condemned.pack(number)
 
 
 def read(pages: mmap.mmap, slot: int) -> Page:
-    """Return what the worker of a slot runs."""
+    """Return the page of a slot's worker."""
     place = place_of(slot)
     for _ in range(READ_TRIES):
         seen = pages[place]
         first, task_id, since, busy, last = _page.unpack(seen)
         if first == last and seen == pages[place]:
             return Page(first // 2, task_id, since, busy)
-        time.sleep(0)  # the writer was in the middle of it
-    return Page(0, 0, 0.0, 0.0)  # it died there: what it began is not known
+        time.sleep(0)  # the page was being written
+    return Page(0, 0, 0.0, 0.0)  # the writer died during the write: the task it had begun is unknown
 
 
 def task_ids(pages: mmap.mmap) -> list[int]:
-    """Return the id of the task that each slot's page shows, 0 for none."""
+    """Return the task id on each slot's page, 0 for none."""
     return [read(pages, slot).task_id for slot in range(len(pages) // PAGE_BYTES)]
 
 
 def lease_end(pages: mmap.mmap) -> float:
-    """Return until when the lease is valid, by the clock of ``boot_clock``; 0.0 before the first one."""
+    """Return when the lease ends, by ``boot_clock``; 0.0 before the first lease."""
     moment: float = _lease_end.unpack(pages[_lease_end_place(pages)])[0]
     return moment
 
 
 def set_lease_end(pages: mmap.mmap, until: float) -> None:
-    """Write until when the lease is valid: eight aligned bytes, which nobody sees half written."""
+    """Write when the lease ends: eight aligned bytes, which no reader sees half written."""
     pages[_lease_end_place(pages)] = _lease_end.pack(until)
 
 
 def epoch(pages: mmap.mmap) -> int:
-    """Return how often the lease was lost."""
+    """Return how many times the lease was lost."""
     number: int = _epoch.unpack(pages[_epoch_place(pages)])[0]
     return number
 
 
 def set_epoch(pages: mmap.mmap, number: int) -> None:
-    """Write how often the lease was lost; before the end of the next one, so that nobody sees only that."""
+    """Write how many times the lease was lost, before the new lease end, which must not be seen first."""
     pages[_epoch_place(pages)] = _epoch.pack(number)
 
 

@@ -1,7 +1,7 @@
-"""A pipe between a manager and a worker: framed messages that never block the manager.
+"""Send framed messages between a manager and a worker, without ever blocking the manager.
 
-A frame is four bytes of length and a marshalled message. Marshal takes plain values only, so no
-class of a user can cross, or fail to be made again on the other side.
+A frame is a length of four bytes and a marshalled message. Marshal accepts plain values only, so no user
+class can cross the pipe, or fail to be rebuilt on the other side.
 """
 
 import marshal
@@ -22,22 +22,22 @@ _length = struct.Struct("!I")
 
 
 class PipeError(Exception):
-    """The other end is closed, or what arrived is no message."""
+    """The other end is closed, or the data received is not a valid message."""
 
 
 class Frames:
-    """Cut a stream of bytes into messages."""
+    """A decoder that splits a stream of bytes into messages."""
 
     def __init__(self) -> None:
         self._pending = bytearray()
 
     @property
     def ending(self) -> str:
-        """How the stream ends if nothing more comes: ``END``, or ``TORN`` in the middle of a message."""
+        """How the stream ends if no more data comes: ``END``, or ``TORN`` in the middle of a message."""
         return TORN if self._pending else END
 
     def feed(self, data: bytes) -> list[Message]:
-        """Return the messages that ``data`` completes; raises ``PipeError`` if it is no frame."""
+        """Return the messages that ``data`` completes; raises ``PipeError`` for an invalid frame."""
         pending = self._pending
         pending += data
         messages: list[Message] = []
@@ -45,21 +45,21 @@ class Frames:
         while len(pending) - start >= _length.size:
             (length,) = _length.unpack_from(pending, start)
             if length > FRAME_MAX_BYTES:
-                raise PipeError(f"a frame of {length} bytes is announced")
+                raise PipeError(f"a frame of {length} bytes is too large")
             end = start + _length.size + length
             if len(pending) < end:
                 break
             try:
                 messages.append(decode(marshal.loads(pending[start + _length.size : end])))
             except (EOFError, ValueError, TypeError) as error:
-                raise PipeError(f"a frame cannot be read: {error}") from error
+                raise PipeError(f"a frame cannot be decoded: {error}") from error
             start = end
         del pending[:start]
         return messages
 
 
 def frame(message: Message) -> bytes:
-    """Return a message as bytes; raises ``ValueError`` if it is not made of plain values."""
+    """Encode a message as bytes; raises ``ValueError`` if it contains other than plain values."""
     body = marshal.dumps(encode(message))
     return _length.pack(len(body)) + body
 
@@ -72,13 +72,13 @@ class _End:
         self.frames = Frames()
 
     def _read(self) -> list[Message]:
-        """Read once; return the messages that are complete. Raises ``PipeError`` at the end of the pipe."""
+        """Read once and return the complete messages; raises ``PipeError`` at the end of the pipe."""
         try:
             data = os.read(self.fd, _READ_BYTES)
         except BlockingIOError:
             raise
         except ConnectionResetError:
-            data = b""  # the end as well: the other process died before it had read everything
+            data = b""  # also the end: the other process died before it had read everything
         except OSError as error:
             raise PipeError(f"reading failed: {error}") from error
         if not data:
@@ -87,7 +87,7 @@ class _End:
 
 
 class ManagerEnd(_End):
-    """The manager's end of a worker's pipe, in its loop: reads what is there, writes what fits."""
+    """The manager's end of a worker's pipe, used by its loop: reads and writes without blocking."""
 
     def __init__(self, fd: int) -> None:
         super().__init__(fd)
@@ -96,16 +96,16 @@ class ManagerEnd(_End):
 
     @property
     def has_unsent(self) -> bool:
-        """True if the loop should call ``flush()`` when the pipe takes more."""
+        """True if the loop should call ``flush()`` when the pipe is writable."""
         return bool(self._unsent)
 
     def send(self, message: Message) -> None:
-        """Send a message, now or when the pipe takes it; raises ``PipeError`` if nobody reads."""
+        """Send a message now or when the pipe is writable; raises ``PipeError`` if nobody reads it."""
         self._unsent.append(memoryview(frame(message)))
         self.flush()
 
     def flush(self) -> None:
-        """Write as much as the pipe takes."""
+        """Write as much as the pipe accepts."""
         while self._unsent:
             head = self._unsent[0]
             try:
@@ -121,7 +121,7 @@ class ManagerEnd(_End):
                 self._unsent[0] = head[written:]
 
     def receive(self) -> list[Message]:
-        """Return messages that have come, ``[]`` if none is whole; raises ``PipeError`` at the pipe's end."""
+        """Return the messages received, ``[]`` if none is complete; raises ``PipeError`` at the end."""
         messages: list[Message] = []
         with suppress(BlockingIOError):
             while not messages:
@@ -129,13 +129,13 @@ class ManagerEnd(_End):
         return messages
 
     def close(self) -> None:
-        """Close the pipe and drop what is unsent."""
+        """Close the pipe and discard unsent data."""
         self._unsent.clear()
         os.close(self.fd)
 
 
 class WorkerEnd(_End):
-    """The worker's end, which may block in reading and in writing."""
+    """The worker's end of the pipe. Reads and writes may block."""
 
     def receive(self) -> list[Message]:
         """Wait for messages and return them; raises ``PipeError`` at the end of the pipe."""
@@ -144,9 +144,9 @@ class WorkerEnd(_End):
         return messages
 
     def receive_available(self) -> list[Message]:
-        """Return the messages that have come, without waiting for more."""
+        """Return the messages that have arrived, without waiting for more."""
         messages: list[Message] = []
-        poll = select.poll()  # select() fails with descriptors from 1024
+        poll = select.poll()  # select() fails for descriptors from 1024
         poll.register(self.fd, select.POLLIN)
         with suppress(PipeError):  # the next receive() raises it
             while poll.poll(0):
@@ -154,7 +154,7 @@ class WorkerEnd(_End):
         return messages
 
     def send(self, message: Message) -> None:
-        """Send a message; raises ``PipeError`` if nobody reads."""
+        """Send a message; raises ``PipeError`` if the other end is closed."""
         rest = memoryview(frame(message))
         try:
             while rest:

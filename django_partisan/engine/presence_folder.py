@@ -1,4 +1,4 @@
-"""The folder of a user's presence files, one for each manager process."""
+"""The folder for a user's presence files, which contains one file per manager process."""
 
 import os
 import stat
@@ -11,12 +11,12 @@ from django_partisan.exceptions import CannotStart
 
 
 def path_of(name: UUID) -> Path:
-    """Return where a file is; raises ``CannotStart`` if there can be no folder."""
+    """Return the path of a file; raises ``CannotStart`` if the folder cannot be used."""
     return _folder() / f"{name}.lock"
 
 
 def all_paths() -> Iterator[Path]:
-    """Return where this user's files are; raises ``CannotStart`` if there can be no folder."""
+    """Return the paths of this user's files; raises ``CannotStart`` if the folder cannot be used."""
     return _folder().glob("*.lock")
 
 
@@ -27,11 +27,11 @@ def _folder() -> Path:
         status = folder.lstat()
     except OSError as error:
         raise CannotStart(
-            f"No folder for the file that shows who is alive: {error}. "
-            "Set TMPDIR to a folder that can be written."
+            f"The folder for the presence file cannot be created: {error}. "
+            "Set TMPDIR to a folder that this user can write to."
         ) from error
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
         raise CannotStart(
-            f"{folder} does not belong to this user alone. Remove it, or set TMPDIR to another folder."
+            f"{folder} must be a folder that only this user can access. Remove it, or set TMPDIR."
         )
     return folder

@@ -1,8 +1,8 @@
-"""The function of a project that prepares a process before Django's settings are read.
+"""Call a project's function that prepares a process before Django's settings are read.
 
-A worker comes from a new interpreter, which has not run the project's ``manage.py``, so it must do what
-that does beside naming ``DJANGO_SETTINGS_MODULE``. The fork server reads the path of the function from an
-environment variable. Nothing of Django may be imported here at module level.
+A worker starts in a new interpreter that has not run the project's ``manage.py``, so it must repeat whatever
+that does in addition to setting ``DJANGO_SETTINGS_MODULE``. The fork server reads the path of the function
+from an environment variable. This module must not import anything from Django at module level.
 """
 
 import os
@@ -21,7 +21,7 @@ _called: Final[set[str]] = set()
 
 
 def set_up_process() -> None:
-    """Call the function until it has succeeded once in this process or the one that forked it."""
+    """Call the function, unless it has succeeded in this process or in one that it was forked from."""
     path = os.environ.get(VARIABLE)
     if path and path not in _called:
         _function_at(path)()
@@ -30,10 +30,10 @@ def set_up_process() -> None:
 
 @contextmanager
 def chosen(option: str | None) -> Iterator[None]:
-    """Make the processes that this one starts call the function that the option or the variable names.
+    """Make child processes call the function that the option or the environment variable names.
 
-    It is not called in this process, which has read its settings. Raises ``CannotStart`` if the function does
-    not exist, or if none is named and one is needed.
+    It is not called in this process, which has already read its settings. Raises ``CannotStart`` if the
+    function does not exist, or if none is named and one is needed.
     """
     before = os.environ.get(VARIABLE)
     path = _checked("--setup", option) or _checked(VARIABLE, before) or _known()
@@ -71,7 +71,7 @@ def _checked(place: str, path: str | None) -> str | None:
 
 
 def _known() -> str | None:
-    """Return the function of django-configurations if that is in use; ``None`` if none is needed."""
+    """Return the function of django-configurations if it is in use; ``None`` if no function is needed."""
     importer = sys.modules.get(DJANGO_CONFIGURATIONS)
     if getattr(importer, "installed", False):
         return f"{DJANGO_CONFIGURATIONS}.install"

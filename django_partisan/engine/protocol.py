@@ -1,9 +1,9 @@
 """Every message between a manager and its workers, in both directions.
 
-A message is a named tuple of plain values. It crosses the pipe as ``(number of its kind, *fields)``,
-because marshal, which writes the frames, takes exact tuples only. Raise ``VERSION`` when a message
-changes: a manager drains when a worker has another version. It reads that from ``Ready``, whose first fields
-must not change.
+A message is a named tuple of plain values. It crosses the pipe as ``(number of its kind, *fields)``, because
+marshal, which encodes the frames, accepts exact tuples only. Increase ``VERSION`` when a message changes: a
+manager drains when a worker has another version. It reads the version from ``Ready``, whose first fields must
+not change.
 """
 
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -23,18 +23,19 @@ class RunTasks(NamedTuple):
     claim_times: dict[int, float]
     """Monotonic times at which the claims of these rows returned, by claim token."""
     epoch: int = 0
-    """How often the lease had been lost when this was sent; after another loss, others may have the tasks."""
+    """How many times the lease had been lost when this was sent. If it is lost again, others may have the
+    tasks."""
 
 
 class Stop(NamedTuple):
-    """Return the tasks that have not started, finish the running one, and end."""
+    """Return the tasks that have not started, finish the running task, and end."""
 
 
 class Interrupt(NamedTuple):
-    """Interrupt a run, if it is still under way."""
+    """Interrupt a run if it has not ended."""
 
     run_number: int
-    """How many tasks the worker has begun, as its page shows."""
+    """The number of runs that the worker has begun, as on its page."""
     kind: str
     """``timeout`` or ``cancel``."""
     comment: str
@@ -42,19 +43,19 @@ class Interrupt(NamedTuple):
 
 
 class LogStacks(NamedTuple):
-    """Log the stack of each thread: the worker is about to be killed, because its run has not ended."""
+    """Log the stack of each thread: the worker is about to be killed because its run has not ended."""
 
 
 # From a worker to its manager.
 
 
 class Ready(NamedTuple):
-    """The worker has loaded its code and takes tasks."""
+    """The worker has loaded its code and accepts tasks."""
 
     protocol: int
     warnings: list[str]
     library: str = ""
-    """The version of the library; workers of protocol 2 did not send it."""
+    """The version of the library; workers with protocol 2 did not send it."""
 
 
 class Report(NamedTuple):
@@ -63,28 +64,28 @@ class Report(NamedTuple):
     completed: list[int]
     """Ids of completed tasks whose rows are deleted."""
     kept: list[tuple[int, int, str | None]]
-    """Of completed tasks whose rows are kept: id, start in monotonic microseconds, result as JSON text."""
+    """Completed tasks whose rows are kept: id, start in monotonic microseconds, result as JSON text."""
     changes: list[tuple[Any, ...]]
-    """The fields of one ``RowChange`` for each run that ended otherwise."""
+    """The fields of a ``RowChange`` for each run that is in none of the other lists."""
     settled: list[int]
     """Ids of tasks whose completion was committed with the run (``ATOMIC``)."""
     claims_lost: list[int]
-    """Ids of tasks that another manager has taken over: nothing is settled."""
+    """Ids of tasks that another manager has taken over; nothing is settled."""
     measured: dict[str, list[Any]]
-    """Number of runs and their seconds in total, as a list of both, by processor name."""
+    """By processor name: a list of the number of runs and their total seconds."""
     telemetry: list[tuple[str, Any]]
-    """What the subscribers counted, by subscriber name."""
+    """The data collected by the subscribers, with their names."""
 
 
 class Registered(NamedTuple):
-    """What the worker has registered and the manager does not know; sent before such a task runs."""
+    """Definitions that the worker has registered and the manager has not; sent before such a task runs."""
 
     definitions: list[tuple[Any, ...]]
-    """The fields of one ``Described`` each."""
+    """The fields of a ``Described`` for each definition."""
 
 
 class Returned(NamedTuple):
-    """Tasks that were recalled, or not started before a stop."""
+    """Tasks that were recalled, or that had not started when the worker was stopped."""
 
     task_ids: list[int]
 
@@ -104,7 +105,7 @@ ToWorker: TypeAlias = RunTasks | Stop | Interrupt | LogStacks
 ToManager: TypeAlias = Ready | Registered | Report | Returned | Retiring | Flushed
 Message: TypeAlias = ToWorker | ToManager
 
-# A new kind comes last: a manager reads ``Ready`` of other versions.
+# New kinds go last, because a manager reads ``Ready`` from other versions.
 _KINDS: Final[dict[int, Any]] = dict(
     enumerate((RunTasks, Stop, Ready, Report, Returned, Retiring, Flushed, Interrupt, LogStacks, Registered))
 )
@@ -117,13 +118,13 @@ def encode(message: Message) -> tuple[Any, ...]:
 
 
 def decode(values: Any) -> Message:
-    """Return the message that ``encode()`` made into ``values``; raises ``ValueError`` if it is none."""
+    """Return the message that ``encode()`` turned into ``values``; raises ``ValueError`` for other values."""
     try:
         number, *fields = values
         kind = _KINDS[number]
-        if kind is Ready:  # that of a later version may have more fields
+        if kind is Ready:  # a later version's may have more fields
             del fields[len(Ready._fields) :]
         message: Message = kind(*fields)
     except (TypeError, ValueError, KeyError) as error:
-        raise ValueError(f"a message of no known kind: {error}") from error
+        raise ValueError(f"an invalid message: {error}") from error
     return message

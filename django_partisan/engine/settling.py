@@ -1,7 +1,7 @@
-"""Write outcomes so that one row that PostgreSQL refuses, or that others lock, holds up no other.
+"""Write outcomes so that a row that PostgreSQL refuses, or that is locked, does not hold up the others.
 
-A claim token has one outcome, and a row carries one token at a time. So it does not matter in which
-order outcomes are written, or how they are divided: each part is a statement and a transaction.
+Each claim token has one outcome, and a row has one token at a time. Therefore the order in which outcomes are
+written, and how they are divided, does not matter: each part is one statement and one transaction.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,8 @@ from django_partisan.sql.row_changes import Item
 T = TypeVar("T")
 
 PART_LOCK_TIMEOUT_MS: Final = 20
-"""How long a part of a batch waits for the locks of others, after the whole has waited in vain."""
+"""How long a part of a batch waits for locks, in milliseconds, after the whole batch has waited without
+result."""
 
 
 def write(
@@ -24,10 +25,10 @@ def write(
     items: Sequence[Item],
     again: bool = False,
 ) -> Written:
-    """Write items of one kind in one statement, and in halves if PostgreSQL refuses one of them.
+    """Write items of one kind in one statement, or in halves if PostgreSQL refuses one of them.
 
-    ``again`` says that an answer to the same was lost before. Raises the errors after which the same can be
-    written later.
+    ``again`` means that the answer to the same write was lost before. Raises an error if the database cannot
+    be reached or is read-only; the items can then be written later.
     """
     writing = Writing(connection, kind, again)
     writing.write(items)
@@ -40,10 +41,10 @@ def write_part(
     items: Sequence[Item],
     again: bool = False,
 ) -> Written:
-    """Write items that were held up: those whose rows no other transaction locks.
+    """Write those of the held-up items whose rows no other transaction locks.
 
-    If one that is alone still has to wait, it waits for a transaction that has inserted its duplicate:
-    it gives up its key.
+    If a single item still has to wait, it waits for a transaction that has inserted its duplicate, so the
+    item gives up its unique key.
     """
     writing = Writing(connection, kind, again, PART_LOCK_TIMEOUT_MS)
     free = writing.without_locked(items)
@@ -66,7 +67,7 @@ def write_all(
     items: Sequence[Item],
     again: bool = False,
 ) -> list[Item]:
-    """Write items at once and in parts; return those that have to be tried again later."""
+    """Write items at once, then in parts; return those that have to be written again later."""
     written = write(connection, kind, items, again)
     later, parts = set(written.later), halves(written.held_up)
     while parts:
@@ -78,6 +79,6 @@ def write_all(
 
 
 def halves(items: list[T]) -> list[list[T]]:
-    """Return what is to be tried in smaller parts as parts: two if there are enough for two."""
+    """Split a list into the parts to try next: two halves if there are at least two items."""
     middle = len(items) // 2
     return [part for part in (items[:middle], items[middle:]) if part]

@@ -1,4 +1,4 @@
-"""How the manager names a task, and a run that was lost, in the events that it emits."""
+"""Build the values that name a task, or a lost run, in the events that a manager emits."""
 
 import time
 
@@ -18,7 +18,7 @@ from django_partisan.telemetry.events.values import LostRun, TaskRef
 
 
 def task_ref(row: TaskRow, queue: str) -> TaskRef:
-    """Return the name of a claimed task; its attempt is the one under way."""
+    """Return the reference of a claimed task; its attempt is the current one."""
     return TaskRef(
         row[ID],
         row[PROCESSOR],
@@ -32,13 +32,13 @@ def task_ref(row: TaskRow, queue: str) -> TaskRef:
 
 
 def lost_run(row: TaskRow, slot: int, generation: int, began: float, claimed: float | None) -> LostRun:
-    """Return the run that ends now because its worker died; ``began`` and ``claimed`` are monotonic times."""
+    """Return a run that ends now because its worker died; ``began`` and ``claimed`` are monotonic times."""
     now = time.time()
     waited = max(0.0, row[WAIT] + began - (began if claimed is None else claimed))
     return LostRun(now - (time.monotonic() - began), now, slot, generation, waited)
 
 
 def lost_elsewhere(seconds: float | None) -> LostRun | None:
-    """Return the run of another manager's worker that began ``seconds`` ago; ``None`` if none had begun."""
+    """Return a run in another manager's worker that began ``seconds`` ago; ``None`` if none had begun."""
     now = time.time()
     return None if seconds is None else LostRun(now - seconds, now)

@@ -1,7 +1,8 @@
-"""Report what every thread of a process does, when a signal asks for it.
+"""Report the stack of every thread of a process, on a signal or on request.
 
-The interrupted thread may hold any lock, so its handler only takes the stacks, and a thread of its own
-emits them. Workers import this before Django: nothing of the package is imported at module level.
+The interrupted thread may hold any lock. Therefore the signal handler only captures the stacks, and a new
+thread emits them. Workers import this module before Django, so it imports nothing of the package at module
+level.
 """
 
 import _thread
@@ -15,7 +16,7 @@ from types import FrameType
 
 def report(number: int, frame: FrameType | None) -> None:
     """Emit the stack of each thread; a signal handler that never blocks."""
-    # Neither threading.Thread, whose start takes a lock, nor source lines, which are read from files.
+    # Not threading.Thread, whose start takes a lock, and no source lines, which are read from files.
     stacks = {
         ident: traceback.StackSummary.extract(traceback.walk_stack(top), lookup_lines=False)
         for ident, top in {**sys._current_frames(), _thread.get_ident(): frame}.items()
@@ -29,7 +30,7 @@ def report_all() -> None:
 
 
 def shown(stack: traceback.StackSummary) -> str:
-    """Return a stack, innermost call first, as one line."""
+    """Format a stack as one line, innermost call first."""
     return " < ".join(f"{call.name} {_short(call.filename)}:{call.lineno}" for call in stack)
 
 

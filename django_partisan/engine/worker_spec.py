@@ -1,4 +1,4 @@
-"""What a manager gives a worker at its start."""
+"""The settings that a manager passes to a worker when it starts it."""
 
 import pickle
 from dataclasses import replace
@@ -10,12 +10,13 @@ from django_partisan.engine import protocol
 
 
 class WorkerSpec(NamedTuple):
-    """How a worker is set up; plain values, because they cross to another process.
+    """The set-up of a worker, as plain values because they cross to another process.
 
     ``subscribe`` is the dotted path of a function that subscribes telemetry in the worker, and its plain
-    arguments. ``schema`` is that of the tasks, quoted for SQL; if it is empty, ``search_path`` decides. A
-    manager has one spec for all its workers; the pool sets ``slot`` and ``generation``. ``registered`` has
-    the names of the definitions that the manager knows; ``None``: all that the worker has.
+    arguments. ``schema`` is the schema of the task table, quoted for SQL; if it is empty, ``search_path``
+    decides. A manager has one spec for all its workers; the pool sets ``slot`` and ``generation``.
+    ``registered`` holds the names of the definitions that the manager has; ``None`` means that it has all
+    those of the worker.
     """
 
     config: QueueConfig
@@ -32,16 +33,16 @@ class WorkerSpec(NamedTuple):
 def packed(spec: WorkerSpec) -> bytes:
     """Return a spec as bytes, with the versions of the code that can read it.
 
-    ``DEFAULT_RETRY`` is left out: its exception classes and functions may be such as cannot be pickled.
+    ``DEFAULT_RETRY`` is left out: its exception classes and functions might not be picklable.
     """
     spec = spec._replace(config=replace(spec.config, default_retry=None))
     return pickle.dumps((protocol.VERSION, __version__, pickle.dumps(spec)))
 
 
 def unpacked(data: bytes) -> WorkerSpec | None:
-    """Return the spec that ``packed()`` made into ``data``; ``None`` if the manager runs other code.
+    """Return the spec that ``packed()`` encoded; ``None`` if the manager runs other code.
 
-    ``DEFAULT_RETRY`` is that of the settings of this process.
+    ``DEFAULT_RETRY`` is read from the settings of this process.
     """
     *versions, pickled = pickle.loads(data)
     if versions != [protocol.VERSION, __version__]:

@@ -1,4 +1,4 @@
-"""One try to write outcomes of one kind: in one statement, or in halves if PostgreSQL refuses one of them."""
+"""One attempt to write outcomes of one kind: in one statement, or in halves if PostgreSQL refuses one."""
 
 from collections.abc import Sequence
 from enum import Enum
@@ -16,43 +16,43 @@ from django_partisan.sql.row_changes import STATUS_ERROR, Crash, Item, RowChange
 from django_partisan.telemetry.events.values import ErrorInfo
 
 LOCK_TIMEOUT_MS: Final = 200
-"""How long a batch waits for the locks of other transactions; less than ``deadlock_timeout``, 1 s."""
+"""How long a batch waits for locks, in milliseconds; less than ``deadlock_timeout``, 1 s."""
 
 
 class Kind(Enum):
-    """What items of one statement say of their tasks, in the order in which they are written."""
+    """The kinds of outcomes, one per statement, in the order in which they are written."""
 
     COMPLETED = "the run completed, and the row is deleted"
     KEPT = "the run completed, and the row is kept"
     CRASHED = "the worker died, and the task runs again here"
-    CHANGED = "the run ended otherwise"
+    CHANGED = "the run ended in another way"
     RELEASED = "the task did not run, or its run was stopped, and it waits again"
 
     @property
     def has_key(self) -> bool:
-        """True if the rows wait again, under unique keys that other rows may have by now."""
+        """True if the rows wait again, under unique keys that other rows may hold by now."""
         return self in (Kind.CHANGED, Kind.RELEASED)
 
 
 class Written(NamedTuple):
-    """What became of the items; tasks are named by their ids, and those that are not named are settled."""
+    """The result of a write. Tasks are listed by id; those that are not listed are settled."""
 
     lost: list[int]
-    """Their claims were not ours."""
+    """Tasks whose claims were lost."""
     unsettleable: list[tuple[int, ErrorInfo]]
-    """PostgreSQL refused their outcomes; they failed."""
+    """Tasks whose outcomes PostgreSQL refused, with the error; they failed."""
     held_up: list[int]
-    """To be tried again in smaller parts: too many at once, or others lock what some of them need."""
+    """Tasks to write again in smaller parts: the batch was too large, or others lock some of the rows."""
     later: list[int]
-    """To be tried again later: other transactions lock their rows, or a single one took too long."""
+    """Tasks to write again later: other transactions lock their rows, or a single one took too long."""
     error: Error | None = None
-    """Why items are to be tried again."""
+    """Why tasks have to be written again."""
     blockers: str = ""
-    """The sessions that lock what ``later`` needs, as far as they were looked up and found."""
+    """The sessions that lock rows of ``later``, as far as they were looked up and found."""
 
     @property
     def left(self) -> list[int]:
-        """The tasks to be tried again."""
+        """The tasks to write again."""
         return [*self.held_up, *self.later]
 
     @property
@@ -62,7 +62,7 @@ class Written(NamedTuple):
 
 
 class Writing:
-    """One try to write items of one kind, and what became of them."""
+    """One attempt to write items of one kind, and its result."""
 
     def __init__(
         self,
@@ -85,29 +85,29 @@ class Writing:
 
     @property
     def is_locked(self) -> bool:
-        """True if locks of other transactions held up the items."""
+        """True if the items were held up by locks of other transactions."""
         return self._error is not None and kind_of(self._error) is ErrorKind.LOCKED
 
     def written(self) -> Written:
-        """Return what became of the items."""
+        """Return the result."""
         return Written(self._lost, self._unsettleable, self.held_up, self.later, self._error)
 
     def without_locked(self, items: Sequence[Item]) -> Sequence[Item]:
-        """Return the items whose rows no other transaction locks; the others are for later."""
+        """Return the items whose rows no other transaction locks; the others go to ``later``."""
         pairs = [(item[0], item[1]) for item in items]
         try:
             locked = settling.locked_by_others(self._connection, pairs, self._lock_timeout_ms)
         except DatabaseError as error:
             if not self._hold_up_after(error, items):
                 return items
-            if self.is_locked:  # the table is
+            if self.is_locked:  # the whole table is locked
                 self.later, self.held_up = self.held_up, []
             return []
         self.later = sorted(locked)
         return [item for item in items if item[0] not in locked]
 
     def write(self, items: Sequence[Item]) -> None:
-        """Write items; once any are held up, hold up the rest, so that no call waits twice."""
+        """Write items; once any are held up, hold up the rest too, so that no call waits twice."""
         if not items:
             return
         if self._error is not None:
@@ -140,7 +140,7 @@ class Writing:
         self.write(items[middle:])
 
     def _write_alone(self, item: Item, refusal: DatabaseError) -> None:
-        """Write an item that was refused: without its key if it meets a duplicate, else fail its task."""
+        """Write a refused item: without its unique key if it meets a duplicate; otherwise fail its task."""
         try:
             if isinstance(refusal, IntegrityError) and self._kind.has_key:
                 try:
@@ -175,11 +175,11 @@ class Writing:
         except DatabaseError as other:
             if self._hold_up_after(other, [item]):
                 return
-            # Refused too: it is emitted, stays in process, and holds up no other.
+            # Refused too: the error is emitted, and the row stays in process but does not hold up the others.
         self._unsettleable.append((item[0], error))
 
     def _hold_up_after(self, error: DatabaseError, items: Sequence[Item]) -> bool:
-        """Note that items are to be tried again; raise an outage; return False if another try is no use."""
+        """Mark items to be written again; return False if that would not help. Raises outages."""
         kind = kind_of(error)
         if kind in (ErrorKind.OUTAGE, ErrorKind.READ_ONLY):
             raise error

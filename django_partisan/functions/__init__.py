@@ -1,1 +1,1 @@
-"""Functions as task code: Django's task framework (``django.tasks``) on our tables and workers."""
+"""Run functions of Django's task framework (``django.tasks``) as tasks in our tables and workers."""

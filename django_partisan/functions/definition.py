@@ -1,4 +1,4 @@
-"""The task definition of a function, and how a worker calls it."""
+"""Build and register the task definition of a function, including how a worker calls it."""
 
 from functools import partial
 from inspect import iscoroutinefunction
@@ -15,13 +15,13 @@ from django_partisan.functions.run_result import RunTaskResult, begin
 from django_partisan.names import PROCESSOR_NAME_MAX_LENGTH
 
 _tasks: Final[dict[str, AnyTask]] = {}
-"""The tasks as they were defined, not as ``using()`` changes them, by the path of their function."""
+"""The tasks by the path of their function, as they were defined: without changes made by ``using()``."""
 
 
 def register(task: AnyTask) -> TaskDefinition:
-    """Return the definition of a task's function, which is registered under its path.
+    """Register a task's function under its path, unless it is registered already; return its definition.
 
-    Raises ``InvalidTask`` if its options cannot be used, or if the path does not fit into the table.
+    Raises ``InvalidTask`` if its options are invalid, or if the path is too long for the table.
     """
     name = task.module_path
     known = registry.find(name)
@@ -38,7 +38,10 @@ def register(task: AnyTask) -> TaskDefinition:
 
 
 def register_if_task(candidate: Any) -> None:
-    """Register a task of another backend: the row of a call by ``using(backend=...)`` names its path only."""
+    """Register an object if it is a task, even one that was defined for another backend.
+
+    A call with ``using(backend=...)`` stores only the path of the function, not the backend of its task.
+    """
     alias = next(iter(task_backends.ours()), None)
     if alias is not None and isinstance(candidate, AnyTask):  # type: ignore[misc] # not generic when it runs
         register(as_stored(candidate, backend=alias))
@@ -48,7 +51,10 @@ registry.finders.append(register_if_task)
 
 
 def task_of(name: str) -> AnyTask | None:
-    """Return the task whose function has this path, and whose module is imported if need be."""
+    """Return the task whose function has this path, importing its module if necessary.
+
+    Return ``None`` if there is no such task.
+    """
     if name not in _tasks:
         registry.find_or_import(name)
     return _tasks.get(name)

@@ -1,6 +1,6 @@
-"""Django's task framework: that of Django 6, or its backport ``django-tasks`` where Django has none.
+"""Import Django's task framework: ``django.tasks`` of Django 6, or else the backport ``django-tasks``.
 
-This is the only module that imports it, so that a project which does not use it needs neither.
+Other modules import the framework from here only, so a project that does not use it needs neither.
 """
 
 from dataclasses import fields
@@ -40,7 +40,10 @@ __all__ = [
 
 
 def as_stored(task: AnyTask, **changes: Any) -> AnyTask:
-    """Return a task with what its row says, also where its backend would not accept that any more."""
+    """Return a copy of a task with ``changes`` from its row, without validation.
+
+    The backend may no longer accept values that it accepted when the task was enqueued.
+    """
     made = object.__new__(type(task))
     for field in fields(task):
         object.__setattr__(made, field.name, changes.get(field.name, getattr(task, field.name)))
@@ -48,5 +51,5 @@ def as_stored(task: AnyTask, **changes: Any) -> AnyTask:
 
 
 def normalize_json(value: Any) -> Any:
-    """Return arguments as the framework stores them; raises ``TypeError`` for what is not JSON."""
+    """Return arguments as the framework stores them; raises ``TypeError`` for values that are not JSON."""
     return base.normalize_json(value)  # type: ignore[attr-defined] # it is imported there

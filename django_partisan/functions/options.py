@@ -1,4 +1,4 @@
-"""How a function is run: its options, given to ``@task`` or, before Django 6.1, to ``@task_options``."""
+"""The options of a task function, passed to ``@task`` or, before Django 6.1, to ``@task_options``."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -16,7 +16,9 @@ _RULES: Final = {
     "timeout": or_none(TIME_LIMIT),
     "max_attempts": or_none(integer(1)),
     "retry": or_none(instance_of(ErrorsHandleConfig)),
-    "backoff": or_none(Rule(callable, "a function of an exception and a task result that returns seconds")),
+    "backoff": or_none(
+        Rule(callable, "a function that takes an exception and a task result, and returns seconds")
+    ),
     "unique": or_none(BOOLEAN),
     "atomic": or_none(BOOLEAN),
 }
@@ -24,14 +26,14 @@ _RULES: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class FunctionOptions:
-    """The options of a function; ``None`` is the default.
+    """The options of a function; ``None`` means the default.
 
-    ``timeout`` is the time limit of each run in seconds, by default that of the queue. ``max_attempts`` is
-    how many runs may end with an exception, including the last; by default 1. ``backoff`` is called with the
-    exception and the task's result, and returns the seconds before the next run; by default 5 s, doubled each
-    time, at most an hour. ``retry`` says instead of these two which errors lead to a retry, how often, and
-    after what pause. ``unique`` and ``atomic`` are what ``UNIQUE_FOR_PARAMS`` and ``ATOMIC`` are for a
-    processor; both are ``False`` by default.
+    ``timeout`` is the time limit of each run in seconds; the default is the queue's limit. ``max_attempts``
+    is the maximum number of runs that end with an exception, including the last; the default is 1.
+    ``backoff`` is called with the exception and the task's result, and returns the seconds before the next
+    run; the default is 5 s, doubled for each further run, at most an hour. ``retry`` replaces these two: it
+    defines which errors lead to a retry, how often, and after how long. ``unique`` and ``atomic`` mean the
+    same as ``UNIQUE_FOR_PARAMS`` and ``ATOMIC`` of a processor; both are ``False`` by default.
     """
 
     timeout: float | None = None
@@ -63,9 +65,10 @@ def task_options(
     unique: bool | None = None,
     atomic: bool | None = None,
 ) -> Callable[[F], F]:
-    """Give a function its options; use as a decorator below ``@task``.
+    """Set the options of a function; use it as a decorator below ``@task``.
 
-    The options are those of ``FunctionOptions``; other backends ignore them. Raises ``InvalidTask``.
+    ``FunctionOptions`` describes the options; other backends ignore them. Raises ``InvalidTask`` for an
+    invalid value.
     """
     checked = FunctionOptions(
         timeout=timeout,
@@ -87,7 +90,7 @@ def task_options(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartisanTask(AnyTask, FunctionOptions):
-    """A task of the framework that takes the options of ``FunctionOptions``."""
+    """A task of Django's framework with the options of ``FunctionOptions``."""
 
     def __post_init__(self) -> None:
         FunctionOptions.__post_init__(self)
@@ -95,7 +98,10 @@ class PartisanTask(AnyTask, FunctionOptions):
 
 
 def options_of(task: AnyTask) -> FunctionOptions:
-    """Return the options of a task: its own, then those of ``@task_options``; raises ``InvalidTask``."""
+    """Return the options of a task: its own first, then those of ``@task_options``.
+
+    Raises ``InvalidTask`` if they are invalid together.
+    """
     below: FunctionOptions = getattr(task.func, _ATTRIBUTE, FunctionOptions())
     values = {}
     for name in NAMES:

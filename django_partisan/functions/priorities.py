@@ -1,6 +1,6 @@
-"""The priorities of the framework, where the higher runs first, and of the table, where the lower does.
+"""Convert priorities: in the framework the higher number runs first, in the table the lower one.
 
-Both APIs have the same default: 0 in the framework is 10 in the table.
+Both have the same default: 0 in the framework is 10 in the table.
 """
 
 from typing import Final
@@ -11,10 +11,10 @@ _STORED_DEFAULT: Final = 10
 
 
 def stored(priority: int) -> int:
-    """Return a priority of the framework as the table has it."""
+    """Convert a priority of the framework to one of the table."""
     return _STORED_DEFAULT - priority
 
 
 def shown(priority: int) -> int:
-    """Return a priority of the table as the framework has it, the nearest one that it accepts."""
+    """Convert a priority of the table to the nearest one that the framework accepts."""
     return max(base.TASK_MIN_PRIORITY, min(_STORED_DEFAULT - priority, base.TASK_MAX_PRIORITY))

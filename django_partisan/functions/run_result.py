@@ -1,7 +1,8 @@
-"""The result of the task that runs, for signals, contexts and ``backoff``.
+"""The result of the running task, for signals, contexts and ``backoff``.
 
-It is made for every run and rarely asked, so each attribute is made when it is used. A worker has only a part
-of it: the rest is read from the row then; for a coroutine, which cannot read it, before it runs.
+Results are created often and rarely used, so each attribute is computed when it is first read. Attributes
+that the worker does not have are loaded from the row at that time; for a coroutine, which cannot query the
+database, they are loaded before it runs.
 """
 
 import json
@@ -28,7 +29,7 @@ _set: Final = object.__setattr__
 
 
 class End(NamedTuple):
-    """When a run ended, what it returned, as JSON text, and the ``ErrorInfo`` of one that failed."""
+    """The end of a run: its Unix timestamp, the returned value as JSON text, and the ``ErrorInfo`` if any."""
 
     at: float
     value: str | None
@@ -36,24 +37,24 @@ class End(NamedTuple):
 
 
 def begin(current: Any) -> None:
-    """Keep when the run of ``current``, the ``CurrentTask``, begins: its results are mostly made later."""
+    """Record that the run of ``current``, a ``CurrentTask``, starts now; results are mostly created later."""
     current._began_at = time.time()
 
 
 class RunTaskResult(StoredTaskResult):
-    """A result that is loaded when it is read: Python asks ``__getattr__()`` for what empty slots lack."""
+    """A task result with lazy attributes: Python calls ``__getattr__()`` for a slot that is still empty."""
 
     current_task: Any
-    """The ``CurrentTask``."""
+    """The ``CurrentTask`` of the run."""
     end: End | None
     _is_asked: bool = False
     """Whether ``read()`` was called."""
 
     @classmethod
     def of(cls, task: AnyTask, current: Any) -> "RunTaskResult":
-        """Return the result of the run of ``current``, the ``CurrentTask``."""
+        """Return the result of the run of ``current``, a ``CurrentTask``."""
         if not hasattr(current, "_began_at"):
-            begin(current)  # it ended before its function was called
+            begin(current)  # the run ended before the function was called
         made = object.__new__(cls)
         if (task.queue_name, priorities.stored(task.priority)) != (current.queue, current.priority):
             task = as_stored(task, queue_name=current.queue, priority=priorities.shown(current.priority))
@@ -63,15 +64,16 @@ class RunTaskResult(StoredTaskResult):
         return made
 
     def ended(self, value: str | None, error: Any) -> "RunTaskResult":
-        """Return this result after the run returned ``value``, as JSON text, or failed with ``error``."""
+        """Record that the run returned ``value`` (JSON text) or failed with ``error``; return this result."""
         _set(self, "status", _SUCCESSFUL if error is None else _FAILED)
         vars(self).update(end=End(time.time(), value, error))
         return self
 
     def read(self) -> None:
-        """Read, once, what a coroutine cannot: Django refuses its queries. Without an answer it stays unread.
+        """Load the row once, before it is needed, because Django refuses queries in a coroutine.
 
-        In a transaction, which the failure has ended, raises ``django.db.Error``.
+        If the query fails, the attributes stay unloaded; within a transaction, which the failure has broken,
+        ``django.db.Error`` is raised.
         """
         if self._is_asked:
             return
@@ -82,7 +84,7 @@ class RunTaskResult(StoredTaskResult):
                 self._read()
         except Error:
             if connection.in_atomic_block:
-                raise  # else the run would fail later, with an error that hides this one
+                raise  # otherwise the run would fail later, with an error that hides this one
             connection.close_if_unusable_or_obsolete()
 
     def __getattr__(self, name: str) -> Any:
@@ -137,4 +139,4 @@ _OF_THIS_RUN: Final[Mapping[str, Callable[[RunTaskResult], Any]]] = {
     "finished_at": lambda result: None if result.end is None else _moment(result.end.at),
     "_return_value": _return_value,
 }
-"""What the attributes are that need no row."""
+"""How to compute each attribute that does not need the row."""

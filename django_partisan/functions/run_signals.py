@@ -1,11 +1,11 @@
-"""The framework's signals of a run, sent in the worker.
+"""Send the framework's signals for a run, in the worker.
 
-``task_started`` is sent for each run, ``task_finished`` when the task has completed or failed; a crash before
-the outcome is stored repeats the run, and with it the signals. Receivers are user code: what they raise is
-logged by Django and changes nothing for the task.
+``task_started`` is sent for each run, and ``task_finished`` when the task has completed or failed. After a
+crash before the outcome is stored, the run is repeated and the signals are sent again. Receivers are user
+code: Django logs the exceptions that they raise, and the task is not affected.
 
-The framework connects a receiver of its own to each, which logs. If it is the only receiver and its log level
-is off, the signal is not sent, because building a result costs more than the rest of a run.
+The framework connects a logging receiver to each signal. If that is the only receiver and its log level is
+disabled, the signal is not sent, because building a result costs more than the rest of a run.
 """
 
 from typing import Any, Final
@@ -15,17 +15,17 @@ from django.core.signals import setting_changed
 from django_partisan.functions.framework import AnyTask, signals
 
 _senders: Final[dict[str, type]] = {}
-"""The classes of backends by alias: to ask the framework takes a microsecond of every run, twice."""
+"""The backend classes by alias, cached because the framework's look-up takes 1 µs, twice for every run."""
 
 
 _LOGS: Final = {
     signals.task_started: id(signals.log_task_started),
     signals.task_finished: id(signals.log_task_finished),
 }
-"""The receiver that the framework connects to each signal, as the signal names it."""
+"""The receiver that the framework connects to each signal, by the id under which the signal lists it."""
 _INFO: Final = 20
 _ERROR: Final = 40
-"""The levels of ``logging``, which the core does not import, that these receivers log at."""
+"""The levels at which these receivers log; the core does not import ``logging``."""
 
 
 def is_start_received() -> bool:
@@ -34,7 +34,7 @@ def is_start_received() -> bool:
 
 
 def is_end_received(has_failed: bool) -> bool:
-    """Return whether ``task_finished`` has a receiver that does anything with this outcome."""
+    """Return whether ``task_finished`` has a receiver that does anything for this outcome."""
     return _is_received(signals.task_finished, _ERROR if has_failed else _INFO)
 
 
@@ -56,7 +56,7 @@ def _is_received(signal: Any, level: int) -> bool:
 
 
 def _send(signal: Any, task_result: Any) -> None:
-    if any(entry[-1] for entry in signal.receivers):  # an asynchronous one, which cannot use the database
+    if any(entry[-1] for entry in signal.receivers):  # an asynchronous one, which cannot query the database
         task_result.read()
     signal.send_robust(sender=_sender(task_result.task), task_result=task_result)
 

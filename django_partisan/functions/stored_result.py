@@ -1,4 +1,4 @@
-"""The result of a task, read from its row, as an object of the framework."""
+"""Build the framework's result of a task from the task's row."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,32 +20,32 @@ _STATUS: Final = {
     models.Task.STATUS_FINISHED: base.TaskResultStatus.SUCCESSFUL,
 }
 _SET_A_TIME: Final = {POSTPONED, RETRIED, REQUEUED, DUE_NOW}
-"""Outcomes in a history after which the row has another time than that of the call."""
+"""The outcomes in a history after which ``execute_after`` is no longer the time given by the call."""
 _REFRESHED: Final = ("attempt_count", *base.TASK_REFRESH_ATTRS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredTaskResult(BaseTaskResult):  # type: ignore[misc, type-arg] # in the stubs
-    """A result that counts every run; the history of a row may have forgotten some of their workers."""
+    """A task result that counts every run, even if the row's history no longer has the workers of some."""
 
     attempt_count: int = 0
 
     @property
     def attempts(self) -> int:
-        """How many runs have begun."""
+        """The number of runs that have started."""
         return self.attempt_count
 
     def refresh(self) -> None:
-        """Read what may have changed from the row."""
+        """Reload the attributes that may have changed from the row."""
         _copy(self.task.get_backend().get_result(self.id), self)
 
     async def arefresh(self) -> None:
-        """Read what may have changed from the row."""
+        """Reload the attributes that may have changed from the row."""
         _copy(await self.task.get_backend().aget_result(self.id), self)
 
 
 class EarlierRuns(NamedTuple):
-    """What the history has of the runs before another one."""
+    """The earlier runs of a task, as far as its history has them."""
 
     errors: list[base.TaskError]
     worker_ids: list[str]
@@ -53,7 +53,7 @@ class EarlierRuns(NamedTuple):
 
     @classmethod
     def before(cls, attempt: int, row: models.Task) -> "EarlierRuns":
-        """Return those before a run, whose own entry may be in the history by now."""
+        """Return the runs before ``attempt``, whose own entry may already be in the history."""
         runs = list(_runs_before(attempt, row.history or []))
         return cls(list(_errors_of(runs)), _workers_of(runs), _first_start(runs))
 
@@ -61,9 +61,9 @@ class EarlierRuns(NamedTuple):
 def result_of(
     row: models.Task, task: AnyTask, backend: str, run_start: datetime | None = None
 ) -> StoredTaskResult:
-    """Return the result of a row, whose task was defined as ``task``.
+    """Return the result for a row of ``task``.
 
-    ``run_start`` is when the run under way began, if that is known; else the claim counts.
+    ``run_start`` is when the run under way started; if it is ``None``, the time of the claim is used.
     """
     history = row.history or []
     is_running = row.status == models.Task.STATUS_IN_PROCESS
@@ -95,13 +95,13 @@ def result_of(
 
 
 def _run_after(row: models.Task, history: list[Mapping[str, Any]]) -> datetime | None:
-    """Return the time that the call has given, unless a later run or a person has set another one."""
+    """Return the time given by the call; ``None`` if there was none, or if a run or a person changed it."""
     is_set_anew = any(entry.get("outcome") in _SET_A_TIME for entry in history)
     return row.execute_after if row.execute_after > row.created_at and not is_set_anew else None
 
 
 def class_path(error_type: str) -> str:
-    """Return the path that the framework imports of a class that rows name: they leave ``builtins`` out."""
+    """Return the import path of an exception class named in a row; rows leave out ``builtins``."""
     return error_type if "." in error_type else f"builtins.{error_type}"
 
 
@@ -112,7 +112,7 @@ def _first_start(runs: list[Mapping[str, Any]]) -> datetime | None:
 
 
 def _runs_before(attempt: int, history: list[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """Yield the entries of earlier runs; an entry of several counts those that are earlier."""
+    """Yield the entries of runs before ``attempt``; an entry of several runs counts only the earlier ones."""
     for entry in history:
         if "attempt" in entry:
             others = max(0, entry["attempt"] - attempt + 1)
@@ -122,7 +122,7 @@ def _runs_before(attempt: int, history: list[Mapping[str, Any]]) -> Iterator[Map
 
 
 def _errors(row: models.Task, runs: list[Mapping[str, Any]]) -> Iterator[base.TaskError]:
-    """Yield the error of each run; of the last one the row has the whole traceback."""
+    """Yield the error of each run; the last one has the full traceback, which is in the row."""
     has_last = bool(runs) and runs[-1].get("error_type") == row.error_type
     if has_last:
         runs = [*runs[:-1], {**runs[-1], "traceback": row.error_traceback}]
@@ -134,7 +134,7 @@ def _errors(row: models.Task, runs: list[Mapping[str, Any]]) -> Iterator[base.Ta
 def _errors_of(runs: list[Mapping[str, Any]]) -> Iterator[base.TaskError]:
     """Yield the error of each run of a history.
 
-    Runs in a row that ended equally are one entry, with the traceback of the last of them.
+    Consecutive runs that ended alike share one entry, which has the traceback of the last of them.
     """
     for entry in runs:
         if error_type := entry.get("error_type"):
@@ -146,7 +146,7 @@ def _error(error_type: str, traceback: str | None) -> base.TaskError:
 
 
 def _workers(row: models.Task, runs: list[Mapping[str, Any]]) -> list[str]:
-    if row.worker and not runs:  # it completed at once: there is no history
+    if row.worker and not runs:  # it completed in its first run, which leaves no history
         return [row.worker]
     return _workers_of(runs)
 

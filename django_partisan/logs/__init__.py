@@ -1,6 +1,6 @@
-"""Events as log lines, on loggers of the standard library, for any host's ``LOGGING``.
+"""Log events on loggers of the standard library, so that any project's ``LOGGING`` setting applies.
 
-Importing this configures nothing; ``setup()`` does, and only processes of ``start_partisan`` call it.
+Importing this package configures nothing. ``setup()`` does; only processes of ``start_partisan`` call it.
 """
 
 from django_partisan.logs.console import ConsoleFormatter

@@ -1,14 +1,14 @@
-"""Ways to write to an open file without waiting for its reader.
+"""Write to an open file without waiting for its reader.
 
-A pipe, terminal or socket blocks its writer while nobody reads. ``O_NONBLOCK`` on the descriptor that the
-process was given would change it for every process that shares it, so it is never set there.
+A pipe, terminal or socket blocks its writer while nobody reads. Setting ``O_NONBLOCK`` on the descriptor that
+the process inherited would change it for every process that shares it, so it is never set there.
 
 | file | written through |
 |---|---|
-| pipe, FIFO | a descriptor of our own, opened through ``/proc`` with ``O_NONBLOCK`` |
+| pipe, FIFO | a new descriptor, opened through ``/proc`` with ``O_NONBLOCK`` |
 | socket | ``MSG_DONTWAIT``, for each message |
 | regular file, other device | the descriptor itself: there is no reader to wait for |
-| terminal | the descriptor itself, in a thread: without blocking it takes parts of lines, and tears them |
+| terminal | the descriptor itself, in a thread: non-blocking, it accepts parts of lines, which tears them |
 | pipe or socket where the above does not work | the descriptor itself, in a thread |
 """
 
@@ -32,27 +32,28 @@ def _nothing() -> None:
 
 
 class Channel(NamedTuple):
-    """``write`` returns how many bytes it wrote; if it would have to wait, it raises ``BlockingIOError``.
+    """A way to write to one file.
 
-    If ``is_blocking`` it waits instead, and belongs in a thread of its own.
+    ``write`` returns the number of bytes it wrote, and raises ``BlockingIOError`` if it would have to wait.
+    If ``is_blocking`` is true it waits instead, and must be called in a separate thread.
     """
 
     fd: int
     write: Callable[[bytes], int]
     is_blocking: bool = False
     close: Callable[[], None] = _nothing
-    """Closes what was opened for the channel."""
+    """The function that closes what was opened for the channel."""
 
     def wait(self) -> None:
-        """Wait until the file may take bytes again, or for a second."""
+        """Wait until the file is writable again, or for a second."""
         poll = select.poll()
         poll.register(self.fd, select.POLLOUT)
         poll.poll(_POLL_MILLISECONDS)
-        time.sleep(_PAUSE_SECONDS)  # some files are writable for poll(), and yet refuse
+        time.sleep(_PAUSE_SECONDS)  # poll() reports some files as writable that refuse data
 
 
 def channel_to(fd: int, own_files: str = OWN_FILES) -> Channel:
-    """Return a channel to the file behind ``fd``, which stays as it is; raises ``OSError``."""
+    """Return a channel to the file behind ``fd``, without changing ``fd``; raises ``OSError``."""
     mode = os.fstat(fd).st_mode
     if stat.S_ISFIFO(mode):
         return _to_pipe(fd, own_files)
@@ -67,7 +68,7 @@ def plain(fd: int) -> Channel:
 
 
 def owned(fd: int) -> Channel:
-    """Return a channel that writes to ``fd``, which is its own, opened with ``O_NONBLOCK``."""
+    """Return a channel that owns ``fd``, which was opened with ``O_NONBLOCK``, and closes it."""
     return plain(fd)._replace(close=partial(os.close, fd))
 
 
@@ -88,8 +89,8 @@ def _to_socket(fd: int) -> Channel:
     kind = getattr(socket, "SOCK_NONBLOCK", 0)
     if not dont_wait or not kind:  # pragma: no cover: not on Linux
         return blocking(fd)
-    # SOCK_NONBLOCK keeps Python from setting the mode of the shared socket after the default timeout, and
-    # from waiting by itself.
+    # With SOCK_NONBLOCK, Python does not set the mode of the shared socket from the default timeout, and
+    # does not wait itself.
     own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | kind, fileno=os.dup(fd))
     flags = dont_wait | socket.MSG_NOSIGNAL
     return Channel(own.fileno(), lambda data: own.send(data, flags), close=own.close)

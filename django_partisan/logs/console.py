@@ -1,4 +1,4 @@
-"""A log record as one readable line for people, with the stack trace of an error below it."""
+"""Format log records as readable lines for people, with the stack trace of an error below the line."""
 
 import logging
 import time
@@ -19,15 +19,15 @@ _SHOWN: Final = {
     "partisan.task.attempt": "attempt",
     "partisan.task.arguments": "arguments",
 }
-"""Fields shown beside the labels; the message of an event has the rest that people look for."""
+"""Fields shown in addition to labels; the message of an event contains the rest that people look for."""
 _SHOWN_IN_OTHER_LINES: Final = {**_SHOWN, "partisan.task.id": "task", "partisan.processor": "processor"}
-"""Fields shown in lines that a task or the host writes, whose messages do not name the task."""
+"""Fields shown in lines that a task or the project logs, because their messages do not name the task."""
 _UNPRINTABLE: Final = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)), "�")
-"""Control characters could move a terminal's cursor; tabs and line ends stay."""
+"""Control characters, which could move a terminal's cursor; tabs and line breaks are kept."""
 
 
 class ConsoleFormatter(logging.Formatter):
-    """Format a record for a terminal, with colours if it is one, at most ``max_bytes`` long."""
+    """A formatter for people, with colors if asked for; its output has at most ``max_bytes`` bytes."""
 
     def __init__(self, colors: bool, max_bytes: int = 4000) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class ConsoleFormatter(logging.Formatter):
         self._render = ConsoleRenderer(colors=colors, sort_keys=False, exception_formatter=plain_traceback)
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the text without its line end."""
+        """Return the text without its final line break."""
         message, fields = record.getMessage(), fields_of(record)
         limit = self.max_bytes - 1
         return cut(with_shorter_trace(partial(self._text, record), message, fields, limit), limit)

@@ -1,4 +1,4 @@
-"""The context of a log line: context variables that travel with a task, labels, ids of spans."""
+"""The context of a log line: context variables that a task carries, labels, and span ids."""
 
 import itertools
 import os
@@ -16,15 +16,15 @@ from django_partisan.telemetry.task_context import SCHEDULE
 from django_partisan.telemetry.trace_context import process_span_id
 
 CARRIED_PREFIX: Final = "ctx."
-"""Begins the header of each carried key; no propagator's header has a dot."""
+"""The prefix of the header of each carried key; no propagator's header contains a dot."""
 LABEL_NAME_MAX: Final = 128
 SCHEDULE_LABEL: Final = "schedule"
-"""The label of the lines of a run that a schedule has enqueued."""
+"""The label that names the schedule in the lines of a run that it enqueued."""
 
 _NOTHING: Final = nullcontext()
 _is_carried: Final = re.compile(f"{re.escape(CARRIED_PREFIX)}|{re.escape(SCHEDULE)}$").match
 _ids: tuple[int, Iterator[str]] = (0, iter(()))
-"""The process that counts, and its ids."""
+"""The id of the process that counts, and its event ids."""
 
 
 def carried_headers() -> dict[str, str]:
@@ -37,17 +37,17 @@ def carried_headers() -> dict[str, str]:
 
 
 def bound_while_running(headers: Mapping[str, str] | None) -> AbstractContextManager[None]:
-    """Return a context manager in which the keys carried in a task's headers are context variables."""
+    """Return a context manager that binds the keys carried in a task's headers as context variables."""
     found = carried(headers)
     return bound_contextvars(**found) if found else _NOTHING
 
 
 def carried(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """Return the keys carried in a task's headers, without those malformed or not named by the setting.
+    """Return the keys carried in a task's headers, except malformed ones and those not in ``CARRY_CONTEXT``.
 
-    Of a task that a schedule has enqueued, ``schedule`` is its name.
+    For a task that a schedule enqueued, ``schedule`` is the name of that schedule.
     """
-    if not headers or not any(map(_is_carried, headers)):  # mostly there is a trace context alone
+    if not headers or not any(map(_is_carried, headers)):  # most tasks carry only a trace context
         return {}
     keys = [(key, CARRIED_PREFIX + key) for key in observability.value("CARRY_CONTEXT")]
     found = ((key, headers.get(header)) for key, header in [*keys, (SCHEDULE_LABEL, SCHEDULE)])
@@ -55,10 +55,10 @@ def carried(headers: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def event_id() -> str:
-    """Return an id that no other line has: the process's random part, and a number."""
+    """Return an id that no other line has: a random part for the process, and a number."""
     global _ids
     pid, ids = _ids
-    if pid != os.getpid():  # this process's first line, also after a fork without hooks
+    if pid != os.getpid():  # the first line of this process, even after a fork without hooks
         ids = map(f"{os.urandom(8).hex()}-{{:x}}".format, itertools.count(1))
         _ids = (os.getpid(), ids)
     return next(ids)
@@ -83,7 +83,7 @@ def surroundings() -> dict[str, Any]:
 
 
 def labels(context: Mapping[Any, Any]) -> dict[str, str]:
-    """Return context as ``labels.*``: flat, text only, redacted, each at most 1 KiB."""
+    """Return context as ``labels.*`` fields: flat, text only, redacted, at most 1 KiB each."""
     parts = observability.value("REDACT_KEYS")
     found = {}
     for key, value in context.items():
@@ -109,6 +109,6 @@ def _text(value: Any) -> str:
 
 
 def _storable(value: Any) -> str:
-    """Return text that PostgreSQL's JSON can hold."""
+    """Return text that PostgreSQL's JSON can store."""
     text = _text(value).replace("\0", "")
     return text.encode("utf-8", "replace").decode()

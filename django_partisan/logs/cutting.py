@@ -1,6 +1,6 @@
-"""How a line that is too long is made to fit: what matters least is cut first.
+"""Shorten log lines that are too long, beginning with the least important parts.
 
-Pipes write up to 4,096 bytes in one piece; a longer line can be torn by other processes' lines.
+A pipe accepts up to 4,096 bytes in one piece; longer lines can be mixed with lines of other processes.
 """
 
 from bisect import bisect_left
@@ -27,10 +27,10 @@ def is_longer(line: str, limit: int) -> bool:
 
 
 def shorten(render: Render, message: str, fields: Mapping[str, Any], limit: int) -> str:
-    """Return the line that ``render`` makes of as much as fits into ``limit`` bytes.
+    """Return a line of at most ``limit`` bytes, made by ``render``.
 
-    The stack trace is cut in the middle first; then the labels go, then long values, then all but
-    what names the event and its task.
+    First the stack trace is cut in the middle. Then labels are dropped, then long values are cut, and
+    finally only the fields that identify the event and its task are kept.
     """
     for shorter, fewer in _ever_less(message, fields):
         line = with_shorter_trace(render, shorter, fewer, limit)
@@ -41,7 +41,7 @@ def shorten(render: Render, message: str, fields: Mapping[str, Any], limit: int)
 
 
 def in_the_middle(text: str, keep: int) -> str:
-    """Return ``text`` with only its first and last characters, ``keep`` in all, around a mark."""
+    """Return the first and last characters of ``text``, ``keep`` in total, with a mark between them."""
     head = keep // 3
     tail = keep - head
     return text[:head] + GAP + (text[-tail:] if tail else "")
@@ -57,7 +57,7 @@ def _ever_less(message: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, M
 
 
 def with_shorter_trace(render: Render, message: str, fields: Mapping[str, Any], limit: int) -> str:
-    """Return the line, with no more of the stack trace than fits."""
+    """Return the line with as much of the stack trace as fits."""
     line = render(message, fields)
     trace = fields.get(STACK_TRACE)
     if not trace or not is_longer(line, limit):

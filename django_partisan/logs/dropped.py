@@ -1,4 +1,4 @@
-"""Telemetry that was dropped, counted in each process and reported by the manager.
+"""Count dropped telemetry in each process, and report it in the manager.
 
 Dropped log lines are counted only here. Everything else is counted where it happens, and logged from
 here.
@@ -20,21 +20,21 @@ from django_partisan.telemetry.events.telemetry import (
 )
 
 OUTPUT_STALLED: Final = "log_output_stalled"
-"""Nobody read standard output or a FIFO, and the buffer before it was full."""
+"""Nobody read from standard output or a FIFO, and the buffer in front of it was full."""
 HANDLER_STALLED: Final = "log_handler_stalled"
-"""A handler did not return in the manager, and the queue before it was full."""
+"""A handler in the manager did not return, and the queue in front of it was full."""
 CONTEXT: Final = "context"
 PIPE_BROKEN: Final = "pipe_broken"
 FLUSH_TIMEOUT: Final = "flush_timeout"
 UNKNOWN_METRIC: Final = "unknown_metric"
 COUNTED_ELSEWHERE: Final = frozenset({CONTEXT, PIPE_BROKEN, FLUSH_TIMEOUT, UNKNOWN_METRIC})
-"""Reasons that metrics count through other events."""
+"""Reasons that metrics count from other events."""
 EVENTS: Final[dict[type[Event], str]] = {
     PipeBroken: PIPE_BROKEN,
     TelemetryFlushTimedOut: FLUSH_TIMEOUT,
     MetricsUnknown: UNKNOWN_METRIC,
 }
-"""Events that mean lost telemetry, each with its reason."""
+"""Events that report lost telemetry, each with its reason."""
 INTERVAL_SECONDS: Final = 60.0
 
 _lock = threading.RLock()  # a signal handler may log, too
@@ -43,18 +43,18 @@ _contexts = swallowed.counts["headers"]
 
 
 def count(reason: str, number: int = 1) -> None:
-    """Count what is dropped in this process."""
+    """Count dropped telemetry of this process."""
     with _lock:
         _counts[reason] += number
 
 
 def note(event: Event) -> None:
-    """Count what was lost with an event of ``EVENTS``."""
+    """Count the loss that an event of ``EVENTS`` reports."""
     count(EVENTS[type(event)], event.number if isinstance(event, MetricsUnknown) else 1)
 
 
 def taken() -> dict[str, int]:
-    """Return how much this process dropped since the last call, by reason."""
+    """Return how much this process has dropped since the last call, by reason."""
     global _contexts
     if (contexts := swallowed.counts["headers"]) != _contexts:
         count(CONTEXT, max(contexts - _contexts, 0))
@@ -68,9 +68,9 @@ def taken() -> dict[str, int]:
 
 
 class Dropped:
-    """Report what a manager and its workers dropped, each reason once a minute.
+    """Reports of what a manager and its workers dropped, at most one a minute for each reason.
 
-    Dropped lines are reported as events; what is counted elsewhere is only passed to ``log``.
+    Dropped lines are emitted as events; what is counted elsewhere is only passed to ``log``.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Dropped:
             self._unreported.update(dropped)
 
     def report(self, at_once: bool = False) -> None:
-        """Report the reasons that are due, or all ``at_once``, with what this process dropped."""
+        """Report the reasons that are due, or all with ``at_once``, including what this process dropped."""
         self.add(taken())
         with self._lock:
             now = self._clock()
@@ -106,7 +106,7 @@ class Dropped:
                 bus.emit(TelemetryDropped, self._queue, reason, number)
 
     def due_in(self) -> float | None:
-        """Return the seconds until something is to be reported, or ``None`` if nothing is."""
+        """Return the seconds until the next report, or ``None`` if there is nothing to report."""
         self.add(taken())
         with self._lock:
             now = self._clock()

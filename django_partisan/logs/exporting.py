@@ -1,7 +1,7 @@
-"""Handlers that OpenTelemetry has put on the root logger: they only export lines.
+"""OpenTelemetry's handlers on the root logger, which only export lines.
 
-An agent such as ``opentelemetry-instrument`` adds one to the existing logging. It must not be mistaken for
-the host's own logging, and our handler must not keep lines from it.
+An agent such as ``opentelemetry-instrument`` adds one to the existing logging. The library must not mistake
+it for logging that the project has set up, and must still pass its own lines to it.
 """
 
 import contextlib
@@ -17,24 +17,24 @@ _PACKAGE: Final = "opentelemetry"
 
 
 def is_exporting(handler: logging.Handler) -> bool:
-    """Return whether ``handler`` is OpenTelemetry's, from any of its packages."""
+    """Return whether ``handler`` comes from one of OpenTelemetry's packages."""
     return any(kind.__module__.partition(".")[0] == _PACKAGE for kind in type(handler).__mro__)
 
 
 def forwarding() -> list[logging.Handler]:
-    """Return a handler that forwards to each exporting handler of the root: our lines do not propagate."""
+    """Return a forwarding handler for each exporting handler of the root: our lines do not propagate."""
     return [Forwarding(handler) for handler in logging.root.handlers if is_exporting(handler)]
 
 
 class Forwarding(logging.Handler):
-    """Pass records to an exporting handler, with each field as an attribute."""
+    """A handler that passes records to an exporting handler, with each field as an attribute."""
 
     def __init__(self, exporting: logging.Handler) -> None:
         super().__init__(exporting.level)
         self._exporting = exporting
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass on a copy, since other handlers expect the fields in one attribute."""
+        """Pass on a copy of the record, because other handlers expect the fields in one attribute."""
         copied = copy.copy(record)
         fields: dict[str, Any] = vars(copied).pop(RECORD_FIELDS, {})
         vars(copied).update({**EVENT_CONSTANTS, **fields})
@@ -42,7 +42,7 @@ class Forwarding(logging.Handler):
 
 
 def flush(seconds: float) -> bool:
-    """Export the waiting lines; return False if ``seconds`` were not enough.
+    """Export the pending lines; return False if this takes longer than ``seconds``.
 
     A handler's own ``flush()`` only starts the export, and a provider's may take longer than its timeout.
     """

@@ -1,4 +1,4 @@
-"""The fields of log events: names and types, and the values and words that several log events share."""
+"""The fields of log events: their names, types, and the values and texts that several log events share."""
 
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
@@ -11,12 +11,12 @@ from django_partisan.telemetry.events.workers import WorkerExited, WorkerReady, 
 from django_partisan.telemetry.trace_context import enqueued_trace_id
 
 IDS_MAX: Final = 100
-"""How many task ids one line names at most."""
+"""The highest number of task ids in one line."""
 _QUOTED_MAX = 200
 
 
 class Field(NamedTuple):
-    """Name a field and its Elasticsearch type; an optional one may be absent."""
+    """A field: its name and its Elasticsearch type. An optional field may be absent."""
 
     name: str
     type: str
@@ -55,7 +55,7 @@ COMMON: Final = (
     keyword("partisan.queue.name", optional=True),
     keyword("labels.*", optional=True),
 )
-"""Every line has these; lines that a task itself logs have no ``event.action``."""
+"""The fields of every line; lines that a task itself logs have no ``event.action``."""
 
 QUEUE: Final = keyword("partisan.queue.name")
 DURATION: Final = long("event.duration")
@@ -97,12 +97,12 @@ WORKER_FIELDS: Final = (
 
 
 def nanoseconds(seconds: float) -> int:
-    """Return a duration as ECS wants it, never below 0."""
+    """Return a duration in nanoseconds, the unit of ECS; never below 0."""
     return int(seconds * 1_000_000_000) if seconds > 0 else 0
 
 
 def of_task(task: TaskRef | Run) -> dict[str, Any]:
-    """Return the fields T of a task."""
+    """Return the values of the fields ``TASK``."""
     return {
         "partisan.queue.name": task.queue,
         "partisan.task.id": str(task.id),
@@ -115,7 +115,7 @@ def of_task(task: TaskRef | Run) -> dict[str, Any]:
 
 
 def of_run(run: Run) -> dict[str, Any]:
-    """Return the fields R of a run."""
+    """Return the values of the fields ``RUN``."""
     fields = of_task(run)
     fields["partisan.worker.slot"] = run.slot
     fields["partisan.worker.generation"] = run.generation
@@ -128,32 +128,32 @@ def of_run(run: Run) -> dict[str, Any]:
 
 
 def of_one_task(task: TaskRef) -> dict[str, Any]:
-    """Return the fields of a manager's line about a task, which does not run in that process."""
+    """Return the fields of a manager's line about one task; its context comes from the task's headers."""
     return {**of_task(task), **of_headers(task.headers)}
 
 
 def of_headers(headers: Mapping[str, str] | None) -> dict[str, Any]:
-    """Return the fields that a task carries: the trace in which it was enqueued, its context as labels."""
+    """Return the fields from a task's headers: the trace that enqueued it, and its context as labels."""
     trace = known({ENQUEUED_TRACE_ID.name: enqueued_trace_id(headers)})
     return {**trace, **context.labels(context.carried(headers))}
 
 
 def of_arguments(arguments: str | None) -> dict[str, Any]:
-    """Return the field of a task's arguments, redacted, if ``LOG_TASK_ARGS`` asks for it."""
+    """Return a task's redacted arguments as a field if ``LOG_TASK_ARGS`` is on, otherwise nothing."""
     if arguments is None or not observability.value("LOG_TASK_ARGS"):
         return {}
     return {"partisan.task.arguments": redaction.shown_arguments(arguments)}
 
 
 def of_error(error: ErrorInfo) -> dict[str, Any]:
-    """Return the fields error.*; the stack trace is whole, and cut where the line is written."""
+    """Return the fields ``error.*``; the stack trace is complete, and is cut when the line is written."""
     message = redaction.cut(error.message, redaction.SHOWN_MAX_BYTES)
     trace = {"error.stack_trace": error.stack_trace} if error.stack_trace else {}
     return {"error.type": error.type, "error.message": message, **trace}
 
 
 def of_failure(queue: str, error: ErrorInfo) -> dict[str, Any]:
-    """Return the queue and the fields error.*."""
+    """Return the queue and the fields ``error.*``."""
     return {"partisan.queue.name": queue, **of_error(error)}
 
 
@@ -163,7 +163,7 @@ def known(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def of_worker(event: WorkerStarted | WorkerReady | WorkerExited) -> dict[str, Any]:
-    """Return the fields P of a worker process."""
+    """Return the values of the fields ``WORKER_FIELDS``."""
     return {
         "partisan.queue.name": event.queue,
         "partisan.worker.slot": event.slot,
@@ -173,23 +173,23 @@ def of_worker(event: WorkerStarted | WorkerReady | WorkerExited) -> dict[str, An
 
 
 def named(task: TaskRef | Run) -> tuple[int, str]:
-    """Return a task's id and processor, which most messages begin with."""
+    """Return a task's id and processor, with which most messages begin."""
     return task.id, task.processor
 
 
 def counted(number: int, what: str = "task") -> str:
-    """Return a number and a noun, in the plural if it needs one."""
+    """Return a number and a noun, in the plural unless the number is 1."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def quoted(error: ErrorInfo) -> str:
-    """Return an error's class and the beginning of its message."""
+    """Return the name of an error's class and the beginning of its message."""
     kind = error.type.rpartition(".")[2]
     message = error.message.strip()
     return f"{kind}: {beginning(message)}" if message else kind
 
 
 def beginning(text: str) -> str:
-    """Return the first line of ``text``, cut to 200 characters, with a mark if anything is missing."""
+    """Return the first line of ``text``, cut to 200 characters, with an ellipsis if anything is missing."""
     first, *more = text.splitlines() or [""]
     return first if not more and len(first) <= _QUOTED_MAX else first[:_QUOTED_MAX] + "…"

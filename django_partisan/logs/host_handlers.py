@@ -1,7 +1,7 @@
-"""Flush the handlers of the host's loggers when a worker ends, within a time limit.
+"""Flush the handlers of all loggers when a worker ends, within a time limit.
 
-``logging.shutdown()`` does so too, as an exit handler. But exit handlers run in reverse order, and
-``logging`` registers its own among the first: one that hangs would keep it from running.
+``logging.shutdown()`` does this too, as an exit handler. But exit handlers run in reverse order, and
+``logging`` registers its own early: if one that was registered later hangs, it never runs.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import threading
 
 
 def flush(timeout: float) -> bool:
-    """Flush every handler; return False if ``timeout`` seconds were not enough."""
+    """Flush every handler; return False if this takes longer than ``timeout`` seconds."""
     done = threading.Event()
 
     def run() -> None:

@@ -1,11 +1,11 @@
-"""Lines on their way to a file whose reader may stop reading: written at once, or kept until it reads.
+"""Write lines to a file whose reader may stop reading: at once, or later if the reader stalls.
 
 | who writes | when |
 |---|---|
-| the thread that logs, under the lock | nothing is kept |
-| the thread ``partisan-log-output``, alone, outside the lock | something is kept |
+| the thread that logs, under the lock | no lines are kept |
+| the thread ``partisan-log-output``, alone, outside the lock | lines are kept |
 
-So lines keep their order, and what was written of a line is followed by its rest.
+So lines keep their order, and the rest of a partly written line follows its beginning.
 """
 
 import os
@@ -20,14 +20,15 @@ from django_partisan.logs import dropped, trouble
 from django_partisan.logs.channels import Channel
 
 BUFFER_BYTES: Final = 4 * 1024 * 1024
-"""How much one process keeps while its output stalls: some 4,000 lines."""
+"""How many bytes one process keeps while its output stalls: about 4,000 lines."""
 _NONE_YET: Final = Channel(-1, len)
 
 
 class LineWriter:
-    """Write lines through the channel that ``channel()`` returns; a reader that stalls stops nobody.
+    """A writer of lines that does not wait for a reader that stalls.
 
-    ``channel`` is called for each line while nothing is kept, and may raise ``OSError``.
+    It writes to the channel that ``channel()`` returns. ``channel`` is called for each line while no lines
+    are kept, and may raise ``OSError``.
     """
 
     def __init__(self, channel: Callable[[], Channel], place: str, buffer_bytes: int = BUFFER_BYTES) -> None:
@@ -43,12 +44,12 @@ class LineWriter:
         self._changed = threading.Condition(self._lock)
         self._kept: deque[bytes] = deque()
         self._in_hand: list[bytes] = []  # what the thread is writing
-        self._bytes = 0  # of both
+        self._bytes = 0  # of the kept lines and those being written
         self._is_torn = False
         self._thread: threading.Thread | None = None
 
     def write(self, line: str) -> None:
-        """Write a line, or keep it, or count it as dropped if too much is kept; raises ``OSError``."""
+        """Write a line or keep it; if too much is kept, drop and count it. Raises ``OSError``."""
         data = f"{line}\n".encode("utf-8", "replace")
         with self._lock:
             if self._kept or self._in_hand:
@@ -63,12 +64,12 @@ class LineWriter:
                 self._write_now(channel, data)
 
     def drain(self, timeout: float) -> bool:
-        """Wait until nothing is kept; return False if ``timeout`` seconds were not enough."""
+        """Wait until no lines are kept; return False if this takes longer than ``timeout`` seconds."""
         with self._lock:
             return self._changed.wait_for(self._is_empty, timeout)
 
     def drop_kept(self) -> None:
-        """Drop and count what is kept, but for what is being written."""
+        """Drop and count the kept lines, except those that are being written."""
         with self._lock:
             if self._kept:
                 dropped.count(dropped.OUTPUT_STALLED, len(self._kept))
@@ -76,7 +77,7 @@ class LineWriter:
                 self._bytes = sum(map(len, self._in_hand))
 
     def close(self, close_file: Callable[[], None]) -> None:
-        """Call ``close_file`` between two lines; not at all while lines are kept, which need the file."""
+        """Call ``close_file`` between two lines, unless lines are kept, because they need the file."""
         with self._lock:
             if self._is_empty():
                 close_file()
@@ -85,7 +86,7 @@ class LineWriter:
         return not self._kept and not self._in_hand
 
     def _write_now(self, channel: Channel, data: bytes) -> None:
-        if self._is_torn:  # the rest of the last line is missing: end it, so that this one stays whole
+        if self._is_torn:  # the last line is incomplete: end it, so that this one stays whole
             data = b"\n" + data
         written = 0
         try:
@@ -121,7 +122,7 @@ class LineWriter:
                     self._changed.notify_all()
 
     def _next_lines(self) -> list[bytes]:
-        """Return kept lines to write in one piece; the thread ends when there are none."""
+        """Return kept lines to write in one piece; an empty list ends the thread."""
         with self._lock:
             self._changed.wait_for(lambda: self._kept or not self._in_use.is_blocking)
             if not self._kept:
@@ -129,7 +130,7 @@ class LineWriter:
                 return []
             self._in_hand = lines = [self._kept.popleft()]
             size = len(lines[0])
-            # What is at most this long goes into a pipe whole or not at all.
+            # Up to this length, a pipe accepts either all bytes or none.
             while self._kept and size + len(self._kept[0]) <= select.PIPE_BUF:
                 lines.append(self._kept.popleft())
                 size += len(lines[-1])
@@ -152,7 +153,7 @@ class LineWriter:
 
 
 def _forget_kept_lines() -> None:  # pragma: no cover: child process
-    """Leave the lines that a forked process inherited to its parent, with the lock and the thread."""
+    """Leave the inherited lines, lock and thread of a forked process to its parent."""
     for writer in _writers:
         writer._start_empty()
 

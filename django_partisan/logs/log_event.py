@@ -1,4 +1,4 @@
-"""What is declared of a log event, and ``LOG_EVENTS``, in which every one of them stands."""
+"""The declaration of log events, and ``LOG_EVENTS``, the table of all log events."""
 
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
@@ -16,10 +16,10 @@ Line: TypeAlias = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 class LogEvent(NamedTuple):
-    """Declare a log event; ``line`` returns its arguments and fields for an event.
+    """A log event; ``line`` returns the arguments of the message and the fields for an event.
 
-    ``message`` is the template of one sentence with the numbers that matter. It has no values of an event,
-    because error trackers group by it.
+    ``message`` is the template of one sentence with the most important numbers. It contains no values of
+    an event, because error trackers group by it.
     """
 
     action: str
@@ -32,7 +32,7 @@ class LogEvent(NamedTuple):
     lower: "LowerLevel | None" = None
 
     def level_of(self, event: Any) -> int:
-        """Return the level at which this event is logged."""
+        """Return the level at which an event is logged."""
         return self.level if self.lower is None or not self.lower.applies(event) else self.lower.level
 
     def lowest_level(self) -> int:
@@ -41,14 +41,14 @@ class LogEvent(NamedTuple):
 
 
 class LowerLevel(NamedTuple):
-    """The level of those events of a kind to which it ``applies``."""
+    """A lower level, for those events of a kind for which ``applies`` returns true."""
 
     level: int
     applies: Callable[[Any], bool]
 
 
 LOG_EVENTS: Final[dict[type, LogEvent]] = {}
-"""Every log event, by the class of the events that it is made of."""
+"""Every log event, by the class of the events that it logs."""
 
 
 def log_event(
@@ -62,7 +62,7 @@ def log_event(
     when: str,
     lower: LowerLevel | None = None,
 ) -> Callable[[Callable[[E], Line]], Callable[[E], Line]]:
-    """Declare the decorated function as the one that makes the line of each event of ``kind``."""
+    """Declare a log event; the decorated function returns the line for each event of ``kind``."""
 
     def declare(line: Callable[[E], Line]) -> Callable[[E], Line]:
         LOG_EVENTS[kind] = LogEvent(action, level, message, by, fields, when, line, lower)

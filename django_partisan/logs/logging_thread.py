@@ -1,7 +1,7 @@
-"""Records on their way to handlers that may block: a thread calls the handlers, and the caller does not wait.
+"""Call handlers that may block in a thread, so that the code that logs does not wait.
 
-The manager's loop logs through it. The handlers may be the host's own, and even a file can be on a disk
-that does not answer.
+The manager's loop logs through it. The handlers may be the project's own, and even a file can be on a disk
+that does not respond.
 """
 
 import logging
@@ -14,11 +14,11 @@ from django_partisan.logs import dropped, trouble
 from django_partisan.logs.dropped import Dropped
 
 QUEUE_MAX: Final = 10_000
-"""How many records wait at most while a handler does not return."""
+"""The highest number of records that wait while a handler does not return."""
 
 
 class LoggingThread:
-    """Hand records to their loggers in order, in a thread; report at times which lines were dropped."""
+    """A thread that passes records to their loggers in order, and reports dropped lines from time to time."""
 
     def __init__(self, dropped_telemetry: Dropped, queue_max: int = QUEUE_MAX) -> None:
         self._dropped_telemetry = dropped_telemetry
@@ -30,7 +30,7 @@ class LoggingThread:
         self._thread: threading.Thread | None = None
 
     def log(self, record: logging.LogRecord) -> None:
-        """Let the thread log ``record``; count it as dropped if too many wait. Never blocks."""
+        """Pass ``record`` to the thread, or drop and count it if too many are waiting. Never blocks."""
         with self._changed:
             if len(self._waiting) >= self._queue_max:
                 dropped.count(dropped.HANDLER_STALLED)
@@ -39,15 +39,15 @@ class LoggingThread:
             self._wake()
 
     def add_dropped(self, lines: dict[str, int]) -> None:
-        """Add what a worker dropped, for the next report."""
+        """Add what a worker dropped to the next report."""
         self._dropped_telemetry.add(lines)
         with self._changed:
             self._wake()
 
     def close(self, timeout: float) -> bool:
-        """Report what was dropped, and wait until every record is logged; return whether it was in time.
+        """Report what was dropped, and wait until every record is logged; return whether that was in time.
 
-        The thread ends then; a later record starts it again.
+        Then the thread ends; a later record starts it again.
         """
         deadline = time.monotonic() + timeout
         if not self._finish(deadline):
@@ -81,15 +81,15 @@ class LoggingThread:
                     self._dropped_telemetry.report()
                 else:
                     logging.getLogger(record.name).handle(record)
-            except BaseException:  # a host's handler may even raise SystemExit
+            except BaseException:  # a project's handler may even raise SystemExit
                 trouble.note("A line could not be logged")
-            record = None  # its exception refers to frames, which would live until the next record
+            record = None  # its exception refers to frames, which would stay alive until the next record
             with self._changed:
                 self._is_handling = False
                 self._changed.notify_all()
 
     def _wait(self) -> bool:
-        """Wait for a record, or until a report is due; return False if the thread ends."""
+        """Wait for a record, or until a report is due; return False if the thread should end."""
         with self._changed:
             if not self._waiting and not self._is_closed:
                 self._changed.wait(self._dropped_telemetry.due_in())

@@ -1,4 +1,4 @@
-"""The log events of managers, and of any process that shows its stacks."""
+"""The log events of managers, and of any process that logs its stacks."""
 
 from logging import ERROR, INFO, WARNING
 
@@ -28,7 +28,7 @@ from django_partisan.telemetry.events.managers import (
         keyword("partisan.manager.version"),
         keyword("partisan.manager.metrics_address", optional=True),
     ),
-    when="it is about to claim",
+    when="a manager is about to claim",
 )
 def manager_started(event: ManagerStarted) -> Line:
     metrics = f", metrics on {event.metrics_address}" if event.metrics_address else ""
@@ -51,7 +51,7 @@ def manager_started(event: ManagerStarted) -> Line:
         keyword("partisan.manager.signal", optional=True),
         long("partisan.manager.in_progress"),
     ),
-    when="it was asked to stop",
+    when="a manager was asked to stop",
 )
 def manager_draining(event: ManagerDraining) -> Line:
     on_signal = f" on {event.signal}" if event.signal else ""
@@ -69,7 +69,7 @@ def manager_draining(event: ManagerDraining) -> Line:
     "Stopped after %.1f s; %s released%s",
     by=(MANAGER,),
     fields=(QUEUE, DURATION, long("partisan.manager.released"), keyword("partisan.manager.unfinished_ids")),
-    when="the last line of a manager",
+    when="a manager has stopped; its last line",
 )
 def manager_stopped(event: ManagerStopped) -> Line:
     unfinished = f", {len(event.unfinished)} unfinished" if event.unfinished else ""
@@ -85,7 +85,7 @@ def manager_stopped(event: ManagerStopped) -> Line:
     LeaseLost,
     "manager.lease_lost",
     ERROR,
-    "Lease expired (last heartbeat %.1f s ago, %s held); others may have taken its tasks",
+    "Lease expired (last heartbeat %.1f s ago, %s held); other managers may have taken its tasks",
     by=(MANAGER,),
     fields=(QUEUE, long("partisan.manager.heartbeat_age_ns"), long("partisan.manager.held")),
     when="the lease expired, and other managers took tasks or removed the manager's row",
@@ -105,7 +105,7 @@ def lease_lost(event: LeaseLost) -> Line:
     "The database answers again after %s in %.1f s",
     by=(MANAGER,),
     fields=(QUEUE, long("partisan.database.failures"), DURATION),
-    when="the database answers again",
+    when="the database answers again after failures",
 )
 def database_restored(event: DatabaseRestored) -> Line:
     return (counted(event.failures, "failure"), event.seconds), {
@@ -150,12 +150,12 @@ def code_replaced(event: CodeReplaced) -> Line:
     ProcessorsIgnored,
     "manager.processors_ignored",
     WARNING,
-    "Ignoring the options of further processors: workers have registered more than %s that this manager has "
-    "not. Define processors in modules that partisan_tasks imports",
+    "Ignoring the options of further processors: workers have registered more than %s that this manager does "
+    "not import. Define processors in modules that partisan_tasks imports",
     by=(MANAGER,),
     fields=(QUEUE,),
-    when="workers have registered more than 10000 processors that the manager does not import; once. To the "
-    "tasks of further ones it applies the settings of the queue",
+    when="workers have registered more than 10000 processors that the manager does not import; logged "
+    "once. For tasks of further processors it uses the settings of the queue",
 )
 def processors_ignored(event: ProcessorsIgnored) -> Line:
     return (event.limit,), {"partisan.queue.name": event.queue}

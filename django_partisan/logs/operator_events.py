@@ -1,4 +1,4 @@
-"""The log events of what operators do: requeue, change and cancel tasks, pause queues."""
+"""The log events of operators' actions: requeueing, changing and cancelling tasks, and pausing queues."""
 
 from logging import INFO, WARNING
 from typing import Final
@@ -42,7 +42,7 @@ _CANCELLED: Final = (
     "Requeued %s of %s",
     by=(APP, WORKER),
     fields=(QUEUE, keyword("partisan.processor"), long("partisan.requeue.count")),
-    when="failed tasks wait again, as somebody asked; for each batch and processor",
+    when="failed tasks were requeued; one line for each batch and processor",
 )
 def requeued(event: TasksRequeued) -> Line:
     return (counted(event.number, "failed task"), event.processor), {
@@ -64,7 +64,7 @@ def requeued(event: TasksRequeued) -> Line:
         long("partisan.change.count"),
         keyword("partisan.change.kind"),
     ),
-    when="somebody made tasks due, changed their priority or deleted them; for each batch and processor",
+    when="tasks were made due, given another priority or deleted; one line for each batch and processor",
 )
 def changed(event: TasksChanged) -> Line:
     return (counted(event.number, "task"), event.processor, event.change), {
@@ -82,7 +82,7 @@ def changed(event: TasksChanged) -> Line:
     "Cancelled %s of %s%s",
     by=(APP, WORKER, MANAGER),
     fields=_CANCELLED,
-    when="tasks were cancelled before they ran; for each batch and processor, with up to 100 ids",
+    when="tasks were cancelled before they ran; one line for each batch and processor, with up to 100 ids",
 )
 def bulk_cancelled(event: TasksCancelled) -> Line:
     return _of_cancel(event, "unstarted task")
@@ -92,10 +92,11 @@ def bulk_cancelled(event: TasksCancelled) -> Line:
     CancelRequested,
     "task.cancel_requested",
     INFO,
-    "Requested the end of %s of %s%s",
+    "Requested cancellation of %s of %s%s",
     by=(APP, WORKER),
     fields=_CANCELLED,
-    when="somebody cancelled tasks that managers hold; for each batch and processor, with up to 100 ids",
+    when="cancellation of claimed tasks was requested; one line for each batch and processor, with up to "
+    "100 ids",
 )
 def cancel_requested(event: CancelRequested) -> Line:
     return _of_cancel(event, "claimed task")
@@ -113,7 +114,7 @@ def cancel_requested(event: CancelRequested) -> Line:
         keyword("partisan.pause.by", optional=True),
         Field("partisan.pause.comment", "text", optional=True),
     ),
-    when="a manager finds that its queue is paused, or that the pause was changed; also at its start",
+    when="a manager finds that its queue is paused, or that the pause was changed; also when it starts",
 )
 def paused(event: QueuePaused) -> Line:
     end = "until it is resumed" if event.until is None else f"until {event.until}"

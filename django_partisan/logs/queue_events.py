@@ -1,4 +1,4 @@
-"""The log events of what managers do with many tasks of a queue at once."""
+"""The log events of operations on many tasks of a queue at once."""
 
 from logging import DEBUG, ERROR, INFO, WARNING
 from typing import Any, Final
@@ -63,7 +63,7 @@ def bulk_enqueued(event: TasksEnqueued) -> Line:
     "Claimed %s in %.3f s",
     by=(MANAGER,),
     fields=(QUEUE, long("partisan.claim.count"), keyword("partisan.claim.task_ids"), DURATION),
-    when="a claim found rows: one line for all of them, at most 100 of them named",
+    when="a claim found tasks; one line for all of them, with up to 100 ids",
 )
 def claimed(event: TasksClaimed) -> Line:
     return (counted(event.number), event.seconds), {
@@ -110,7 +110,7 @@ def settle_failed(event: SettleFailed) -> Line:
     "Released %s (%s)",
     by=(MANAGER,),
     fields=(QUEUE, long("partisan.release.count"), REASON),
-    when="tasks that had not started are new again",
+    when="a manager released tasks that had not started",
 )
 def released(event: TasksReleased) -> Line:
     return (counted(event.number, "unstarted task"), event.reason), {
@@ -127,7 +127,7 @@ def released(event: TasksReleased) -> Line:
     "Held %s of %s (%s)",
     by=(MANAGER,),
     fields=_HELD,
-    when="tasks are held; for each processor at once, then at most once a minute",
+    when="tasks were held; for each processor immediately, then at most once a minute",
 )
 def held(event: TasksHeld) -> Line:
     return (counted(event.number), event.processor, event.reason), _of_held(event)
@@ -140,7 +140,7 @@ def held(event: TasksHeld) -> Line:
     "Resumed %s of %s (%s)",
     by=(MANAGER,),
     fields=_HELD,
-    when="held tasks wait for a claim again",
+    when="held tasks can be claimed again",
 )
 def resumed(event: TasksResumed) -> Line:
     return (counted(event.number, "held task"), event.processor, event.reason), _of_held(event)
@@ -153,7 +153,7 @@ def resumed(event: TasksResumed) -> Line:
     "Pruned %s and %s in %.1f s",
     by=(MANAGER,),
     fields=(QUEUE, DURATION, long("partisan.prune.finished"), long("partisan.prune.failed")),
-    when="a manager has pruned rows of all queues; debug if there were none",
+    when="a manager has pruned rows of all queues; at debug if there were none",
     lower=LowerLevel(DEBUG, lambda event: not event.finished and not event.failed),
 )
 def pruned(event: PrunePassEnded) -> Line:
@@ -173,7 +173,7 @@ def pruned(event: PrunePassEnded) -> Line:
     "Could not prune old tasks: %s",
     by=(MANAGER,),
     fields=(QUEUE, *fields.ERROR),
-    when="old rows cannot be deleted, for example because the role lacks the right; once until it succeeds",
+    when="old rows cannot be deleted, for example because the role lacks privileges; once until it succeeds",
 )
 def prune_failed(event: PruneFailed) -> Line:
     return (quoted(event.error),), of_failure(event.queue, event.error)

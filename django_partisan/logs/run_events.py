@@ -1,4 +1,4 @@
-"""The log events of one run: its start, its outcome, and what it left open."""
+"""The log events of one run: its start, its outcome, and its mistakes with transactions."""
 
 from logging import DEBUG, ERROR, INFO, WARNING
 from typing import Any, Final
@@ -38,7 +38,7 @@ _RUN_IF_KNOWN: Final = (
     *fields.TASK,
     *(field._replace(optional=True) for field in fields.RUN[len(fields.TASK) :]),
 )
-"""The fields of a run that a worker or its manager ended."""
+"""The fields of a run that a worker or its manager ended; only the worker has all of them."""
 
 
 @log_event(
@@ -61,7 +61,7 @@ def started(event: TaskStarted) -> Line:
     COMPLETED,
     by=(WORKER,),
     fields=(*fields.RUN, DURATION, OUTCOME),
-    when="the run ended well: the canonical line",
+    when="the run completed; the canonical line",
 )
 def completed(event: TaskCompleted) -> Line:
     return (*named(event.run), event.seconds), _ended(event.run, event.seconds, "success")
@@ -90,7 +90,7 @@ def postponed(event: TaskPostponed) -> Line:
     TaskRetried,
     "task.retried",
     WARNING,
-    "Task %s (%s) runs again in %g s, %s retries left: %s",
+    "Task %s (%s) will be retried in %g s, %s retries left: %s",
     by=(WORKER, MANAGER),
     fields=(
         *_RUN_IF_KNOWN,
@@ -100,7 +100,7 @@ def postponed(event: TaskPostponed) -> Line:
         long("partisan.task.retries_left"),
         *fields.ERROR,
     ),
-    when="an error on the processor's list, and retries are left",
+    when="a run raised an error on the processor's list, and retries are left",
 )
 def retried(event: TaskRetried) -> Line:
     return (*named(event.run), event.delay_seconds, event.retries_left, quoted(event.error)), {
@@ -145,7 +145,7 @@ def failed(event: TaskFailed) -> Line:
         OUTCOME,
         REASON,
     ),
-    when="a run ended because somebody cancelled its task, which does not run again",
+    when="a run ended because its task was cancelled; the task will not run again",
 )
 def cancelled(event: TaskCancelled) -> Line:
     run = event.run

@@ -1,6 +1,6 @@
-"""Name the task in the host's own lines: a filter for ``logging``, and a processor for structlog.
+"""Add the running task to the project's own log lines: a filter for ``logging``, a processor for structlog.
 
-Both read the run of the current context when a line is made; a run costs one context variable.
+Both read the run from the current context when a line is logged; a run costs one context variable.
 """
 
 import logging
@@ -17,7 +17,7 @@ KEYS: Final[Mapping[str, str]] = {
     "partisan_queue": "queue",
     "partisan_attempt": "attempt",
 }
-"""The keys, each with the attribute of the run whose value it has."""
+"""The keys, each with the attribute of the run that gives its value."""
 MISSING: Final = "-"
 
 
@@ -28,9 +28,10 @@ def keys_of_running_task() -> dict[str, Any]:
 
 
 class TaskFilter(logging.Filter):
-    """Add the keys to each record; outside of a run each is ``missing``, so that a format may use them.
+    """A filter that adds the keys to each record.
 
-    A record that names a task keeps its keys: the filter of a ``QueueHandler`` has added them in the run.
+    Outside of a run each is ``missing``, so that a format can always use them. A record that already names a
+    task keeps its keys: the filter of a ``QueueHandler`` added them during the run.
     """
 
     def __init__(self, missing: Any = MISSING) -> None:
@@ -38,19 +39,19 @@ class TaskFilter(logging.Filter):
         self._missing = dict.fromkeys(KEYS, missing)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let the record pass."""
+        """Add the keys, and let the record pass."""
         vars(record).update({**self._missing, **keys_in(record)})
         return True
 
 
 def add_running_task(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
-    """Add the keys to a structlog line inside a run; keep keys that the line has already."""
+    """Add the keys to a structlog line inside a run; keep keys that the line already has."""
     for key, value in keys_of_running_task().items():
         event_dict.setdefault(key, value)
     return event_dict
 
 
 def keys_in(record: logging.LogRecord) -> dict[str, Any]:
-    """Return the keys that the filter has added to a record, otherwise those of this context."""
+    """Return the keys that the filter added to a record, or else those of the current context."""
     found = {key: value for key, value in vars(record).items() if key in KEYS}
     return found if isinstance(found.get("partisan_task_id"), int) else keys_of_running_task()

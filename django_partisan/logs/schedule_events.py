@@ -38,7 +38,7 @@ _NEXT_AT: Final = Field("partisan.schedule.next_at", "date", optional=True)
         keyword("partisan.schedule.outcome"),
         long("partisan.schedule.lateness_ns"),
     ),
-    when="a manager has enqueued the task of a tick, or somebody has run the schedule; also for a duplicate",
+    when="a manager enqueued the task of a tick, or someone ran the schedule by hand; also for a duplicate",
 )
 def ticked(event: ScheduleTicked) -> Line:
     moment = event.scheduled_for.isoformat()
@@ -78,7 +78,7 @@ def skipped(event: ScheduleSkipped) -> Line:
     "Schedule %s missed %s up to %s",
     by=(MANAGER,),
     fields=(*_NAMED, long("partisan.schedule.missed"), _SCHEDULED_FOR),
-    when="ticks were too late to be enqueued: `catch_up` or the expiry says so; the newest one is named",
+    when="ticks were too late to be enqueued, by `catch_up` or the expiry; the newest one is named",
 )
 def missed(event: ScheduleMissed) -> Line:
     moment = event.newest_at.isoformat()
@@ -96,7 +96,7 @@ def missed(event: ScheduleMissed) -> Line:
     "Schedule %s could not enqueue %s: %s",
     by=(MANAGER,),
     fields=(*_NAMED, _SCHEDULED_FOR, *fields.ERROR),
-    when="a tick cannot be enqueued, and is tried again; once until the error is of another kind",
+    when="a tick could not be enqueued and will be tried again; once until the kind of error changes",
 )
 def failed(event: ScheduleFailed) -> Line:
     return (event.schedule, event.processor, quoted(event.error)), {
@@ -125,10 +125,10 @@ _OPERATIONS: Final = {
         keyword(_SCHEDULE.name, optional=True),
         *fields.ERROR,
     ),
-    when="an operation on schedules failed, on all or on the one that is named: `compare` (settings with "
+    when="an operation failed on all schedules, or on the one that is named: `compare` (settings with "
     "rows), `enqueue` (ticks) or `look_up` (ended tasks). It is tried again after 1 to 60 s (`look_up`: "
-    "after about a minute). Logged once per kind of error, and again if it has not occurred for ten minutes; "
-    "a lock that another transaction holds is logged after five tries in a row",
+    "after about a minute). Logged once per kind of error, and again after ten minutes without it; a lock "
+    "that another transaction holds is logged after five attempts in a row",
 )
 def operation_failed(event: ScheduleOperationFailed) -> Line:
     which = "schedules" if event.schedule is None else f"schedule {event.schedule}"
@@ -167,10 +167,10 @@ def changed(event: ScheduleChanged) -> Line:
     SchedulePaused,
     "schedule.paused",
     INFO,
-    "Schedule %s is paused%s",
+    "Schedule %s paused%s",
     by=(APP, WORKER),
     fields=(_SCHEDULE, Field("partisan.pause.comment", "text", optional=True)),
-    when="somebody has paused a schedule",
+    when="a schedule was paused",
 )
 def paused(event: SchedulePaused) -> Line:
     said = f": {beginning(event.comment)}" if event.comment else ""
@@ -184,10 +184,10 @@ def paused(event: SchedulePaused) -> Line:
     ScheduleResumed,
     "schedule.resumed",
     INFO,
-    "Schedule %s is resumed; the next tick is %s",
+    "Schedule %s resumed; the next tick is %s",
     by=(APP, WORKER),
     fields=(_SCHEDULE, _NEXT_AT),
-    when="somebody has resumed a schedule",
+    when="a schedule was resumed",
 )
 def resumed(event: ScheduleResumed) -> Line:
     moment = "never" if event.next_at is None else f"at {event.next_at.isoformat()}"

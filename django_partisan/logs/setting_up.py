@@ -1,4 +1,4 @@
-"""The options ``--log-format`` and ``--log-file``: one handler of ours on the logger ``django_partisan``."""
+"""Set up logging for ``--log-format`` and ``--log-file``: one handler on the logger ``django_partisan``."""
 
 import logging
 import os
@@ -25,17 +25,17 @@ from django_partisan.telemetry import bus, swallowed
 FORMATS: Final = ("auto", "host", "ecs", "json", "console")
 STDLIBS_LAST_RESORT: Final = logging.lastResort
 SAY_SECONDS: Final = 0.5
-"""How long a command waits for a reader of standard error at most."""
+"""How long a command waits at most for a reader of standard error."""
 
 _subscriber: Final = LogSubscriber()
 
 
 def install() -> None:
-    """Log this process's events from now on, as an application's; logging itself stays as it is."""
+    """Log this process's events from now on, without changing the project's logging."""
     of_application = logging.getLogger(f"{LOGGER}.{APP}")
     if not of_application.handlers:
-        # Without any logging set up, the handler of last resort would print a refused enqueueing, for
-        # which its caller gets an exception.
+        # Without any logging set up, the last-resort handler would print a failed enqueueing, for which the
+        # caller gets an exception anyway.
         of_application.addHandler(logging.NullHandler())
     bus.subscribe(_subscriber)
 
@@ -48,9 +48,9 @@ def setup(
 ) -> None:
     """Set up logging in a process of ``start_partisan``, whose ``role`` is ``manager`` or ``worker``.
 
-    ``auto`` is ``console`` where no logging is set up, else ``host``, which changes nothing.
-    Raises ``CannotStart`` for a format that does not exist or does not go with a file, and, in a
-    manager, for a file that cannot be opened; a worker starts, and its lines are counted as lost.
+    ``auto`` is ``host``, which changes nothing, if logging is set up and no file is given; otherwise it is
+    ``console``. Raises ``CannotStart`` for an unknown format, for ``host`` with a file, and in a manager for
+    a file that cannot be opened. A worker starts without the file, and its lines are counted as lost.
     """
     chosen = resolve(log_format, log_file)
     if chosen != "host":
@@ -67,7 +67,7 @@ def setup(
 
 
 def say(line: str, stream: Any) -> None:
-    """Write a line of a command's own; if ``stream`` is standard error, do not wait for its reader."""
+    """Write a line of a command's output; to standard error, wait at most ``SAY_SECONDS`` for its reader."""
     last_resort = logging.lastResort
     if isinstance(last_resort, StandardErrorHandler) and _is_standard_error(stream):
         last_resort.write_line(line)
@@ -85,20 +85,21 @@ def _is_standard_error(stream: Any) -> bool:
 
 
 def is_stuck() -> bool:
-    """Return whether a handler has not returned though this process ended its logging.
+    """Return whether a handler or an export had not finished when this process ended its logging.
 
-    It holds locks that a normal exit of the interpreter would wait for.
+    It may hold locks that a normal exit of the interpreter would wait for.
     """
     return _subscriber.is_stuck
 
 
 def resolve(log_format: str, log_file: str | os.PathLike[str] | None = None) -> str:
-    """Return the format that ``log_format`` means here and now; raises ``CannotStart``."""
+    """Return the format to use for the option ``log_format``; raises ``CannotStart``."""
     if log_format not in FORMATS:
         raise CannotStart(f"--log-format is {log_format!r}; expected one of {', '.join(FORMATS)}.")
     if log_format == "host" and log_file is not None:
         raise CannotStart(
-            "--log-file needs a --log-format of its own; with 'host' your LOGGING says where lines go."
+            "--log-file cannot be used with --log-format host, because your LOGGING decides where lines are "
+            "written. Choose another --log-format."
         )
     if log_format != "auto":
         return log_format
@@ -117,8 +118,8 @@ def _open(handler: AppendingHandler, log_file: str | os.PathLike[str] | None) ->
 
 
 def _report_errors_without_waiting() -> None:
-    """Let nothing of ours wait for a reader of standard error."""
-    if logging.lastResort is STDLIBS_LAST_RESORT:  # the host has put nothing in its place
+    """Report the library's errors without waiting for a reader of standard error."""
+    if logging.lastResort is STDLIBS_LAST_RESORT:  # the project has not replaced it
         logging.lastResort = StandardErrorHandler()
     if isinstance(logging.lastResort, StandardErrorHandler):
         swallowed.report_errors_to(logging.lastResort.write_line)
@@ -133,9 +134,9 @@ def _formatter(log_format: str, to_standard_output: bool) -> logging.Formatter:
 
 
 def _put(handler: LineHandler) -> None:
-    """Make ``handler`` the only one for our loggers, except for those that export lines.
+    """Make ``handler`` the only one for our loggers, except for handlers that export lines.
 
-    Levels that the host has set are kept.
+    Levels that the project has set are kept.
     """
     for logger in _our_loggers():
         for old in list(logger.handlers):

@@ -1,4 +1,4 @@
-"""The subscriber that logs events, and the structlog loggers with which tasks log."""
+"""The subscriber that logs events, and the structlog loggers that tasks log with."""
 
 import logging
 import time
@@ -15,12 +15,10 @@ from django_partisan.logs.ecs import EVENT_CONSTANTS, RECORD_FIELDS
 from django_partisan.logs.fields import of_task
 from django_partisan.logs.log_event import APP, MANAGER, WORKER
 from django_partisan.logs.logging_thread import LoggingThread
-from django_partisan.logs.short_line import ShortLine, short_line_of
 from django_partisan.logs.table import LOG_EVENTS
 from django_partisan.logs.writing import LineHandler
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import Event
-from django_partisan.telemetry.events.runs import TaskCompleted
 from django_partisan.telemetry.events.scopes import Running, Scope
 from django_partisan.telemetry.events.tasks import TaskEnqueueFailed
 from django_partisan.telemetry.events.values import ErrorInfo, Run, TaskRef
@@ -29,16 +27,16 @@ from django_partisan.telemetry.host_traceback import ExcInfo, exc_info_of
 LOGGER: Final = "django_partisan"
 TASK_LOGGER: Final = f"{LOGGER}.task"
 CLOSE_SECONDS: Final = 2.0
-"""How long a process that ends waits at most for handlers and readers that stall."""
+"""How long a process waits at most for stalled handlers and readers when it ends."""
 
 LAST_EXPORT_SECONDS: Final = 1.0
-"""How long a process that ends waits at most until OpenTelemetry has exported its last lines."""
+"""How long a process waits at most for OpenTelemetry to export its last lines when it ends."""
 
 
 class LogSubscriber(bus.Subscriber):
-    """Log events as the table declares, on the logger of this process's role.
+    """The subscriber that logs events as ``LOG_EVENTS`` declares, on the logger of this process's role.
 
-    In an application process the level is checked at each event, as it may change at any time there.
+    In an application process the level is checked for each event, because it can change at any time there.
     In a manager, whose loop must not wait, a thread calls the handlers.
     """
 
@@ -53,17 +51,12 @@ class LogSubscriber(bus.Subscriber):
         self._logger = logging.getLogger(f"{LOGGER}.{role}")
         self._thread = LoggingThread(Dropped(queue, log=self.handle)) if role == MANAGER else None
         self.is_stuck = False
-        self._short_line: ShortLine | None = None
 
     def wants(self, kind: type[Event]) -> bool:
         log_event = LOG_EVENTS.get(kind)
         if log_event is None:
             return kind in dropped.EVENTS
-        is_wanted = self._role == APP or self._logger.isEnabledFor(log_event.level)
-        if kind is TaskCompleted:  # wants() is called again when handlers and filters may have changed
-            may_be_short = is_wanted and output.is_ours and self._thread is None
-            self._short_line = short_line_of(self._logger) if may_be_short else None
-        return is_wanted
+        return self._role == APP or self._logger.isEnabledFor(log_event.level)
 
     def wants_in_bulk(self, kind: type[Event]) -> bool:
         return self._logger.isEnabledFor(LOG_EVENTS[kind].lowest_level())
@@ -78,14 +71,11 @@ class LogSubscriber(bus.Subscriber):
         if not self._logger.isEnabledFor(level):
             return
         try:
-            short = self._short_line
-            if short is not None and isinstance(event, TaskCompleted) and short.write(event):
-                return
             arguments, fields = log_event.line(event)
             fields.update({"event.action": log_event.action, **context.surroundings()})
             error = self._exc_info(event) if level >= logging.ERROR else None
             logger, message, extra = self._logger, log_event.message, _extra(fields)
-            # Walking the frames for a caller would take as long as all the rest.
+            # Finding the caller in the frames would take as long as everything else.
             record = logger.makeRecord(
                 logger.name, level, __file__, 0, message, arguments, error, None, extra
             )
@@ -99,7 +89,7 @@ class LogSubscriber(bus.Subscriber):
     def _exc_info(self, event: Any) -> ExcInfo | None:
         """Return the exception of an error, for handlers such as error trackers or mail.
 
-        In a worker a failed enqueueing has none: the run has it too, and may be retried.
+        In a worker a failed enqueueing has none: the run raises it too, and may be retried.
         """
         info: ErrorInfo | None = getattr(event, "error", None)
         if info is None or info.exception is None:
@@ -116,7 +106,7 @@ class LogSubscriber(bus.Subscriber):
         return context.bound_while_running(scope.run.headers if isinstance(scope, Running) else None)
 
     def surrounds_every_run(self) -> bool:
-        return False  # what is bound around a run is what its task carries
+        return False  # only what a task carries is bound around its run
 
     def headers(self) -> dict[str, str]:
         return context.carried_headers()
@@ -131,10 +121,11 @@ class LogSubscriber(bus.Subscriber):
             self._thread.add_dropped(value)
 
     def close(self, timeout: float) -> None:
-        """Wait until all lines are written; drop what is left after half the time, or ``CLOSE_SECONDS``.
+        """Wait until all lines are written; drop the rest after half of ``timeout`` or ``CLOSE_SECONDS``.
 
-        The export of lines has the rest, or ``LAST_EXPORT_SECONDS``. In a worker, flush the host's handlers
-        too, because it does not end as an interpreter does.
+        The shorter limit applies. The export of lines may use the remaining time, at most
+        ``LAST_EXPORT_SECONDS``. In a worker, flush the project's handlers too, because a worker ends
+        without the interpreter's normal shutdown.
         """
         end = time.monotonic() + timeout
         deadline = end - timeout + min(timeout / 2, CLOSE_SECONDS)
@@ -145,21 +136,22 @@ class LogSubscriber(bus.Subscriber):
         for handler in (*logging.getLogger(LOGGER).handlers, logging.lastResort):
             if isinstance(handler, LineHandler) and not handler.drain(deadline - time.monotonic()):
                 handler.drop_kept()
-        # Otherwise a manager's exit would flush, and wait much longer. Most were exported with the spans.
+        # Otherwise a manager's exit would flush, and wait much longer. Most lines were exported with the
+        # spans.
         self.is_stuck |= not exporting.flush(min(max(0.0, end - time.monotonic()), LAST_EXPORT_SECONDS))
 
 
 def task_logger(run: Run | TaskRef) -> Any:
     """Return a structlog logger bound to a task, for the task's own lines.
 
-    A key that its caller gives is logged as ``labels.<key>``; a line that cannot be logged is counted,
-    and raises nothing into the task.
+    A key that the caller passes is logged as ``labels.<key>``. A line that cannot be logged is counted and
+    does not raise into the task.
     """
     return _TaskLogger(logging.getLogger(TASK_LOGGER), _TASK_PROCESSORS, dict(of_task(run)))
 
 
 class _TaskLogger(structlog.stdlib.BoundLogger):
-    """Log for a task without ever raising into it."""
+    """A logger for a task that never raises into the task."""
 
     def _proxy_to_logger(
         self, method_name: str, event: str | None = None, *event_args: str, **event_kw: Any
@@ -173,9 +165,9 @@ class _TaskLogger(structlog.stdlib.BoundLogger):
 def _as_record(
     _logger: WrappedLogger, _method: str, event_dict: EventDict
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Turn a task's line into a call of the stdlib logger; the task's own keys become labels.
+    """Turn a task's line into arguments for the stdlib logger; the task's own keys become labels.
 
-    The message stays a template, by which error trackers group. Raise here if its arguments do not fit.
+    The message stays a template, because error trackers group by it. Raises if its arguments do not fit.
     """
     passed_on = {name: event_dict.pop(name) for name in _STDLIB_ARGUMENTS if name in event_dict}
     message, arguments = event_dict.pop("event", ""), event_dict.pop("positional_args", ())
@@ -190,7 +182,7 @@ def _extra(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 class Output:
-    """Whose handlers write; where they are ours, a record carries its fields as one attribute."""
+    """Whether our handlers write the lines; if so, a record carries its fields in one attribute."""
 
     is_ours = False
 

@@ -1,6 +1,6 @@
-"""The table of all log events, which the code, the documentation and the tests read.
+"""The table of all log events, which the code, documentation and tests use.
 
-Importing the modules declares their log events, in the order in which the documentation lists them.
+Importing the modules declares their log events, in the order of the documentation.
 """
 
 import django_partisan.logs.task_events  # isort: split

@@ -1,12 +1,15 @@
-"""The log events of one task before and after its runs. To add a log event, here or in a module beside it:
+"""The log events of one task before and after its runs.
+
+To add a log event, here or in a neighboring module:
 
 1. Add the event to its module of ``telemetry/events/``: its class, and its name in the union at the end.
 2. Add one function below ``@log_event``, which declares action, level, message, roles, fields and occasion.
    The function returns the arguments of the message and the values of the fields; an optional field may be
    left out.
 
-The table in ``docs/observability.md`` and the mappings for Elasticsearch are made of these declarations
-(``make tables``). The tests of the table name what is missing: the row of the contract, and a sample.
+The table in ``docs/observability.md`` and the mappings for Elasticsearch are generated from these
+declarations (``make tables``). The tests of the table name what is missing: the row of the contract, and a
+sample.
 """
 
 from logging import DEBUG, ERROR, INFO, WARNING
@@ -52,7 +55,7 @@ _IN_BULK: Final = LowerLevel(DEBUG, lambda event: event.in_bulk)
         Field("partisan.task.scheduled", "boolean"),
         fields.ARGUMENTS,
     ),
-    when="after commit; never for a rolled-back row; at debug for `bulk_delay()`",
+    when="after the commit, so never for a row that was rolled back; at debug for `bulk_delay()`",
     lower=_IN_BULK,
 )
 def enqueued(event: TaskEnqueued) -> Line:
@@ -72,7 +75,7 @@ def enqueued(event: TaskEnqueued) -> Line:
     "Task %s (%s) is already waiting; no duplicate enqueued",
     by=(APP, WORKER),
     fields=fields.TASK,
-    when="a waiting duplicate was found; it is the task named; at debug for `bulk_delay()`",
+    when="a waiting duplicate was found, which the line names; at debug for `bulk_delay()`",
     lower=_IN_BULK,
 )
 def deduplicated(event: TaskDeduplicated) -> Line:
@@ -95,7 +98,7 @@ def deduplicated(event: TaskDeduplicated) -> Line:
         OUTCOME,
         *fields.ERROR,
     ),
-    when="the insert raised; there is no task, so no id",
+    when="the insert failed; there is no task, so the line has no id",
 )
 def enqueue_failed(event: TaskEnqueueFailed) -> Line:
     processor = event.processor or "several processors"
@@ -117,7 +120,7 @@ def enqueue_failed(event: TaskEnqueueFailed) -> Line:
     "Task %s (%s) ended after its claim was lost; outcome dropped",
     by=(MANAGER,),
     fields=fields.OF_ONE_TASK,
-    when="an outcome came for a claim that this manager no longer holds",
+    when="an outcome arrived for a claim that this manager no longer holds",
 )
 def claim_lost(event: TaskClaimLost) -> Line:
     return named(event.task), of_one_task(event.task)

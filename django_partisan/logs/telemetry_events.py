@@ -1,4 +1,4 @@
-"""The log events of telemetry itself: what was lost, and whether metrics are served."""
+"""The log events of telemetry itself: its losses, and whether metrics are served."""
 
 from logging import ERROR, INFO, WARNING
 from typing import Final
@@ -44,7 +44,7 @@ def metrics_server_failed(event: MetricsServerFailed) -> Line:
     MetricsPortTaken,
     "metrics.port_taken",
     WARNING,
-    "Serving tasks without metrics until the port is free: a manager of the queue %r holds port %s",
+    "Running without metrics until the port is free: a manager of the queue %r holds port %s",
     by=(MANAGER,),
     fields=(QUEUE, long("partisan.metrics.port"), keyword("partisan.metrics.holder")),
     when="another manager holds the metrics port, as in a rolling restart",
@@ -77,10 +77,10 @@ def metrics_served(event: MetricsServed) -> Line:
     MetricsDatabaseFailed,
     "metrics.db_scrape_failed",
     WARNING,
-    "Could not read the metrics of the database: %s",
+    "Could not read the metrics from the database: %s",
     by=(MANAGER,),
     fields=(QUEUE, *fields.ERROR),
-    when="the metrics of the database, or only those of schedules, cannot be read; once per change of state",
+    when="metrics from the database, or only those of schedules, cannot be read; once per change of state",
 )
 def metrics_database_failed(event: MetricsDatabaseFailed) -> Line:
     return (quoted(event.error),), of_failure(event.queue, event.error)
@@ -125,9 +125,9 @@ _LOST: Final = {
     "log_output_stalled": ("{}", "log line", "output stalled"),
     "log_handler_stalled": ("{}", "log line", "handler stalled"),
     REASON_WORKER_LOST: ("{}", "span", "worker lost"),
-    "pipe_broken": ("figures of {}", "worker", "pipe broken"),
+    "pipe_broken": ("metrics of {}", "worker", "pipe broken"),
     "flush_timeout": ("telemetry of {}", "worker", "not flushed in time"),
-    "unknown_metric": ("{}", "addition", "unknown to the manager's metrics"),
-    "context": ("{}", "carried context", "too long, or not to be stored"),
+    "unknown_metric": ("{}", "increment", "metric unknown to the manager"),
+    "context": ("{}", "carried context", "too long, or cannot be stored"),
 }
-"""What was lost, its unit, and why, by reason; other reasons are split into unit and cause."""
+"""By reason, a template, the unit, and the cause; other reasons are split into unit and cause."""

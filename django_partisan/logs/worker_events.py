@@ -1,4 +1,4 @@
-"""The log events of worker processes, and of runs that a manager ends in them."""
+"""The log events of worker processes, and of runs that a manager interrupts."""
 
 from logging import ERROR, INFO, WARNING
 from typing import Any, Final
@@ -49,7 +49,7 @@ _INTERRUPTED: Final = (
     "Worker %s started (pid %s)",
     by=(MANAGER,),
     fields=WORKER_FIELDS,
-    when="its process is up",
+    when="a worker process has started",
 )
 def worker_started(event: WorkerStarted) -> Line:
     return (event.slot, event.pid), of_worker(event)
@@ -62,7 +62,7 @@ def worker_started(event: WorkerStarted) -> Line:
     "Could not start worker %s: %s",
     by=(MANAGER,),
     fields=(QUEUE, long("partisan.worker.slot"), *fields.ERROR),
-    when="its process could not be started",
+    when="a worker process could not be started",
 )
 def worker_start_failed(event: WorkerStartFailed) -> Line:
     return (event.slot, quoted(event.error)), {
@@ -78,7 +78,7 @@ def worker_start_failed(event: WorkerStartFailed) -> Line:
     "Worker %s is ready (pid %s)%s",
     by=(MANAGER,),
     fields=WORKER_FIELDS,
-    when="its processors are loaded",
+    when="a worker has loaded its processors",
 )
 def worker_ready(event: WorkerReady) -> Line:
     warnings = "".join(f"; {beginning(warning)}" for warning in event.warnings)
@@ -101,7 +101,7 @@ def worker_ready(event: WorkerReady) -> Line:
         fields.ENQUEUED_TRACE_ID,
         long("partisan.worker.peak_resident_bytes", optional=True),
     ),
-    when="the process exited; info if recycled, stopped, or killed because its run was interrupted",
+    when="a worker process exited; at info if recycled, stopped, or killed because its run was interrupted",
     lower=LowerLevel(INFO, lambda event: event.reason in _EXPECTED_EXITS),
 )
 def worker_exited(event: WorkerExited) -> Line:
@@ -132,7 +132,7 @@ def worker_exited(event: WorkerExited) -> Line:
     "Task %s (%s) interrupted after %.3f s (%s)",
     by=(MANAGER,),
     fields=(*_INTERRUPTED, keyword("partisan.interrupt.comment", optional=True)),
-    when="a run was interrupted, for its time limit or because its task was cancelled; info if cancelled",
+    when="a run was interrupted, for its time limit or because its task was cancelled; at info if cancelled",
     lower=LowerLevel(INFO, lambda event: event.reason == REASON_CANCELLED),
 )
 def interrupted(event: RunInterrupted) -> Line:
@@ -160,8 +160,8 @@ def worker_killed(event: WorkerKilled) -> Line:
     ExitTimedOut,
     "worker.exit_timeout",
     WARNING,
-    "Exiting without waiting longer than %g s for receivers of worker_stopping, exit handlers or "
-    "child processes",
+    "Exiting, although receivers of worker_stopping, exit handlers or child processes did not end within "
+    "%g s",
     by=(WORKER,),
     fields=(QUEUE, DURATION),
     when="receivers of `worker_stopping`, exit handlers or children did not end in time before the exit",

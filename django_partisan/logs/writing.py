@@ -1,4 +1,4 @@
-"""The handlers that write lines to standard output, standard error or a file; none waits for a reader."""
+"""Write log lines to standard output, standard error or a file, without waiting for a reader."""
 
 import errno
 import logging
@@ -14,15 +14,15 @@ from django_partisan.logs.channels import Channel
 from django_partisan.logs.line_writer import LineWriter
 
 CHECK_SECONDS: Final = 1.0
-"""How often a file is checked for rotation at most, and then opened again."""
+"""The shortest time between checks for a rotated file, which is then reopened."""
 OPEN_FLAGS: Final = os.O_APPEND | os.O_CREAT | channels.WRITE_FLAGS
 
 
 class LineHandler(logging.Handler):
-    """Write each record as one line with one system call, which keeps lines of many processes whole.
+    """A handler that writes each line with one system call, which keeps lines of many processes whole.
 
-    A line that cannot be written is counted and reported at most once a minute; nothing is raised.
-    ``place`` says in messages where the lines go.
+    A line that cannot be written is counted and reported at most once a minute; no exception is raised.
+    ``place`` is the destination, for messages.
     """
 
     def __init__(self, channel: Callable[[], Channel], place: str) -> None:
@@ -34,27 +34,29 @@ class LineHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Format and write a record."""
         try:
-            self._writer.write(self.format(record))
+            line = self.format(record)
         except Exception:
             self._note_loss()
+        else:
+            self.write_line(line)
 
     def write_line(self, line: str) -> None:
-        """Write a line that is formatted already."""
+        """Write a line that is already formatted."""
         try:
             self._writer.write(line)
         except Exception:
             self._note_loss()
 
     def drain(self, timeout: float) -> bool:
-        """Wait until every line is written; return False if ``timeout`` seconds were not enough."""
+        """Wait until every line is written; return False if this takes longer than ``timeout`` seconds."""
         return self._writer.drain(timeout)
 
     def drop_kept(self) -> None:
-        """Drop the lines that are not written yet."""
+        """Drop the lines that have not been written."""
         self._writer.drop_kept()
 
     def close(self) -> None:
-        """Close what is open, unless lines are kept for it; a later line opens it again."""
+        """Close the open file, unless lines are kept for it; a later line opens it again."""
         self._writer.close(self._close_opened)
         super().close()
 
@@ -68,7 +70,7 @@ class LineHandler(logging.Handler):
 
 
 class StandardStreamHandler(LineHandler):
-    """Write lines to a standard stream; to a pipe, lines up to 4,096 bytes stay whole."""
+    """A handler for a standard stream; in a pipe, lines of up to 4,096 bytes stay whole."""
 
     def __init__(self, fd: int, stream: str, place: str) -> None:
         super().__init__(self._channel, place)
@@ -77,7 +79,7 @@ class StandardStreamHandler(LineHandler):
 
     def _channel(self) -> Channel:
         if self._opened is None:
-            # Had the process been started without one, the number would belong to some other file.
+            # If the process was started without the stream, its descriptor belongs to another file.
             if getattr(sys, self._stream) is None:
                 raise OSError(f"there is no {self.place}")
             self._opened = channels.channel_to(self._fd)
@@ -85,14 +87,14 @@ class StandardStreamHandler(LineHandler):
 
 
 class StandardOutputHandler(StandardStreamHandler):
-    """Write lines to standard output."""
+    """A handler that writes lines to standard output."""
 
     def __init__(self) -> None:
         super().__init__(1, "__stdout__", "standard output")
 
 
 class StandardErrorHandler(StandardStreamHandler):
-    """Write warnings to standard error, as the handler of last resort does."""
+    """A handler that writes warnings and errors to standard error, as the last-resort handler does."""
 
     def __init__(self) -> None:
         super().__init__(2, "__stderr__", "standard error")
@@ -100,7 +102,7 @@ class StandardErrorHandler(StandardStreamHandler):
 
 
 class AppendingHandler(LineHandler):
-    """Append lines to a file or FIFO, and to the new file after it was renamed or removed."""
+    """A handler that appends lines to a file or FIFO, and reopens the path if it was renamed or removed."""
 
     def __init__(self, path: str | os.PathLike[str], clock: Callable[[], float] = time.monotonic) -> None:
         self.path = Path(path).absolute()
@@ -109,7 +111,7 @@ class AppendingHandler(LineHandler):
         self._checked_at = 0.0
 
     def open(self) -> Channel:
-        """Open the file that is now at the path; raises ``OSError``."""
+        """Open the file that is currently at the path; raises ``OSError``."""
         fd = os.open(self.path, OPEN_FLAGS, 0o644)
         self._close_opened()
         self._opened, self._checked_at = channels.owned(fd), self._clock()
@@ -131,7 +133,7 @@ class AppendingHandler(LineHandler):
 
 
 def why_not_opened(error: OSError) -> str:
-    """Return what to do about a file that could not be opened."""
+    """Return why a file could not be opened, and what to do about it."""
     if error.errno == errno.ENXIO:
         return "nobody reads this FIFO. Start its reader first."
-    return f"{error.strerror}. Name a file that can be written."
+    return f"{error.strerror}. Choose a file that can be written."

@@ -1,4 +1,4 @@
-"""Which queues a command acts on: one, or all."""
+"""The options that select the queues on which a command acts: one, or all."""
 
 import argparse
 import getpass
@@ -6,14 +6,14 @@ import socket
 
 
 def add_queues(parser: argparse.ArgumentParser, which: str) -> None:
-    """Declare the options that name a queue or all; ``which`` describes all of them."""
+    """Add the options for one queue or all queues; ``which`` describes all queues in the help."""
     group = parser.add_mutually_exclusive_group(required=True)
     group.add_argument("--queue-name", "--queue_name", metavar="NAME", help="this queue")
     group.add_argument("--all", action="store_true", help=f"every queue {which}")
 
 
 def operator() -> str:
-    """Return who runs the command, as far as the operating system knows: user and host."""
+    """Return who runs the command, according to the operating system: ``user@host``."""
     try:
         user = getpass.getuser()
     except (KeyError, OSError):  # a container's user may have no name

@@ -1,4 +1,4 @@
-"""Which tasks a command acts on: its options, the query, and the words that describe it."""
+"""Select the tasks on which a command acts: its options, the query, and a description in words."""
 
 import argparse
 from collections.abc import Mapping
@@ -26,8 +26,8 @@ _DESCRIBED: Final = {
 
 
 def add_filters(parser: argparse.ArgumentParser) -> None:
-    """Declare the options that select tasks; all that are given must apply."""
-    group = parser.add_argument_group("tasks", "Which tasks; without any of these options, all.")
+    """Add the options that select tasks; a task must match all that are given."""
+    group = parser.add_argument_group("tasks", "Which tasks to select; without any of these options, all.")
     group.add_argument("--processor", metavar="NAME", help="of this processor, by its registered name")
     group.add_argument("--queue-name", "--queue_name", metavar="NAME", help="of this queue")
     group.add_argument("--id", type=int, nargs="+", action="extend", metavar="ID", help="these tasks")
@@ -35,7 +35,7 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
 
 
 def add_failure_filters(parser: argparse.ArgumentParser) -> None:
-    """Declare the options that select failed tasks, by how and when they failed."""
+    """Add the options that select failed tasks, by how and when they failed."""
     add_filters(parser)
     group = parser.add_argument_group("failures", f"How and when they failed. A moment is {MOMENT}.")
     group.add_argument("--reason", choices=REASONS, help="why they failed")
@@ -58,7 +58,7 @@ def add_failure_filters(parser: argparse.ArgumentParser) -> None:
 
 
 def selected(options: Mapping[str, Any]) -> TaskQuerySet:
-    """Return the tasks that the options of a command select, in the order of their ids."""
+    """Return the tasks that the options of a command select, ordered by id."""
     tasks: TaskQuerySet = Task.objects.using(task_connection().alias).order_by("pk")
     for option, lookup in (
         ("processor", "processor_class"),
@@ -76,7 +76,7 @@ def selected(options: Mapping[str, Any]) -> TaskQuerySet:
 
 
 def described(options: Mapping[str, Any]) -> str:
-    """Return the options that select tasks in words, such as ``processor Letter, reason error``."""
+    """Describe in words the options that select tasks, such as ``processor Letter, reason error``."""
     parts = []
     for option, word in _DESCRIBED.items():
         value = options.get(option)
@@ -89,4 +89,4 @@ def described(options: Mapping[str, Any]) -> str:
 def _number(text: str) -> int:
     if text.isdecimal() and int(text) > 0:
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no number of tasks; expected an integer, at least 1.")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of tasks; expected an integer, at least 1.")

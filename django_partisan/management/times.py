@@ -1,4 +1,4 @@
-"""How commands read durations and moments; each function is a ``type`` for ``argparse``."""
+"""Parse the durations and moments given to commands; each function is a ``type`` for ``argparse``."""
 
 import argparse
 import re
@@ -22,18 +22,18 @@ _DATE: Final = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 def duration(text: str) -> float:
-    """Return a duration in seconds."""
+    """Parse a duration; return it in seconds."""
     match = _DURATION.fullmatch(text.strip())
     if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no duration; expected {DURATION}.")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; expected {DURATION}.")
     seconds = float(match[1]) * _UNITS[match[2]]
     if seconds > LONGEST_DELAY_SECONDS:
-        raise argparse.ArgumentTypeError(f"{text!r} is too long; a duration is at most a hundred years.")
+        raise argparse.ArgumentTypeError(f"{text!r} is too long; expected at most a hundred years.")
     return seconds
 
 
 def moment(text: str) -> datetime:
-    """Return a moment, which has a time zone if ``USE_TZ`` is ``True``; of a date alone, its midnight."""
+    """Parse a moment; return it aware if ``USE_TZ`` is ``True``. A date alone means its midnight."""
     stripped = text.strip()
     try:
         found = parse_datetime(f"{stripped}T00:00" if _DATE.fullmatch(stripped) else stripped)
@@ -41,5 +41,5 @@ def moment(text: str) -> datetime:
             raise ValueError
         limited = storable(found if is_aware(found) else make_aware(found))
     except (ValueError, OverflowError) as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no moment; expected {MOMENT}.") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not a moment; expected {MOMENT}.") from error
     return limited if settings.USE_TZ else make_naive(limited)

@@ -1,1 +1,1 @@
-"""Metrics: counted in the workers, summed in the manager, served to Prometheus."""
+"""Count metrics in workers, sum them in the manager, and serve them to Prometheus."""

@@ -1,4 +1,4 @@
-"""Who may scrape: TLS and the token."""
+"""Restrict access to metrics, with TLS and a bearer token."""
 
 import hmac
 import os
@@ -14,7 +14,7 @@ AnyPath: TypeAlias = str | os.PathLike[str]
 
 
 class CannotServe(PartisanError, OSError):
-    """The port, the TLS files or the token file cannot be used; the message says why."""
+    """The port, the TLS files or the token file cannot be used; the message gives the reason."""
 
 
 class PortInUse(CannotServe):
@@ -22,7 +22,7 @@ class PortInUse(CannotServe):
 
 
 class TlsFiles(NamedTuple):
-    """The TLS files of a server; without a certificate it does not use TLS."""
+    """The TLS files of a server; without a certificate, the server does not use TLS."""
 
     certfile: AnyPath | None = None
     keyfile: AnyPath | None = None
@@ -30,10 +30,10 @@ class TlsFiles(NamedTuple):
 
 
 class Token:
-    """The bearer token in a file; read for each request, so that it can be replaced."""
+    """The bearer token in a file, which is read for each request so that it can be replaced."""
 
     def __init__(self, path: AnyPath) -> None:
-        """Use the file at ``path``; raises ``CannotServe`` if it holds no token now."""
+        """Use the file at ``path``; raises ``CannotServe`` if it contains no token."""
         self._path = Path(path)
         try:
             token = self._read()
@@ -52,7 +52,7 @@ class Token:
         scheme, _, given = authorization.partition(" ")
         try:
             token = self._read()
-        except OSError:  # without its file no token is right
+        except OSError:  # without the file, no token is valid
             return False
         right = hmac.compare_digest(given.strip().encode("latin-1", "replace"), token)
         return right and bool(token) and scheme.lower() == "bearer"
@@ -91,5 +91,5 @@ def tls_context(
 
 
 def _refuse_passphrase() -> str:
-    """Refuse a key with a passphrase: OpenSSL would ask for it at the terminal, or wait without end."""
+    """Refuse a key with a passphrase: OpenSSL would ask for it at the terminal, or wait forever."""
     raise OSError("the key is encrypted")

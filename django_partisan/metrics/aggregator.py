@@ -1,4 +1,4 @@
-"""The manager's totals: what it and all its workers counted, by series; no total ever shrinks."""
+"""Sum what the manager and all its workers counted, by series; totals never decrease."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from django_partisan.metrics.metric import HISTOGRAM, OTHER, Key, Labels, Metric
 
 @dataclass
 class Histogram:
-    """A histogram's total: counts by bucket, the last above all bounds; the last exemplar of each bucket."""
+    """The total of a histogram: counts by bucket, the last above all bounds; the last exemplar of each."""
 
     bounds: tuple[float, ...]
     counts: list[int]
@@ -30,15 +30,15 @@ class Histogram:
             self.exemplars[bisect_left(self.bounds, exemplar[2])] = exemplar
 
     def copy(self) -> "Histogram":
-        """Return the same in containers of its own."""
+        """Return a copy that shares no containers with this total."""
         return Histogram(self.bounds, self.counts[:], self.sum, self.exemplars.copy())
 
 
 class Aggregator:
-    """Sum reports by series; the lock is held for additions and copies only.
+    """The sums of all reports, by series; the lock is held only to add and to copy.
 
-    Series beyond ``max_series`` (the initial ones do not count) and classes of errors beyond
-    ``max_error_types`` of a processor are added to ``_other``, which is counted.
+    Series beyond ``max_series`` (initial ones do not count) and error types beyond ``max_error_types`` of a
+    processor are added to ``_other``; such additions are counted.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Aggregator:
                 self._open(key)
 
     def add(self, report: Report) -> int:
-        """Add a report: a worker's, or the manager's own; return how many of its series are unknown."""
+        """Add a report of a worker or of the manager itself; return how many of its series are unknown."""
         counters, histograms = report
         unknown = 0
         with self._lock:
@@ -100,7 +100,7 @@ class Aggregator:
             self._histograms[key] = Histogram(bounds, [0] * (len(bounds) + 1), 0.0, {})
 
     def _admit(self, key: Key) -> Key | None:
-        """Return the series that takes what belongs to a new one; ``None`` for an unknown metric."""
+        """Return the series for a new key, with ``_other`` beyond a limit; ``None`` for an unknown metric."""
         name, values = key
         metric = self.metrics.get(name)
         if metric is None or len(metric.labels) != len(values):

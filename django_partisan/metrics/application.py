@@ -1,4 +1,4 @@
-"""Counters of what an application does with tasks, in the registry that it exports itself."""
+"""Count what an application does with tasks, in the registry that the application exports."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -16,8 +16,8 @@ from django_partisan.telemetry.events.tasks import TaskDeduplicated, TaskEnqueue
 
 HELP: Final = {
     catalogue.TASKS_ENQUEUED.name: "Tasks that this application enqueued.",
-    catalogue.TASKS_DEDUPLICATED.name: "Enqueuings of this application that found a waiting duplicate.",
-    catalogue.TASKS_ENQUEUE_FAILED.name: "Enqueuings of this application that the database refused.",
+    catalogue.TASKS_DEDUPLICATED.name: "Calls of this application for which a duplicate was already waiting.",
+    catalogue.TASKS_ENQUEUE_FAILED.name: "Inserts of tasks by this application that failed.",
     catalogue.TASKS_REQUEUED.name: "Failed tasks that this application requeued.",
     catalogue.TASKS_CHANGED.name: "Tasks that this application made due, gave another priority, or deleted.",
     catalogue.TASKS_CANCELLED.name: "Waiting tasks that this application cancelled.",
@@ -25,7 +25,7 @@ HELP: Final = {
 
 
 class ClientMetrics(bus.Subscriber):
-    """Count enqueuings; works with the client library's multiprocess mode too."""
+    """The subscriber that counts; it also works in prometheus-client's multiprocess mode."""
 
     name = "metrics"
 
@@ -42,7 +42,7 @@ class ClientMetrics(bus.Subscriber):
         registry.register(self.collector)
 
     def wants(self, kind: type[Event]) -> bool:
-        """Want the events of ``delay()``, and of what operators do to tasks."""
+        """Return whether ``kind`` is an event of ``delay()`` or of an operator's action on tasks."""
         return kind in (
             TaskEnqueued, TaskDeduplicated, TaskEnqueueFailed, TasksRequeued, TasksChanged, TasksCancelled
         )  # fmt: skip
@@ -69,7 +69,7 @@ def _counter(metric: Metric) -> Counter:
 
 
 class _Counters(Collector):
-    """Export counters without ``_created``, which the client library can only disable for a whole process."""
+    """Counters without ``_created`` series, which prometheus-client can only disable for a whole process."""
 
     def __init__(self, *counters: Counter) -> None:
         self._counters = counters

@@ -1,4 +1,4 @@
-"""Every metric of the library, declared once: code, documentation and tests read this table."""
+"""Declare every metric of the library, in one table for code, documentation and tests."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -20,7 +20,7 @@ DROPPED_PIPE: Final = "pipe_broken"
 DROPPED_CONTEXT: Final = "context"
 DROPPED_FLUSH: Final = "flush_timeout"
 DROPPED_UNKNOWN: Final = "unknown_metric"
-# These come with TelemetryDropped from tracing and logs; the list lets the first loss of each raise an alert.
+# From tracing and logs, with TelemetryDropped. Each is exported as 0, so that its first loss raises an alert.
 _DROPPED_SPANS = ("span_queue_full", "span_export_failed", "span_not_flushed", outcomes.REASON_WORKER_LOST)
 _DROPPED_LINES = ("log_output_stalled", "log_handler_stalled")
 
@@ -31,8 +31,8 @@ ATTEMPT_BUCKETS: Final = (1, 2, 3, 5, 10, 20)
 _CACHED = (
     "From the database, at most METRICS_DB_MIN_INTERVAL older than the scrape; the same in every manager."
 )
-_TOTALS_OF_SCHEDULES = f"Of the first 200 by alphabet. {_CACHED}"
-_SCHEDULES = f"Of the first 200 by alphabet; _other is the worst of the rest. {_CACHED}"
+_TOTALS_OF_SCHEDULES = f"Of the first 200 schedules in alphabetical order. {_CACHED}"
+_SCHEDULES = f"Of the first 200 schedules in alphabetical order; _other is the worst of the rest. {_CACHED}"
 
 
 def _declare(
@@ -45,7 +45,7 @@ def _declare(
     buckets: tuple[float, ...] = (),
     **values: Labels,
 ) -> Metric:
-    """Add a metric to the table; ``values`` are those of each label that has a fixed list."""
+    """Add a metric to the table; ``values`` has the values of each label with a fixed list."""
     names = tuple(names_of_labels.split())
     metric = Metric(name, kind, names, tuple(sources.split()), question, text, buckets, values)
     METRICS[name] = metric
@@ -53,7 +53,7 @@ def _declare(
 
 
 def bounds(metric: Metric) -> tuple[float, ...]:
-    """Return a histogram's upper bounds as the settings have them now."""
+    """Return the upper bounds of a histogram, with the current settings."""
     if metric is TASK_DURATION:
         return tuple(observability.value("DURATION_BUCKETS"))
     if metric is TASK_QUEUE_WAIT:
@@ -64,7 +64,7 @@ def bounds(metric: Metric) -> tuple[float, ...]:
 def initial_series(metric: Metric, queue: str, processors: Iterable[str]) -> Iterator[Key]:
     """Yield the series of a metric to export as 0 before the first event.
 
-    Of a processor's durations, yield only those of completed runs: four histograms for each processor would
+    Of a processor's durations, yield only those of completed runs: five histograms for each processor would
     be most of a scrape, and the counters show its first failure.
     """
     for key in metric.initial_series(queue, processors):
@@ -89,33 +89,33 @@ TASKS_ENQUEUED = _declare(
 )
 TASKS_DEDUPLICATED = _declare(
     "partisan_tasks_deduplicated_total", COUNTER, "queue processor", "W app",
-    "How much was a repeat?",
-    "Enqueuings from inside tasks that found a waiting duplicate.",
+    "How many calls find a waiting duplicate?",
+    "Calls from inside tasks for which a duplicate was already waiting.",
 )
 TASKS_CLAIMED = _declare(
     "partisan_tasks_claimed_total", COUNTER, "queue", "M",
-    "Is work taken?",
+    "Are tasks claimed?",
     "Tasks claimed.",
 )
 TASKS_STARTED = _declare(
     "partisan_tasks_started_total", COUNTER, "queue processor", "W",
-    "Does work begin?",
-    "Runs that began, counted with their outcome.",
+    "Do runs start?",
+    "Runs that started, counted with their outcome.",
 )
 TASKS_COMPLETED = _declare(
     "partisan_tasks_completed_total", COUNTER, "queue processor", "W",
-    "What comes of it?",
+    "How many runs complete?",
     "Runs that completed.",
 )
 TASKS_POSTPONED = _declare(
     "partisan_tasks_postponed_total", COUNTER, "queue processor", "W",
-    "What comes of it?",
-    "Runs that asked to be run again later.",
+    "How many runs are postponed?",
+    "Runs whose task asked to run again later.",
 )
 TASKS_RETRIED = _declare(
     "partisan_tasks_retried_total", COUNTER, "queue processor", "W",
-    "What comes of it?",
-    "Runs that ended with an error and will be repeated.",
+    "How many runs are retried?",
+    "Runs that ended with an error and will be retried.",
 )
 TASKS_FAILED = _declare(
     "partisan_tasks_failed_total", COUNTER, "queue processor reason", "W M",
@@ -125,52 +125,52 @@ TASKS_FAILED = _declare(
 )
 RUNS_INTERRUPTED = _declare(
     "partisan_runs_interrupted_total", COUNTER, "queue reason", "M",
-    "Do runs take longer than they may?",
+    "Are runs interrupted?",
     "Runs that were interrupted, for their time limit or because their task was cancelled.",
     reason=(outcomes.REASON_TIMEOUT, outcomes.REASON_CANCELLED),
 )
 TASK_ERRORS = _declare(
     "partisan_task_errors_total", COUNTER, "queue processor error_type outcome", "W M",
-    "What breaks?",
+    "Which errors occur?",
     "Errors that led to a retry or a failure, by class.",
     outcome=(outcomes.RETRIED, outcomes.FAILED),
 )
 TASKS_ENQUEUE_FAILED = _declare(
     "partisan_tasks_enqueue_failed_total", COUNTER, "queue processor", "W app",
     "Do inserts fail?",
-    "Enqueuings from inside tasks that the database refused.",
+    "Inserts of tasks, from inside tasks, that failed.",
 )
 TASKS_RESCUED = _declare(
     "partisan_tasks_rescued_total", COUNTER, "queue reason", "M",
-    "Do crashes interrupt work?",
+    "Do crashes interrupt tasks?",
     "Tasks taken over from a lost worker or manager, to be run again.",
     reason=(outcomes.REASON_MANAGER_LOST, outcomes.REASON_WORKER_LOST, outcomes.REASON_STOPPED),
 )
 TASKS_RELEASED = _declare(
     "partisan_tasks_released_total", COUNTER, "queue reason", "M",
-    "Is work handed back?",
-    "Claimed tasks released unstarted.",
+    "Are tasks released?",
+    "Claimed tasks that were released before they started.",
     reason=(outcomes.REASON_STOPPED, outcomes.REASON_SHARED, outcomes.REASON_PAUSED),
 )
 TASKS_REQUEUED = _declare(
     "partisan_tasks_requeued_total", COUNTER, "queue processor", "W app",
-    "How much was tried again by hand?",
+    "How many failed tasks are requeued?",
     "Failed tasks that were requeued from inside tasks.",
 )
 TASKS_CHANGED = _declare(
     "partisan_tasks_changed_total", COUNTER, "queue change", "W app",
-    "How much was changed by hand?",
+    "How many tasks do operators change?",
     "Tasks that were made due, given another priority, or deleted, from inside tasks.",
     change=outcomes.CHANGES,
 )
 TASKS_CANCELLED = _declare(
     "partisan_tasks_cancelled_total", COUNTER, "queue processor", "W M app",
-    "How much was cancelled by hand?",
+    "How many tasks are cancelled?",
     "Tasks that were cancelled, before or during their run.",
 )
 TASKS_EXPIRED = _declare(
     "partisan_tasks_expired_total", COUNTER, "queue processor", "M",
-    "How much came too late?",
+    "How many tasks expire?",
     "Tasks that had not started when they expired, and ended without a run.",
 )
 TASKS_HELD = _declare(
@@ -187,25 +187,25 @@ TASKS_PRUNED = _declare(
 )
 TASKS_CLAIM_LOST = _declare(
     "partisan_tasks_claim_lost_total", COUNTER, "queue", "M",
-    "Is work taken from us?",
-    "Outcomes of claims that were no longer ours; they were not written.",
+    "Do managers lose claims?",
+    "Outcomes that were not written because the manager had lost the claim.",
 )
 TASK_DURATION = _declare(
     "partisan_task_duration_seconds", HISTOGRAM, "queue processor outcome", "W",
     "How long do runs take?",
-    "Time in run().",
+    "Duration of run().",
     observability.DURATION_BUCKETS,
     outcome=(*outcomes.OUTCOMES, outcomes.CANCELLED),
 )
 TASK_QUEUE_WAIT = _declare(
     "partisan_task_queue_wait_seconds", HISTOGRAM, "queue processor", "W",
-    "How long from due to started?",
-    "Time from due to started, by the database's clock.",
+    "How long do due tasks wait?",
+    "Time from the due time of a task to its start, by the database's clock.",
     observability.WAIT_BUCKETS,
 )
 TASK_ATTEMPTS = _declare(
     "partisan_task_attempts", HISTOGRAM, "queue", "W",
-    "How many runs to the end?",
+    "How many runs does a task need?",
     "Runs a task needed until it completed or failed.",
     ATTEMPT_BUCKETS,
 )
@@ -214,32 +214,32 @@ TASK_ATTEMPTS = _declare(
 
 TASKS_IN_PROGRESS = _declare(
     "partisan_tasks_in_progress", GAUGE, "queue processor", "M",
-    "What runs now?",
-    "Runs under way.",
+    "What is running now?",
+    "Runs in progress.",
 )
 OLDEST_RUN_AGE = _declare(
     "partisan_oldest_run_age_seconds", GAUGE, "queue processor", "M",
-    "What may be stuck?",
-    "Age of the longest run under way, 0 if none is.",
+    "Which runs may be stuck?",
+    "Age of the oldest run in progress, 0 if there is none.",
 )
 RUN_LIMIT = _declare(
     "partisan_run_limit_seconds", GAUGE, "queue processor", "M",
-    "Is a run longer than it may be?",
-    "Time limit of a processor plus INTERRUPT_GRACE_SECONDS; absent for one without a limit.",
+    "Does a run exceed its limit?",
+    "Time limit of a processor plus INTERRUPT_GRACE_SECONDS; absent if it has no limit.",
 )
 LAST_TASK_FINISHED = _declare(
     "partisan_last_task_finished_timestamp_seconds", GAUGE, "queue", "M",
-    "When did anything last finish?",
-    "When the last outcome came; absent until one does.",
+    "When did a run last end?",
+    "When the last outcome arrived; absent until there is one.",
 )
 BUFFER_TASKS = _declare(
     "partisan_buffer_tasks", GAUGE, "queue", "M",
-    "Is the buffer fed?",
-    "Claimed tasks that have not begun.",
+    "Is the buffer filled?",
+    "Claimed tasks that have not started.",
 )
 BUFFER_LIMIT = _declare(
     "partisan_buffer_limit", GAUGE, "queue", "M",
-    "Is the buffer fed?",
+    "Is the buffer filled?",
     "MAX_QUEUE_SIZE.",
 )
 WORKERS = _declare(
@@ -250,14 +250,14 @@ WORKERS = _declare(
 )
 WORKERS_CONFIGURED = _declare(
     "partisan_workers_configured", GAUGE, "queue", "M",
-    "How many should there be?",
+    "How many workers should there be?",
     "WORKERS_COUNT.",
 )
 WORKER_EXITS = _declare(
     "partisan_worker_exits_total", COUNTER, "queue reason", "M",
     "Do workers die?",
-    "Workers that exited; stopped includes those that a forced stop killed. timeout and cancelled are those "
-    "that were killed because an interrupted run did not end.",
+    "Workers that exited; stopped includes workers killed by a forced stop. timeout and cancelled are "
+    "workers killed because an interrupted run did not end.",
     reason=(
         outcomes.REASON_RECYCLED, outcomes.REASON_STOPPED, outcomes.REASON_ERROR, outcomes.REASON_SIGNAL,
         outcomes.REASON_TIMEOUT, outcomes.REASON_CANCELLED
@@ -266,33 +266,33 @@ WORKER_EXITS = _declare(
 WORKER_CRASHES = _declare(
     "partisan_worker_crashes_total", COUNTER, "queue processor", "M",
     "Which kinds of task kill workers?",
-    "Workers that died by an error or a signal, by what they ran; _none if they ran no task.",
+    "Workers that died by an error or a signal, by the processor they ran; _none if they ran no task.",
 )
 MAX_CRASHES = _declare(
     "partisan_max_crashes", GAUGE, "queue", "M",
     "How many workers may one task kill?",
-    "How many crashes of its worker a task survives; with one more it fails.",
+    "MAX_CRASHES: how many times a task is run again after its worker died. After that it fails.",
 )
 WORKER_CPU = _declare(
     "partisan_worker_cpu_seconds_total", COUNTER, "queue worker", "M",
-    "Which worker eats the machine?",
-    "User and system time of the workers of a slot.",
+    "Which worker uses the CPU?",
+    "User and system CPU time of the workers of a slot.",
 )
 WORKER_MEMORY = _declare(
     "partisan_worker_resident_memory_bytes", GAUGE, "queue worker", "M",
-    "Which worker eats the machine?",
+    "Which worker uses the memory?",
     "Resident memory of the worker of a slot.",
 )
 WORKER_PEAK_MEMORY = _declare(
     "partisan_worker_peak_resident_memory_bytes", GAUGE, "queue worker", "M",
-    "How much memory has a worker needed?",
+    "How much memory do workers need?",
     "Highest resident memory of any worker of a slot since the manager's start.",
 )
 MEMORY_LIMIT = _declare(
     "partisan_memory_limit_bytes", GAUGE, "queue", "M",
     "How much memory is there?",
     "Memory of the host, or the limit of a control group of the manager, whichever has the least memory "
-    "left. Absent where it is not known.",
+    "left. Absent if it is not known.",
 )
 MEMORY_USED = _declare(
     "partisan_memory_used_bytes", GAUGE, "queue", "M",
@@ -303,29 +303,29 @@ MEMORY_USED = _declare(
 CLAIMS = _declare(
     "partisan_claims_total", COUNTER, "queue", "M",
     "Is polling useful?",
-    "Claims that the database answered, with or without rows, and looks of an idle manager that found "
+    "Claims that the database answered, with or without rows, and polls of an idle manager that found "
     "nothing.",
 )
 CLAIMS_EMPTY = _declare(
     "partisan_claims_empty_total", COUNTER, "queue", "M",
     "Is polling useful?",
-    "Claims that found no row, and looks of an idle manager that found nothing to claim.",
+    "Claims that found no row, and polls of an idle manager that found nothing to claim.",
 )
 CLAIM_ERRORS = _declare(
     "partisan_claim_errors_total", COUNTER, "queue", "M",
     "Is polling failing?",
-    "Failed claims, and failed looks and heartbeats that claims wait for.",
+    "Failed claims, and failed polls and heartbeats that claims wait for.",
 )
 CLAIM_DURATION = _declare(
     "partisan_claim_duration_seconds", HISTOGRAM, "queue", "M",
     "Is claiming slow?",
-    "Time of a claim.",
+    "Duration of a claim.",
     STATEMENT_BUCKETS,
 )
 SETTLE_DURATION = _declare(
     "partisan_settle_duration_seconds", HISTOGRAM, "queue", "M",
     "Is settling slow?",
-    "Time of a settle.",
+    "Duration of a settle.",
     STATEMENT_BUCKETS,
 )
 SETTLE_BATCH = _declare(
@@ -336,37 +336,37 @@ SETTLE_BATCH = _declare(
 )
 SETTLE_ERRORS = _declare(
     "partisan_settle_errors_total", COUNTER, "queue", "M",
-    "Are outcomes held back?",
-    "Settles that the database refused.",
+    "Are outcomes delayed?",
+    "Settles that failed.",
 )
 UNSETTLED_TASKS = _declare(
     "partisan_unsettled_tasks", GAUGE, "queue", "M",
-    "Are outcomes held back?",
-    "Outcomes that are not written yet.",
+    "Are outcomes delayed?",
+    "Outcomes that have not been written yet.",
 )
 LEASE_LOST = _declare(
     "partisan_manager_lease_lost_total", COUNTER, "queue", "M",
-    "Was the manager too slow to live?",
-    "Times the manager's lease expired.",
+    "Did the manager lose its lease?",
+    "How many times the manager's lease expired.",
 )
 WORKER_BUSY = _declare(
     "partisan_worker_busy_seconds_total", COUNTER, "queue worker", "M",
-    "How busy are workers, also with tasks faster than a scrape?",
+    "How busy are workers, even if runs are shorter than the scrape interval?",
     "Time the workers of a slot spent in runs.",
 )
 LAST_LOOP = _declare(
     "partisan_manager_last_loop_timestamp_seconds", GAUGE, "queue", "M",
     "Is the loop alive?",
-    "When the manager's loop turned last.",
+    "When the manager's loop last ran.",
 )
 LAST_CLAIM = _declare(
     "partisan_manager_last_claim_timestamp_seconds", GAUGE, "queue", "M",
     "Is the loop alive?",
-    "When a claim, or a look of an idle manager, was last answered; absent until one is.",
+    "When a claim, or a poll of an idle manager, was last answered; absent until one has been.",
 )
 DRAINING = _declare(
     "partisan_manager_draining", GAUGE, "queue", "M",
-    "Is it stopping?",
+    "Is the manager stopping?",
     "1 while the manager drains, else 0.",
 )
 QUEUE_PAUSED = _declare(
@@ -381,12 +381,12 @@ QUEUE_PAUSED_SECONDS = _declare(
 )
 MAX_WAIT = _declare(
     "partisan_queue_max_wait_seconds", GAUGE, "queue", "M",
-    "How late may we be?",
+    "How long may a task wait?",
     "MAX_WAIT_SECONDS, the wait objective of the queue; absent if it has none.",
 )
 BUILD_INFO = _declare(
     "partisan_build_info", INFO, "version django python postgresql", "M",
-    "What runs where?",
+    "Which versions run where?",
     "Versions in use.",
 )
 
@@ -395,61 +395,61 @@ BUILD_INFO = _declare(
 QUEUE_TASKS = _declare(
     "partisan_queue_tasks", GAUGE, "queue state", "D",
     "How deep is the backlog?",
-    "Tasks in the table by state: exact to 100000, above it the planner's estimate; error without cancelled "
-    f"and expired ones. {_CACHED}",
+    "Tasks in the table by state: exact up to 100000, above that the planner's estimate; error without "
+    f"cancelled and expired tasks. {_CACHED}",
 )
 QUEUE_HELD_TASKS = _declare(
     "partisan_queue_held_tasks", GAUGE, "queue processor reason", "D",
     "Which tasks are held, and why?",
-    f"Held tasks, of at most 50 processors and up to 10000 of each. {_CACHED}",
+    f"Held tasks of at most 50 processors, counted up to 10000 for each. {_CACHED}",
 )
 OLDEST_DUE_AGE = _declare(
     "partisan_queue_oldest_due_age_seconds", GAUGE, "queue", "D",
-    "How late are we?",
-    f"How long the oldest waiting task has been due, 0 if none is. {_CACHED}",
+    "How late is the queue?",
+    f"How long the oldest waiting task has been due, 0 if there is none. {_CACHED}",
 )
 OLDEST_DUE_TASK_AGE = _declare(
     "partisan_oldest_due_task_age_seconds", GAUGE, "queue processor", "D",
     "Which kind of task is late?",
-    f"How long the oldest waiting task has been due, with its processor; no series if none is. {_CACHED}",
+    f"How long the oldest waiting task has been due, with its processor; absent if there is none. {_CACHED}",
 )
 UNSERVED_DUE_TASKS = _declare(
     "partisan_unserved_due_tasks", GAUGE, "queue", "D",
     "Which queues wait for a manager?",
-    "Due tasks of each queue that no live manager serves; a queue without any has no series. At most"
-    f" 20 queues, and 1000 tasks of each. {_CACHED}",
+    "Due tasks of each queue that no live manager serves; a queue without due tasks has no series. At "
+    f"most 20 queues, counted up to 1000 tasks for each. {_CACHED}",
 )
 MANAGERS_ALIVE = _declare(
     "partisan_managers_alive", GAUGE, "queue", "D",
-    "How many managers serve this queue, all hosts?",
-    "Managers whose lease has not expired, without workers that have lost their manager; also of up to 200 "
-    f"other queues. {_CACHED}",
+    "How many managers serve this queue, on all hosts?",
+    "Managers whose lease has not expired, without workers that have lost their manager; also for up to "
+    f"200 other queues. {_CACHED}",
 )
 SCHEDULE_TICKS = _declare(
     "partisan_schedule_ticks_total", COUNTER, "schedule outcome", "D",
-    "What became of the ticks?",
+    "What happened to the ticks?",
     f"Ticks of a schedule by outcome, of all managers. {_TOTALS_OF_SCHEDULES}",
     outcome=TICK_OUTCOMES,
 )
 SCHEDULE_NEXT_TICK = _declare(
     "partisan_schedule_next_tick_timestamp_seconds", GAUGE, "schedule", "D",
     "When is the next tick?",
-    f"When a schedule ticks next, by the database's clock; absent while it is paused. {_SCHEDULES}",
+    f"When a schedule ticks next, by the database's clock; absent while the schedule is paused. {_SCHEDULES}",
 )
 SCHEDULE_LAST_TICK = _declare(
     "partisan_schedule_last_tick_timestamp_seconds", GAUGE, "schedule", "D",
     "When was the last tick?",
-    f"The moment of a schedule's last tick, whatever became of it; absent until there is one. {_SCHEDULES}",
+    f"When a schedule last ticked, with any outcome; absent until it has. {_SCHEDULES}",
 )
 SCHEDULE_LAST_COMPLETED = _declare(
     "partisan_schedule_last_completed_timestamp_seconds", GAUGE, "schedule", "D",
     "When did it last complete?",
-    f"When a task of a schedule last completed, to a minute; absent until one has. {_SCHEDULES}",
+    f"When a task of a schedule last completed, accurate to a minute; absent until one has. {_SCHEDULES}",
 )
 SCHEDULE_LATENESS = _declare(
     "partisan_schedule_lateness_seconds", GAUGE, "schedule", "D",
     "Does it tick on time?",
-    f"How long a tick has been due that is not enqueued, 0 if none is. {_SCHEDULES}",
+    f"How long a tick has been due without being enqueued, 0 if there is none. {_SCHEDULES}",
 )
 SCHEDULE_OPEN = _declare(
     "partisan_schedule_open_seconds", GAUGE, "schedule", "D",
@@ -459,23 +459,23 @@ SCHEDULE_OPEN = _declare(
 SCHEDULE_LAST_FAILED = _declare(
     "partisan_schedule_last_failed", GAUGE, "schedule", "D",
     "Do its tasks complete?",
-    "1 if the last task of a schedule that ended failed, known to a minute; else, or while it is paused or "
-    f"stopped, 0. {_SCHEDULES}",
+    "1 if the last ended task of a schedule failed, accurate to a minute; otherwise, or while the schedule "
+    f"is paused or stopped, 0. {_SCHEDULES}",
 )
 TABLE_INSERTS = _declare(
     "partisan_task_table_inserts_total", COUNTER, "", "D",
-    "How fast does work come in, from everywhere?",
+    "How fast are tasks enqueued, from everywhere?",
     f"Rows inserted into the task table, by PostgreSQL's own statistics. {_CACHED}",
 )
 TABLE_LIVE_ROWS = _declare(
     "partisan_task_table_live_rows", GAUGE, "", "D",
     "Does the table bloat?",
-    f"Live rows of the task table, as PostgreSQL estimates. {_CACHED}",
+    f"Live rows of the task table, as estimated by PostgreSQL. {_CACHED}",
 )
 TABLE_DEAD_ROWS = _declare(
     "partisan_task_table_dead_rows", GAUGE, "", "D",
     "Does the table bloat?",
-    f"Dead rows of the task table, as PostgreSQL estimates. {_CACHED}",
+    f"Dead rows of the task table, as estimated by PostgreSQL. {_CACHED}",
 )
 TABLE_BYTES = _declare(
     "partisan_task_table_bytes", GAUGE, "", "D",
@@ -489,38 +489,38 @@ LAST_PRUNE = _declare(
 )
 OLDEST_TRANSACTION_AGE = _declare(
     "partisan_oldest_transaction_age_seconds", GAUGE, "", "D",
-    "Who holds vacuum back?",
-    f"Age of the oldest open transaction of the database that we may see, 0 if none is. {_CACHED}",
+    "What holds vacuum back?",
+    f"Age of the oldest visible open transaction in the database, 0 if there is none. {_CACHED}",
 )
 DB_UP = _declare(
     "partisan_db_up", GAUGE, "queue", "D",
-    "Can the figures be trusted?",
-    "1 if PostgreSQL answered the last query for the figures, else 0. A refusal because a table, column or "
-    "privilege is missing is an answer.",
+    "Are the metrics from the database current?",
+    "1 if PostgreSQL answered the last query for metrics, else 0. An error because a table, column or "
+    "privilege is missing counts as an answer.",
 )
 DB_WRITABLE = _declare(
     "partisan_db_writable", GAUGE, "queue", "D",
     "Can heartbeats and outcomes be written?",
-    f"1 if the server accepts writes, 0 if it is a standby or set to be read-only. {_CACHED}",
+    f"1 if the server accepts writes, 0 if it is a standby or set to read-only. {_CACHED}",
 )
 DB_SCHEDULES_READABLE = _declare(
     "partisan_db_schedules_readable", GAUGE, "queue", "D",
-    "Can the figures of schedules be trusted?",
-    f"1 if the query for the figures of schedules succeeded, 0 if it failed and there are none. {_CACHED}",
+    "Are the metrics of schedules available?",
+    f"1 if the query for the metrics of schedules succeeded, 0 if it failed and there are none. {_CACHED}",
 )
 DB_SCRAPE_DURATION = _declare(
     "partisan_db_scrape_duration_seconds", GAUGE, "queue", "D",
-    "Can the figures be trusted?",
-    "Time of the last query for the figures.",
+    "Is the query for metrics slow?",
+    "Duration of the last query for metrics.",
 )
 DB_DATA_AGE = _declare(
     "partisan_db_data_age_seconds", GAUGE, "queue", "D",
-    "Can the figures be trusted?",
-    "Age of the figures from the database; absent where there are none.",
+    "Are the metrics from the database current?",
+    "Age of the metrics from the database; absent if there are none.",
 )
 DB_CLOCK_SKEW = _declare(
     "partisan_db_clock_skew_seconds", GAUGE, "queue", "D",
-    "Can the figures be trusted?",
+    "Do the clocks agree?",
     f"The database's clock minus the manager's. {_CACHED}",
 )
 
@@ -528,24 +528,24 @@ DB_CLOCK_SKEW = _declare(
 
 TELEMETRY_MESSAGES = _declare(
     "partisan_telemetry_messages_total", COUNTER, "queue", "M",
-    "Does the pipe flow?",
-    "Workers' messages that carried figures.",
+    "Do reports of workers arrive?",
+    "Messages from workers that carried metrics.",
 )
 TELEMETRY_DROPPED = _declare(
     "partisan_telemetry_dropped_total", COUNTER, "queue reason", "M",
-    "Does the pipe flow?",
-    "Telemetry that was lost.",
+    "Is telemetry lost?",
+    "Telemetry that was dropped.",
     reason=(DROPPED_PIPE, DROPPED_CONTEXT, DROPPED_FLUSH, DROPPED_UNKNOWN, *_DROPPED_SPANS, *_DROPPED_LINES),
 )
 LABEL_OVERFLOW = _declare(
     "partisan_telemetry_label_overflow_total", COUNTER, "label", "W M",
-    "What was folded?",
+    "Which labels have too many values?",
     "Additions made to _other because a label had too many values.",
     label=("processor", "error_type"),
 )
 TELEMETRY_ERRORS = _declare(
     "partisan_telemetry_errors_total", COUNTER, "signal", "W M",
-    "What was swallowed?",
+    "Do logs, traces or metrics fail?",
     "Errors of logs, traces and metrics that were caught.",
     signal=("logs", "traces", "metrics"),
 )

@@ -1,4 +1,4 @@
-"""A scrape: every family each time, filled by parts of which each can fail alone."""
+"""Build all metric families of a scrape from parts, each of which can fail without the others."""
 
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -44,7 +44,7 @@ _FAMILIES: Final[dict[str, Callable[..., Family]]] = {
 
 
 class PartisanCollector(Collector):
-    """Build the families of ``metrics``, and of the manager's process, at each scrape."""
+    """The collector that builds the families of ``metrics`` and of the manager's process at each scrape."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class PartisanCollector(Collector):
         return [*map(_empty, self._metrics.values()), *self._of_the_process()]
 
     def collect(self) -> list[Family]:
-        """Return every family; a part that raises has no series, and is counted."""
+        """Return every family; a part that raises has no further series, and its error is counted."""
         families = {name: _empty(metric) for name, metric in self._metrics.items()}
         shows_created = observability.value("METRICS_CREATED")
         for part in self._parts():
@@ -79,13 +79,13 @@ class PartisanCollector(Collector):
         return [*families.values(), *self._of_the_process()]
 
     def _created_at(self, metric: Metric, labels: Labels) -> float | None:
-        """Return when a series began; ``None`` for gauges, and for counts that the database makes."""
+        """Return when a series began; ``None`` for gauges, and for counts that come from the database."""
         if metric.kind not in (COUNTER, HISTOGRAM) or "D" in metric.sources:
             return None
         return self._recorder.aggregator.created_at((metric.name, labels))
 
     def _parts(self) -> tuple[Part, ...]:
-        """Return the parts of one scrape; what was counted comes last, with what the others swallowed."""
+        """Return the parts of one scrape; counted series are last, to include the errors of other parts."""
         snapshot = cache(self._snapshot)
         return (
             self._from_database,

@@ -1,4 +1,4 @@
-"""How each event is counted."""
+"""Count events: ``COUNTED`` has the function that adds each kind of event to the metrics."""
 
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -25,12 +25,12 @@ class RunSeries(NamedTuple):
 
 
 class EventCounter:
-    """Add events to ``deltas``; runs of one processor and outcome many at a time."""
+    """A counter that adds events to ``deltas``, and runs of one processor and outcome together."""
 
     def __init__(self, deltas: Deltas) -> None:
         self.deltas = deltas
         self.exemplars: dict[tuple[str, str], tuple[Exemplar, Exemplar]] = {}
-        """By processor and outcome, the duration and the wait of a traced run."""
+        """The exemplars of the duration and the wait of a traced run, by processor and outcome."""
         self._series: dict[tuple[str, str, str], RunSeries] = {}
 
     def completed(self, event: runs.RunsCompleted) -> None:
@@ -53,7 +53,7 @@ class EventCounter:
         self.count(catalogue.TASK_ERRORS, (*labels, event.error.type, FAILED))
         if event.seconds is not None:
             self._run(FAILED, event.run, event.seconds)
-        # The worker's outcome of an unsettleable task has counted its attempts.
+        # The attempts of an unsettleable task were counted with the outcome from its worker.
         if event.reason != outcomes.REASON_UNSETTLEABLE:
             self.deltas.observe((catalogue.TASK_ATTEMPTS.name, (event.run.queue,)), [event.run.attempt])
 
@@ -129,12 +129,12 @@ class EventCounter:
 
 
 def registered(queue: str, processor: str) -> tuple[str, str]:
-    """Return the labels of a processor; one that is not registered counts as ``_other``."""
+    """Return the labels for a processor; one that is not registered counts as ``_other``."""
     return queue, processor if processor in registry.definitions else OTHER
 
 
 def of_task(task: Any) -> tuple[str, str]:
-    """Return the labels of what has a queue and a processor."""
+    """Return the labels for an object with a queue and a processor."""
     return registered(task.queue, task.processor)
 
 

@@ -1,4 +1,4 @@
-"""Custom metrics: declared on a processor class, measured inside ``run()``."""
+"""Custom metrics, which are declared on a processor class and measured inside ``run()``."""
 
 import math
 import re
@@ -27,7 +27,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*", re.ASCII)
 
 @dataclass(frozen=True)
 class Measure:
-    """What both kinds of measures declare."""
+    """The base class of both kinds of measures."""
 
     name: str
     help: str
@@ -40,7 +40,7 @@ class Measure:
 
     @property
     def exported_name(self) -> str:
-        """Return the name of the exported metric."""
+        """The name of the exported metric."""
         return PREFIX + self.name
 
     def metric(self) -> Metric:
@@ -59,7 +59,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class CounterMeasure(Measure):
-    """Declare a counter, exported as ``partisan_user_{name}_total``.
+    """A declared counter, exported as ``partisan_user_{name}_total``.
 
     Raises ``ValueError`` for a name or a label that Prometheus does not accept.
     """
@@ -73,7 +73,7 @@ class CounterMeasure(Measure):
 
 @dataclass(frozen=True)
 class HistogramMeasure(Measure):
-    """Declare a histogram, exported as ``partisan_user_{name}``; ``buckets`` are upper bounds.
+    """A declared histogram, exported as ``partisan_user_{name}``; ``buckets`` are upper bounds.
 
     Raises ``ValueError`` for a name, a label or bounds that Prometheus does not accept.
     """
@@ -86,7 +86,7 @@ class HistogramMeasure(Measure):
         rising = all(low < high for low, high in pairwise(self.buckets))
         if not self.buckets or not rising or not all(map(fits_float, self.buckets)):
             raise ValueError(
-                f"HistogramMeasure {self.name!r}: buckets are {self.buckets!r}; expected rising numbers."
+                f"HistogramMeasure {self.name!r}: buckets are {self.buckets!r}; expected increasing numbers."
             )
 
 
@@ -94,19 +94,26 @@ class Measures:
     """The measures of a running task: ``self.metrics`` inside ``run()``."""
 
     def __init__(self, processor: str, queue: str, declared: Iterable[Measure]) -> None:
-        """Accept what is ``declared``, and count it for the registered name and the task's queue."""
+        """Accept the ``declared`` measures, and label them with the registered name and the task's queue."""
         self._processor = processor
         self._queue = queue
         self._declared = {measure.name: (measure, measure.exported_name) for measure in declared}
 
     def inc(self, name: str, amount: float = 1, **labels: Any) -> None:
-        """Add to a counter; raises ``ValueError`` for an undeclared one, or an amount below 0."""
+        """Add to a counter.
+
+        Raises ``ValueError`` for an undeclared counter, other labels than declared, or an amount below 0.
+        """
         metric, values = self._resolve(name, labels, CounterMeasure, "inc()")
         self._require_number(name, amount, at_least=0)
         bus.emit(Measured, self._queue, self._processor, metric, values, amount)
 
     def observe(self, name: str, value: float, **labels: Any) -> None:
-        """Add to a histogram; raises ``ValueError`` for an undeclared one, or a value that is no number."""
+        """Add to a histogram.
+
+        Raises ``ValueError`` for an undeclared histogram, other labels than declared, or a value that is not
+        a finite number.
+        """
         metric, values = self._resolve(name, labels, HistogramMeasure, "observe()")
         self._require_number(name, value, at_least=-math.inf)
         bus.emit(Measured, self._queue, self._processor, metric, values, value)
@@ -123,7 +130,7 @@ class Measures:
         measure, metric = found
         if not isinstance(measure, kind):
             raise ValueError(
-                f"{self._processor}: measure {name!r} is a {type(measure).__name__}, not one for {method}."
+                f"{self._processor}: measure {name!r} is a {type(measure).__name__}, which has no {method}."
             )
         if labels.keys() != set(measure.labels):
             given, expected = sorted(labels), sorted(measure.labels)
@@ -147,12 +154,12 @@ def measures_for(task: TaskRef, definition: TaskDefinition) -> Measures:
 
 
 def measures_of(definition: TaskDefinition) -> tuple[Measure, ...]:
-    """Return what the source of a definition declares."""
+    """Return the measures that the source of a definition declares."""
     return tuple(getattr(definition.source, ATTRIBUTE, ()))
 
 
 def declared(definitions: Iterable[TaskDefinition]) -> dict[str, Metric]:
-    """Return the custom metrics by exported name; of two that differ, the first."""
+    """Return the custom metrics by exported name; if two with one name differ, the first one counts."""
     metrics: dict[str, Metric] = {}
     for definition in definitions:
         for measure in measures_of(definition):
@@ -162,7 +169,7 @@ def declared(definitions: Iterable[TaskDefinition]) -> dict[str, Metric]:
 
 
 def problems(definitions: Iterable[TaskDefinition]) -> Iterator[Problem]:
-    """Yield, for a system check, every measure that another class declares otherwise."""
+    """Yield a problem for each measure that another class declares differently."""
     first: dict[str, tuple[str, Metric]] = {}
     for definition in definitions:
         for measure in measures_of(definition):

@@ -1,4 +1,4 @@
-"""What was counted since the last report, as plain values that can cross a pipe."""
+"""Collect what was counted since the last report, as plain values that can be sent through a pipe."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ Exemplar: TypeAlias = tuple[str, str, float, float]
 HistogramDelta: TypeAlias = list[Any]
 """A dict of counts by index of the bucket, the sum, the last exemplar or ``None``."""
 Report: TypeAlias = tuple[dict[Key, float], dict[Key, HistogramDelta]]
-"""What crosses the pipe: the growth of counters, and of histograms."""
+"""What is sent through the pipe: the increases of counters, and those of histograms."""
 
 SERIES_MAX: Final = 10_000
-"""Most series of each kind in one report; further ones are folded."""
+"""The highest number of counters, and of histograms, in one report; further series are folded."""
 
 
 class Deltas:
-    """The growth of counters and histograms until ``take()``."""
+    """The increases of counters and histograms since the last ``take()``."""
 
     def __init__(self, max_series: int = SERIES_MAX) -> None:
         self.metrics = dict(catalogue.METRICS)
@@ -51,7 +51,7 @@ class Deltas:
             delta[2] = exemplar
 
     def take(self) -> Report | None:
-        """Return the growth since the last call; ``None`` if there is none."""
+        """Return the increases since the last call, or ``None`` if there were none."""
         if not self._counters and not self._histograms:
             return None
         report = (self._counters, self._histograms)
@@ -63,7 +63,7 @@ class Deltas:
 
 
 def fold(metric: Metric, labels: Labels, counters: dict[Key, float]) -> Labels:
-    """Return ``labels`` with ``_other`` for every open label, and count each that this changed."""
+    """Return ``labels`` with ``_other`` for every open label, and count each label that this changed."""
     folded = list(labels)
     for index, label in enumerate(metric.labels):
         if label in metric.open_labels and labels[index] != OTHER:
@@ -73,14 +73,14 @@ def fold(metric: Metric, labels: Labels, counters: dict[Key, float]) -> Labels:
 
 
 def increment(counters: dict[Key, float], metric: Metric, *labels: str) -> None:
-    """Add 1 to a counter of ours, whether or not its series exists."""
+    """Add 1 to one of the library's own counters, whether or not its series exists."""
     key = (metric.name, labels)
     counters[key] = counters.get(key, 0) + 1
 
 
 def add_to_buckets(buckets: dict[int, int], bounds: tuple[float, ...], values: Sequence[float]) -> None:
-    """Count ``values`` into sparse buckets; a value that equals a bound belongs below it."""
-    # Many values mostly share a few buckets: sorted, each bucket costs two searches, from the highest down.
+    """Count ``values`` into sparse buckets; a value equal to a bound belongs to the bucket below it."""
+    # Values mostly share a few buckets. Sorted, each bucket costs two searches, from the highest down.
     left = len(values)
     if left > 1:
         values = sorted(values)

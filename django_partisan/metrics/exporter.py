@@ -32,7 +32,7 @@ from django_partisan.telemetry.events.telemetry import MetricsPortTaken, Metrics
 from django_partisan.telemetry.events.values import ErrorInfo
 
 SCRAPES_AT_ONCE: Final = 4
-"""Scrapes that are built at once; more would take processor time from the manager's loop."""
+"""How many scrapes are built at the same time; more would take CPU time from the manager's loop."""
 METHODS: Final = ("GET", "HEAD")
 GZIP_LEVEL: Final = 1
 
@@ -52,7 +52,7 @@ _INDEX = """<!DOCTYPE html>
 
 
 class Exporter:
-    """Serve the metrics of one manager from ``start()`` to ``stop()``.
+    """The server of one manager's metrics, from ``start()`` to ``stop()``.
 
     ``snapshot`` is called from other threads, once for each scrape and each probe.
     """
@@ -70,7 +70,7 @@ class Exporter:
         token_file: AnyPath | None = None,
         query: Query | None = None,
     ) -> None:
-        """Prepare; ``query`` replaces the database in tests."""
+        """Prepare the exporter; ``query`` replaces the database in tests."""
         self._queue = queue
         self._snapshot = snapshot
         self._place = (host, port)
@@ -91,11 +91,11 @@ class Exporter:
         )
 
     def start(self) -> str | None:
-        """Bind the port, subscribe to events and begin to answer; return the address.
+        """Bind the port, subscribe to events and start to answer; return the address.
 
-        If another manager holds the port, as in a rolling restart, count meanwhile, answer when the port
-        is free, and return ``None``. Raises ``CannotServe`` (an ``OSError``) if the port, the TLS
-        files or the token file cannot be used.
+        If another manager holds the port, as in a rolling restart, return ``None``: events are counted, and
+        requests are answered as soon as the port is free. Raises ``CannotServe`` (an ``OSError``) if the
+        port, the TLS files or the token file cannot be used.
         """
         try:
             if self._token_file is not None:
@@ -129,13 +129,13 @@ class Exporter:
         bus.emit(MetricsServed, self._queue, self._bind(tls))
 
     def _on_failed(self, error: access.CannotServe) -> None:
-        # Without a stack: the message names the remedy.
+        # Without a stack trace: the message names the remedy.
         bus.emit(
             MetricsServerFailed, self._queue, ErrorInfo.of(error)._replace(stack_trace="", exception=None)
         )
 
     def stop(self) -> None:
-        """Stop answering and counting; totals stay."""
+        """Stop answering and counting; totals are kept."""
         if self._waiting is not None:
             self._waiting.stop()
         elif self._server is None:
@@ -155,18 +155,18 @@ class Exporter:
         pages = {"": self._index, "/": self._index, "/live": self._live, "/ready": self._ready}
         page = pages.get(url.path)
         if page is None and url.path != "/metrics":
-            return plain(404, "There are /metrics, /live and /ready.")
+            return plain(404, "Not found. Use /metrics, /live or /ready.")
         if request.method not in METHODS:
-            return plain(405, "Only GET and HEAD are answered.", ("Allow", ", ".join(METHODS)))
+            return plain(405, "Only GET and HEAD are allowed.", ("Allow", ", ".join(METHODS)))
         return self._metrics(request, url.query) if page is None else page()
 
     def _metrics(self, request: Request, query: str) -> Response:
         headers = request.headers
         if self._token is not None and not self._token.allows(headers.get("Authorization", "")):
-            return plain(401, "A bearer token is needed.", ("WWW-Authenticate", access.AUTHENTICATE))
+            return plain(401, "A bearer token is required.", ("WWW-Authenticate", access.AUTHENTICATE))
         encode, content_type = negotiation.encoder(headers.get("Accept", ""))
         names = parse_qs(query).get("name[]")
-        self._database.ask()  # before it waits for its turn: scrapes that come together share one query
+        self._database.ask()  # before it waits for its turn, so that simultaneous scrapes share a query
         with self._building:
             body = encode(self._registry.restricted_registry(names) if names else self._registry)
         more = [("Vary", "Accept, Accept-Encoding")]

@@ -24,7 +24,7 @@ Incarnation: TypeAlias = tuple[int, int]
 
 
 class SlotCounter:
-    """Sum a counter of each worker process by slot, so that a slot's total never decreases."""
+    """The sum of a counter over the worker processes of each slot, which never decreases."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -32,7 +32,7 @@ class SlotCounter:
         self._running: dict[Incarnation, float] = {}
 
     def update(self, seen: Mapping[Incarnation, float | None]) -> dict[int, float]:
-        """Take the values of all live workers (``None`` if unknown), and return totals by slot."""
+        """Set the values of all live workers (``None`` if unknown), and return the totals by slot."""
         with self._lock:
             for incarnation in self._running.keys() - seen.keys():
                 slot = incarnation[0]
@@ -47,13 +47,13 @@ class SlotCounter:
 
 
 class Peaks:
-    """The highest memory that any worker of a slot has used."""
+    """The peak memory of any worker of each slot, in bytes."""
 
     def __init__(self) -> None:
         self._by_slot: dict[int, int] = {}
 
     def note(self, slot: int, size: int) -> None:
-        """Note a value of one worker; may be called from any thread."""
+        """Note the peak of one worker; may be called from any thread."""
         self._by_slot[slot] = max(size, self._by_slot.get(slot, 0))
 
     def items(self) -> list[tuple[int, int]]:
@@ -62,7 +62,7 @@ class Peaks:
 
 
 def of_manager(snapshot: Snapshot) -> Iterator[Sample]:
-    """Yield the gauges of the manager itself; a moment that has not come has no series."""
+    """Yield the gauges of the manager itself; a timestamp that is not set yet has no series."""
     for metric, value in (
         (catalogue.BUFFER_TASKS, snapshot.buffered),
         (catalogue.BUFFER_LIMIT, snapshot.buffer_limit),
@@ -80,7 +80,7 @@ def of_manager(snapshot: Snapshot) -> Iterator[Sample]:
 
 
 def of_runs(snapshot: Snapshot, processors: Iterable[str]) -> Iterator[Sample]:
-    """Yield what runs and for how long, by processor; 0 for ``processors`` that do not run."""
+    """Yield how many runs are in progress and the age of the oldest, by processor; 0 if there are none."""
     ages: dict[str, list[float]] = {name: [] for name in processors}
     for worker in snapshot.workers:
         if worker.task is not None:
@@ -92,7 +92,7 @@ def of_runs(snapshot: Snapshot, processors: Iterable[str]) -> Iterator[Sample]:
 
 
 def of_limits(snapshot: Snapshot) -> Iterator[Sample]:
-    """Yield the limits that alerts compare other figures with; what has no limit has no series."""
+    """Yield the limits that alerts compare other metrics with; a limit that is not set has no series."""
     limits = snapshot.limits
     if limits.max_wait_seconds is not None:
         yield catalogue.MAX_WAIT, (snapshot.queue,), limits.max_wait_seconds
@@ -104,14 +104,14 @@ def of_limits(snapshot: Snapshot) -> Iterator[Sample]:
 
 
 def of_memory(snapshot: Snapshot, found: Memory | None) -> Iterator[Sample]:
-    """Yield how much memory there is for the manager and its workers, and is in use, if that is known."""
+    """Yield the memory that the manager and its workers may use, and the memory in use, if they are known."""
     if found is not None:
         yield catalogue.MEMORY_LIMIT, (snapshot.queue,), found.limit
         yield catalogue.MEMORY_USED, (snapshot.queue,), found.used
 
 
 def of_workers(snapshot: Snapshot, busy: SlotCounter) -> Iterator[Sample]:
-    """Yield how many workers there are in each state, and for how long each slot was busy."""
+    """Yield the number of workers in each state, and the busy time of each slot."""
     states = [worker.state for worker in snapshot.workers]
     for state in catalogue.WORKER_STATES:
         yield catalogue.WORKERS, (snapshot.queue, state), states.count(state)
@@ -121,7 +121,7 @@ def of_workers(snapshot: Snapshot, busy: SlotCounter) -> Iterator[Sample]:
 
 
 def of_processes(snapshot: Snapshot, cpu: SlotCounter, peaks: Peaks) -> Iterator[Sample]:
-    """Yield what the worker processes use, by slot; without /proc only the peaks of those that exited."""
+    """Yield CPU time and memory of workers by slot; without /proc, only the peaks of those that exited."""
     usage = {(worker.slot, worker.generation): usage_of(worker.pid) for worker in snapshot.workers}
     seconds = {who: values.get("process_cpu_seconds_total") for who, values in usage.items()}
     for slot, total in cpu.update(seconds).items():
@@ -140,10 +140,10 @@ def of_processes(snapshot: Snapshot, cpu: SlotCounter, peaks: Peaks) -> Iterator
 
 
 def peak_of(pid: int) -> int | None:
-    """Return the highest resident memory of a process so far; ``None`` if it is not known."""
+    """Return the peak resident memory of a process in bytes; ``None`` if it is not known."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:  # it has exited, or this is no Linux
+    except OSError:  # it has exited, or this is not Linux
         return None
     found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
     return int(found[1]) * 1024 if found else None

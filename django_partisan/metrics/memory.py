@@ -1,4 +1,4 @@
-"""How much memory this host, or our control group, allows, and how much of it is in use."""
+"""Read the memory limit of this host or control group, and the memory in use."""
 
 import re
 from collections.abc import Iterator
@@ -7,19 +7,19 @@ from typing import NamedTuple
 
 
 class Memory(NamedTuple):
-    """Memory that may be used, and that is in use without what the kernel can drop, in bytes."""
+    """The memory that may be used, and the memory in use without what the kernel can reclaim, in bytes."""
 
     limit: int
     used: int
 
 
 def memory(root: Path = Path("/")) -> Memory | None:
-    """Return the memory of the host, of our control group or of one above it: of the one with the least left.
+    """Return the memory of the host, our control group or a parent group, whichever has the least left.
 
-    Returns ``None`` where it is not known; ``root`` holds ``proc`` and ``sys``. Reads control groups of
-    version 2 as ``cgroups(7)`` has them, and the limit that a container sees in version 1.
+    Returns ``None`` if it is not known. ``root`` contains ``proc`` and ``sys``. Reads control groups of
+    version 2 as ``cgroups(7)`` describes them, and the limit that a container sees in version 1.
     """
-    # The least limit would not do: a group above ours may be nearly full with the memory of others.
+    # Not the lowest limit: a parent group may be nearly full with the memory of other processes.
     return min([*_of_host(root), *_of_groups(root)], key=_left, default=None)
 
 
@@ -48,7 +48,7 @@ def _of_groups(root: Path) -> Iterator[Memory]:
 
 def _of_group(folder: Path, limit: str, usage: str, droppable: str) -> Iterator[Memory]:
     most, used = _text(folder / limit).strip(), _text(folder / usage).strip()
-    if most.isdecimal() and used.isdecimal():  # version 2 says "max" where there is no limit
+    if most.isdecimal() and used.isdecimal():  # version 2 has "max" if there is no limit
         cache = re.search(rf"^{droppable} (\d+)$", _text(folder / "memory.stat"), re.MULTILINE)
         yield Memory(int(most), max(int(used) - (int(cache[1]) if cache else 0), 0))
 
@@ -56,5 +56,5 @@ def _of_group(folder: Path, limit: str, usage: str, droppable: str) -> Iterator[
 def _text(file: Path) -> str:
     try:
         return file.read_text()
-    except OSError:  # this is no Linux, or the group has been removed
+    except OSError:  # this is not Linux, or the group has been removed
         return ""

@@ -1,4 +1,4 @@
-"""What a metric is: a name, a type, labels, and where its values come from."""
+"""The declaration of a metric: its name, type and labels, and the source of its values."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,20 +11,20 @@ HISTOGRAM: Final = "histogram"
 INFO: Final = "info"
 
 OTHER: Final = "_other"
-"""The label value that replaces an unknown one, and each of a label that has too many."""
+"""The label value that replaces unknown values, and new values of a label that has too many."""
 
 Labels: TypeAlias = tuple[str, ...]
 Key: TypeAlias = tuple[str, Labels]
 """A series: the name of its metric, and the values of its labels in the metric's order."""
 
-# Code and users decide how many values these have; all other labels have a fixed list.
+# The values of these depend on the project's code; all other labels have a fixed list.
 OPEN_LABELS: Final = frozenset({"processor", "error_type"})
 LABEL_MAX_LENGTH: Final = 200
 
 
 @dataclass(frozen=True)
 class Metric:
-    """One metric: ``sources`` are W (worker), M (manager), D (database) or app (application)."""
+    """A metric; its ``sources`` are W (worker), M (manager), D (database) or app (application)."""
 
     name: str
     kind: str
@@ -40,7 +40,7 @@ class Metric:
 
     @property
     def family(self) -> str:
-        """Return the name without the suffix that the exposition adds by type."""
+        """The name without the suffix that the exposition format adds by type."""
         return self.name.removesuffix("_total").removesuffix("_info")
 
     def initial_series(self, queue: str, processors: Iterable[str]) -> Iterator[Key]:

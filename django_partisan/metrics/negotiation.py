@@ -1,7 +1,7 @@
-"""Choose the format of a scrape's answer by the ``Accept`` header of the client.
+"""Choose the format of a scrape's response by the client's ``Accept`` header.
 
-prometheus-client puts the requested version into the content type, whatever it has written: Prometheus 3 asks
-for OpenMetrics 2.0 too, and would refuse 1.0 under that content type.
+prometheus-client puts the requested version into the content type, whatever version it writes. Prometheus 3
+also asks for OpenMetrics 2.0, and would reject 1.0 under that content type.
 """
 
 from collections.abc import Callable
@@ -14,11 +14,11 @@ WRITTEN: Final = {
     "application/openmetrics-text": ("", "1.0.0"),
     "text/plain": ("", "0.0.4", "1.0.0"),
 }
-"""The versions of each format that prometheus-client writes; an empty one means that none was requested."""
+"""The versions of each format that prometheus-client writes; an empty string means no requested version."""
 
 
 def encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
-    """Return the function that writes the first format in ``accept`` that it can, and its content type."""
+    """Return the function that writes the first supported format in ``accept``, and its content type."""
     return choose_encoder(",".join(filter(_is_written, accept.split(","))))
 
 

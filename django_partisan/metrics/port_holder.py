@@ -1,4 +1,4 @@
-"""Find out who holds the metrics port: another manager, as in a rolling restart, or another program."""
+"""Find out whether another manager holds the metrics port, as in a rolling restart."""
 
 import http.client
 import re
@@ -11,7 +11,7 @@ from django_partisan.metrics.access import TlsFiles
 
 ANSWER_SECONDS: Final = 1.0
 TITLE: Final = "django-partisan: {queue}"
-"""The title of the page with the links, by which a manager is recognised."""
+"""The title of the index page, by which a manager is recognized."""
 PAGE_MAX_BYTES: Final = 4096
 
 _TITLE: Final = re.compile(re.escape(f"<title>{TITLE}</title>").replace(r"\{queue\}", "(.*?)"))
@@ -26,9 +26,9 @@ def queue_of_manager_at(
             connection.request("GET", "/")
             page = connection.getresponse().read(PAGE_MAX_BYTES).decode(errors="replace")
         except TimeoutError:
-            return None  # no manager: that answers even a request that it does not understand
+            return None  # not a manager, which would answer any request
         except (OSError, http.client.HTTPException):
-            continue  # it does not use this protocol, or refuses our certificate
+            continue  # it does not use this protocol, or rejects our certificate
         finally:
             connection.close()
         if found := _TITLE.search(page):
@@ -39,7 +39,7 @@ def queue_of_manager_at(
 def _connections(
     host: str, port: int, files: TlsFiles, seconds: float
 ) -> Iterator[http.client.HTTPConnection]:
-    """Yield connections with and without TLS, which a deploy may just have switched; ours first."""
+    """Yield connections with and without TLS, ours first: a deploy may just have turned it on or off."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     tls.check_hostname = False  # no secret is sent, and only the title is read
     tls.verify_mode = ssl.CERT_NONE

@@ -11,9 +11,9 @@ CLOSE_SECONDS: Final = 2.0
 
 
 class PortWait:
-    """A thread that binds a port with ``bind`` as soon as that succeeds, until ``stop()``.
+    """A thread that calls ``bind`` until the port is free, or until ``stop()``.
 
-    ``failed`` gets an error that waiting cannot fix; the thread then ends.
+    ``failed`` is called with an error that waiting cannot fix; then the thread ends.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class PortWait:
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; it may have bound the port before."""
+        """End the thread, which may already have bound the port."""
         self._stopped.set()
         self._thread.join(CLOSE_SECONDS)
 
@@ -39,7 +39,7 @@ class PortWait:
             try:
                 self._bind()
             except PortInUse:
-                continue  # by whichever program
+                continue  # no matter by which program
             except CannotServe as error:
                 self._failed(error)
             return

@@ -1,4 +1,4 @@
-"""Whether the manager is alive and ready, for ``/live`` and ``/ready``."""
+"""Find out whether the manager is alive and ready, for ``/live`` and ``/ready``."""
 
 import threading
 import time
@@ -11,14 +11,14 @@ from django_partisan.telemetry.events.snapshot import Snapshot
 from django_partisan.telemetry.events.workers import WorkerExited, WorkerReady
 
 STALLED_SECONDS: Final = 30.0
-"""Longest time for a turn of the loop, and for the replacement of a worker that was ready."""
+"""The longest time for a turn of the loop, and for the replacement of a worker that was ready."""
 STARTING: Final = "starting"
 
 
 class Readiness(bus.Subscriber):
-    """Remember which slots had a ready worker.
+    """The subscriber that records which slots had a ready worker.
 
-    A recycled worker is missing for a moment, which must not make the manager unready.
+    A recycled worker is missing for a moment; this must not make the manager unready.
     """
 
     name = "metrics"
@@ -29,11 +29,11 @@ class Readiness(bus.Subscriber):
         self._missing_since: dict[int, float | None] = {}
 
     def wants(self, kind: type[Event]) -> bool:
-        """Want the workers that come and go."""
+        """Return whether ``kind`` is an event of a worker that is ready or exited."""
         return kind in (WorkerReady, WorkerExited)
 
     def handle(self, event: Any) -> None:
-        """Remember a worker that came or went."""
+        """Record that a worker is ready or has exited."""
         with self._lock:
             if isinstance(event, WorkerReady):
                 self._missing_since[event.slot] = None
@@ -41,25 +41,25 @@ class Readiness(bus.Subscriber):
                 self._missing_since[event.slot] = self._clock()
 
     def faults(self, snapshot: Snapshot) -> list[str]:
-        """Return why the manager is not ready; nothing if it is."""
+        """Return the reasons why the manager is not ready; empty if it is ready."""
         faults = []
         if not snapshot.database_reachable:
             faults.append("the database is not reachable")
         if snapshot.draining:
-            faults.append("the manager drains")
+            faults.append("the manager is draining")
         recently = self._clock() - STALLED_SECONDS
         with self._lock:
             ready = {slot for slot, since in self._missing_since.items() if since is None or since > recently}
         ready.update(worker.slot for worker in snapshot.workers if worker.state != STARTING)
         missing = snapshot.workers_configured - len(ready)
         if missing > 0:
-            faults.append(f"{missing} of {snapshot.workers_configured} workers did not say they are ready")
+            faults.append(f"{missing} of {snapshot.workers_configured} workers are not ready")
         return faults
 
 
 def stall(snapshot: Snapshot, now: float) -> str | None:
-    """Return why the manager is not alive at Unix time ``now``, or ``None``."""
+    """Return why the manager is not alive at Unix time ``now``, or ``None`` if it is."""
     age = now - snapshot.last_loop_at
     if age <= STALLED_SECONDS:
         return None
-    return f"the manager's loop did not turn for {age:.0f} s"
+    return f"the manager's loop has not run for {age:.0f} s"

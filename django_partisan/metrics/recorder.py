@@ -1,4 +1,4 @@
-"""The subscriber that counts events: in workers for the next report, in the manager for the next scrape."""
+"""Count events: in workers for the next report, in the manager for the next scrape."""
 
 import threading
 import time
@@ -20,15 +20,15 @@ from django_partisan.telemetry.events.values import Run
 from django_partisan.telemetry.events.workers import WorkerExited
 
 PENDING_MAX: Final = 5_000
-"""Most events that wait to be counted until ``take()``."""
+"""The highest number of events that wait for ``take()`` to count them."""
 
 _WITH_ERROR: Final = frozenset(kind for kind in COUNTED if "error" in getattr(kind, "_fields", ()))
 
 
 class Recorder(bus.Subscriber):
-    """Append events to a list, and count them when ``take()`` is called.
+    """The subscriber that collects events, and counts them when ``take()`` is called.
 
-    Completed runs come many at a time, once a report: one event a run would cost too much.
+    Completed runs come in batches, once per report, because one event per run would cost too much.
     """
 
     name = "metrics"
@@ -43,7 +43,7 @@ class Recorder(bus.Subscriber):
         self._tracing = False
 
     def wants(self, kind: type[Event]) -> bool:
-        """Want what is counted, and each completed run if runs are traced: it may be an exemplar."""
+        """Return whether ``kind`` is counted, or gives exemplars: completed runs do if runs are traced."""
         self._tracing = type(trace.get_tracer_provider()) is not trace.ProxyTracerProvider
         return kind in COUNTED or (kind is TaskCompleted and self._tracing)
 
@@ -52,8 +52,8 @@ class Recorder(bus.Subscriber):
         if self._tracing:
             self._keep_exemplar(event)
         if type(event) is TaskCompleted:
-            return  # counted with others, as RunsCompleted
-        if type(event) in _WITH_ERROR:  # its exception refers to frames, which would live until take()
+            return  # counted with other runs, as RunsCompleted
+        if type(event) in _WITH_ERROR:  # its exception refers to frames, which would stay alive until take()
             event = event._replace(error=event.error._replace(exception=None))
         pending = self._pending
         pending.append(event)
@@ -73,7 +73,7 @@ class Recorder(bus.Subscriber):
         with self._lock:
             pending = self._pending
             events = pending[:]
-            del pending[: len(events)]  # a thread may have appended meanwhile
+            del pending[: len(events)]  # another thread may have appended more
             for event in events:
                 COUNTED[type(event)](self._counter, event)
 
@@ -89,7 +89,7 @@ class Recorder(bus.Subscriber):
                     self._counter.count(catalogue.TELEMETRY_ERRORS, (name,), more)
 
     def _keep_exemplar(self, event: Any) -> None:
-        """Keep one exemplar of each processor and outcome until they are counted."""
+        """Keep one exemplar for each processor and outcome until the events are counted."""
         outcome = OUTCOME_OF.get(type(event))
         if outcome is None or event.seconds is None or not isinstance(event.run, Run):
             return
@@ -106,7 +106,7 @@ class Recorder(bus.Subscriber):
 
 
 class ManagerRecorder(Recorder):
-    """Count the manager's own events, and aggregate them with the reports of the workers."""
+    """The recorder of a manager, which aggregates its own events and the reports of its workers."""
 
     def __init__(self, queue: str, aggregator: Aggregator) -> None:
         super().__init__(queue)
@@ -114,7 +114,7 @@ class ManagerRecorder(Recorder):
         self.peaks = Peaks()
 
     def handle(self, event: Any) -> None:
-        """Keep the event for later; note the peak of a worker that exited."""
+        """Keep the event for later; note the peak memory of a worker that exited."""
         if type(event) is WorkerExited and event.peak_resident_bytes is not None:
             self.peaks.note(event.slot, event.peak_resident_bytes)
         super().handle(event)

@@ -1,4 +1,4 @@
-"""The database's statistics for any number of scrapes: one query at a time, and a limited rate."""
+"""Read the database's statistics for any number of scrapes, one query at a time and at a limited rate."""
 
 import threading
 import time
@@ -20,11 +20,11 @@ from django_partisan.telemetry.events.values import ErrorInfo
 
 THREAD_NAME: Final = "partisan-figures"
 Failure: TypeAlias = Literal["schedules", "all"]
-"""What could not be read: the statistics of schedules alone, or any."""
+"""The statistics that could not be read: only those of schedules, or all."""
 
 
 class Query(Protocol):
-    """What the sampler runs; see ``queue_statistics.StatisticsQuery``."""
+    """The query that the sampler runs; see ``queue_statistics.StatisticsQuery``."""
 
     def read(self) -> QueueStatistics:
         """Return the current statistics, or raise."""
@@ -36,21 +36,22 @@ class Query(Protocol):
 
 
 class Answer(NamedTuple):
-    """What is known at a scrape: whether the last query was answered, the statistics, and their age."""
+    """The data for a scrape: whether the last query was answered, the statistics, and their age."""
 
     up: bool
     statistics: QueueStatistics | None
     age: float | None
     duration: float | None
     server_version: str | None
-    """Version in the last statistics, however old: it does not change while the server is away."""
+    """The version in the last statistics, however old: it does not change while the server is unreachable."""
 
 
 class Sampler:
-    """Run ``query`` in a thread that starts with the first call of ``ask()``.
+    """A sampler that runs ``query`` in a thread, which starts with the first request.
 
-    ``answer()`` returns at most ``timeout`` seconds after the query began. A query that ended within
-    ``min_interval`` is not repeated, even if it failed. Statistics older than ``max_age`` are dropped.
+    ``answer()`` returns at most ``timeout`` seconds after the query began. No query starts within
+    ``min_interval`` seconds after the last one ended, even if that failed. Statistics older than ``max_age``
+    seconds are dropped.
 
     ``_lock`` protects every attribute; the thread holds it only to store a result.
     """
@@ -75,12 +76,12 @@ class Sampler:
     def ask(self) -> None:
         """Start a query if one is due; the next ``answer()`` in this thread returns its result.
 
-        Callers that ask at the same time share a query, even if each waits before it can use the answer.
+        Callers that ask at the same time share a query, even if each waits before it uses the answer.
         """
         self._asked.request = self._request()
 
     def answer(self) -> Answer:
-        """Return what is known, after a query if one is due and this thread has not asked for it."""
+        """Return the data after the query that this thread asked for, or after a new one if that is due."""
         request, deadline = vars(self._asked).pop("request", None) or self._request()
         wait([request], max(deadline - time.monotonic(), 0))
         error: BaseException | None = TimeoutError(f"the database did not answer within {self._timeout} s")
@@ -90,7 +91,7 @@ class Sampler:
             found, duration = self._statistics, self._duration
             age = time.monotonic() - self._read_at
         self._report(error, None if found is None else found.schedules_error)
-        # A refusal is an answer: what is missing is a column or a privilege, not the server.
+        # An error about a missing table, column or privilege is an answer: the server is up.
         up = error is None or is_schema_error(error)
         if found is None:
             return Answer(up, None, None, duration, None)
@@ -105,7 +106,7 @@ class Sampler:
             self._thread.join(timeout)
 
     def _request(self) -> tuple[Future[None], float]:
-        """Return the query that runs or was last, and its deadline; a new one if that is due."""
+        """Return the running or last query and its deadline; start a new query first if one is due."""
         with self._lock:
             now = time.monotonic()
             if self._last is None or (self._last.done() and now - self._ended_at >= self._min_interval):
@@ -140,7 +141,7 @@ class Sampler:
             request.set_exception(error)
 
     def _report(self, error: BaseException | None, schedules_error: Exception | None) -> None:
-        """Emit a failure when it begins, and again when it concerns other statistics than before."""
+        """Emit a failure when it begins, and again when it affects other statistics than before."""
         failure: Failure | None = None
         if error is not None:
             failure = "all"
@@ -192,7 +193,7 @@ def samples(queue: str, answer: Answer) -> Iterator[Sample]:
 
 
 def _of_schedules(found: Iterable[ScheduleStatistics]) -> Iterator[Sample]:
-    """Yield the statistics of schedules; of names with one label, which only SQL can add, the first."""
+    """Yield the statistics of schedules; of names with equal labels, which only SQL can insert, the first."""
     seen: set[str] = set()
     for schedule in found:
         label = OTHER if schedule.name is None else clean(schedule.name)
@@ -202,7 +203,7 @@ def _of_schedules(found: Iterable[ScheduleStatistics]) -> Iterator[Sample]:
 
 
 def _of_schedule(label: str, found: ScheduleStatistics) -> Iterator[Sample]:
-    """Yield the statistics of a schedule; a moment that there is not has no series."""
+    """Yield the statistics of a schedule; an absent value has no series."""
     labels = (label,)
     if found.totals is not None:
         for outcome, number in zip(TICK_OUTCOMES, found.totals, strict=True):

@@ -1,7 +1,7 @@
 """An HTTP server for a few small pages, in which no client can block another.
 
-One thread accepts, and one thread serves each connection. Connections are few, each has a deadline,
-and when there are too many, the oldest is closed.
+One thread accepts connections, and each connection has a thread. Connections are limited in number and have
+a deadline; when there are too many, the oldest is closed.
 
 | Attribute | Written by |
 | --- | --- |
@@ -34,7 +34,7 @@ OUT_OF_RESOURCES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOM
 
 
 class Limits(NamedTuple):
-    """How many connections may be open, and for how long, from the connection to the end of the answer."""
+    """The most open connections, and the longest time from the connection to the end of the response."""
 
     connections: int = 64
     seconds: float = 30.0
@@ -44,7 +44,7 @@ LIMITS: Final = Limits()
 
 
 class Request(NamedTuple):
-    """A request without its body; the names of headers are found in any case."""
+    """A request without its body; header names are case-insensitive."""
 
     method: str
     target: str
@@ -52,7 +52,7 @@ class Request(NamedTuple):
 
 
 class Response(NamedTuple):
-    """An answer; ``Content-Length`` and ``Connection`` are added."""
+    """A response; the headers ``Content-Length`` and ``Connection`` are added."""
 
     status: int
     content_type: str
@@ -61,7 +61,7 @@ class Response(NamedTuple):
 
 
 class Server(ThreadingTCPServer):
-    """Answer requests with ``answer``, from ``start()`` to ``stop()``."""
+    """A server that answers requests with ``answer`` from ``start()`` to ``stop()``."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -75,7 +75,7 @@ class Server(ThreadingTCPServer):
         on_error: Callable[[], None],
         limits: Limits = LIMITS,
     ) -> None:
-        """Bind host and port; ``on_error`` is called inside an ``except``. Raises ``CannotServe``."""
+        """Bind host and port; ``on_error`` is called in an ``except`` clause. Raises ``CannotServe``."""
         host, port = place
         self.answer = answer
         self.on_error = on_error
@@ -98,19 +98,19 @@ class Server(ThreadingTCPServer):
 
     @property
     def url(self) -> str:
-        """Return the URL with the numeric address."""
+        """The URL with the numeric address."""
         host, port = self.socket.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host
         return f"{'http' if self._tls is None else 'https'}://{shown}:{port}"
 
     def start(self) -> None:
-        """Begin to answer."""
+        """Start to answer requests."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Close every connection, and free the port."""
+        """Close every connection, and release the port."""
         if self._thread.ident is not None:
-            with contextlib.suppress(OSError):  # wakes the thread, where the system can
+            with contextlib.suppress(OSError):  # wakes the thread, if the system supports it
                 self.socket.shutdown(socket.SHUT_RDWR)
             self.shutdown()
         self.server_close()
@@ -118,7 +118,7 @@ class Server(ThreadingTCPServer):
             _cut(connection)
 
     def get_request(self) -> tuple[socket.socket, Any]:
-        """Accept a connection; without free descriptors or memory, pause before the next try."""
+        """Accept a connection; if descriptors or memory run out, pause before the next attempt."""
         try:
             connection, address = self.socket.accept()
         except OSError as error:
@@ -151,17 +151,17 @@ class Server(ThreadingTCPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Report an error of ours; a client that disconnects or breaks the protocol is none."""
+        """Report an error of the server, but ignore clients that disconnect or violate the protocol."""
         if not isinstance(sys.exc_info()[1], OSError | HTTPException):
             self.on_error()
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answer one request, in the thread of its connection."""
+    """The handler of one request, in the thread of its connection."""
 
     server: Server
     protocol_version = "HTTP/1.1"
-    default_request_version = "HTTP/1.0"  # a broken request gets a status line, too
+    default_request_version = "HTTP/1.0"  # a malformed request gets a status line, too
     rbufsize = 0
 
     def setup(self) -> None:
@@ -172,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.request.do_handshake()
 
     def do_GET(self) -> None:
-        """Send the answer of the server's function."""
+        """Send the response of the server's ``answer`` function."""
         try:
             response = self.server.answer(Request(self.command, self.path, self.headers))
         except Exception:
@@ -183,7 +183,7 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_GET  # noqa: N815
 
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer what is no request; a method without a function of its own goes the usual way."""
+        """Answer a malformed request; handle methods without their own function like any other."""
         if code == HTTPStatus.NOT_IMPLEMENTED:
             self.do_GET()
         else:
@@ -193,7 +193,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Log nothing."""
 
     def finish(self) -> None:
-        """Wait until the client closes: unread data would cut off the answer."""
+        """Wait until the client closes the connection: unread data would cut off the response."""
         super().finish()
         if not isinstance(self.request, ssl.SSLSocket):
             self.request.settimeout(CLOSE_SECONDS)
@@ -214,7 +214,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class _Head(io.BufferedReader):
-    """Read a request's head of limited size."""
+    """A reader that limits the size of a request's head."""
 
     _left = HEAD_BYTES_MAX
 
@@ -227,13 +227,13 @@ class _Head(io.BufferedReader):
 
 
 def plain(status: int, text: str = "", *headers: tuple[str, str]) -> Response:
-    """Return an answer of one paragraph, by default the phrase of the status."""
+    """Return a plain-text response of one paragraph, by default the phrase of the status."""
     body = f"{text or HTTPStatus(status).phrase}\n"
     return Response(status, "text/plain; charset=utf-8", body.encode(), headers)
 
 
 def _cut(connection: socket.socket) -> None:
-    """Disconnect a client; the thread of the connection finds the end of the stream."""
+    """Disconnect a client; the thread of the connection reads the end of the stream."""
     with contextlib.suppress(OSError):
         # Not the TLS socket's own method, which would change the state that the thread uses.
         socket.socket.shutdown(connection, socket.SHUT_RDWR)

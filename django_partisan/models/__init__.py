@@ -1,4 +1,4 @@
-"""The tables. Every statement of the hot path stands in ``django_partisan.sql``."""
+"""The models of the library's tables. The SQL statements of the hot path are in ``django_partisan.sql``."""
 
 from django_partisan.models.controls import CancelRequest, Chore, ManagerLease, Pause, Slot
 from django_partisan.models.schedule import Schedule

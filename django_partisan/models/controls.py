@@ -1,8 +1,8 @@
 # ruff: noqa: DJ008 - no page shows most of these rows
-"""The managers, what operators ask of them, and what they share with each other.
+"""The models of managers, of operators' requests to them, and of the state that managers share.
 
-The tables have no foreign keys to tasks. Tasks are deleted at a high rate, and each deletion would
-look into every table that refers to them. A row that names a deleted task has no effect.
+The tables have no foreign keys to tasks. Tasks are deleted at a high rate, and each deletion would have to
+check every table that refers to them. A row that names a deleted task has no effect.
 """
 
 import uuid
@@ -16,7 +16,7 @@ from django_partisan.names import PROCESSOR_NAME_MAX_LENGTH, QUEUE_NAME_MAX_LENG
 
 
 class ManagerLease(models.Model):
-    """One manager, or a worker without its manager: who it is, and until when it is considered alive."""
+    """A manager, or a worker without its manager: its identity, its lease, and its published state."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4)
     queue_name = models.CharField(max_length=QUEUE_NAME_MAX_LENGTH)
@@ -51,7 +51,7 @@ class ManagerLease(models.Model):
 
 
 class CancelRequest(models.Model):
-    """An operator's request that a running task ends."""
+    """An operator's request to cancel a task that could not be cancelled at once, mostly because it runs."""
 
     task_id = models.BigIntegerField(primary_key=True)
     comment = models.TextField(db_default="")
@@ -63,7 +63,7 @@ class CancelRequest(models.Model):
 
 
 class Pause(models.Model):
-    """A queue, or one processor of it, of which no task starts."""
+    """The pause of a queue, or of one of its processors: no task of it starts."""
 
     queue_name = models.CharField(max_length=QUEUE_NAME_MAX_LENGTH)
     processor_class = models.CharField(
@@ -82,7 +82,7 @@ class Pause(models.Model):
 
 
 class Chore(models.Model):
-    """Periodic work that one manager does for all, such as pruning."""
+    """Periodic work that one manager does on behalf of all, such as pruning."""
 
     name = models.CharField(primary_key=True, max_length=PROCESSOR_NAME_MAX_LENGTH)
     last_at = models.DateTimeField(null=True)
@@ -93,7 +93,7 @@ class Chore(models.Model):
 
 
 class Slot(models.Model):
-    """One of the tasks of a concurrency key that may run at the same time."""
+    """A slot of a concurrency key: as many tasks of the key may run at the same time as it has slots."""
 
     pk = models.CompositePrimaryKey("key", "number")
     key = models.UUIDField()

@@ -1,4 +1,4 @@
-"""Schedules: what is to be enqueued when, and what became of the last ticks."""
+"""The model of schedules: which task is enqueued at which times, and the record of the latest ticks."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -95,11 +95,11 @@ class Schedule(models.Model):
         using: str | None = None,
         update_fields: Iterable[str] | None = None,
     ) -> None:
-        """Write the definition and the pause, and find the next tick; managers own the other columns.
+        """Save the definition and the pause, and compute the next tick; managers own the other columns.
 
         A new schedule, or one whose ``cron``, ``every`` or ``time_zone`` changes, starts at the first tick
-        after now, by the server's clock. Raises ``ValidationError`` if the definition is not accepted, or if
-        more than the pause changes of a schedule that comes from the settings.
+        after now, by the server's clock. Raises ``ValidationError`` if the definition is invalid, or if
+        anything but the pause of a schedule from the settings changes.
         """
         from django_partisan.schedule_rows import saving
 
@@ -111,7 +111,7 @@ class Schedule(models.Model):
     def delete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:
         """Delete the row.
 
-        A schedule in the settings of a live manager is created again and starts at its next tick.
+        A schedule in the settings of a live manager is created again, and starts at its next tick.
         """
         from django_partisan.schedule_rows import deleting
 
@@ -119,7 +119,7 @@ class Schedule(models.Model):
             return super().delete(using=alias, keep_parents=keep_parents)
 
     def clean(self) -> None:
-        """Raise ``ValidationError`` by field if the definition is not accepted."""
+        """Validate the definition; raises ``ValidationError`` with the messages by field."""
         from django_partisan.schedule_rows import ensure_valid
 
         super().clean()
@@ -128,55 +128,55 @@ class Schedule(models.Model):
 
     @property
     def state(self) -> str:
-        """``active``, ``paused`` or ``stopped``: no live manager has it in its settings any more."""
+        """``active``, ``paused``, or ``stopped`` if no live manager has it in its settings any more."""
         if self.stopped_at is not None:
             return self.STATE_STOPPED
         return self.STATE_PAUSED if self.paused else self.STATE_ACTIVE
 
     @property
     def kept_ticks(self) -> Sequence[Mapping[str, Any]]:
-        """The ticks of ``recent_ticks``, the oldest first.
+        """The entries of ``recent_ticks``, oldest first.
 
-        Entries that are not objects are skipped. The keys are ``at``, ``outcome``, ``task`` and, once its
-        task has ended, ``ended``.
+        Entries that are not JSON objects are skipped. The keys are ``at``, ``outcome``, ``task`` and, once
+        the task has ended, ``ended``.
         """
         recent = self.recent_ticks if isinstance(self.recent_ticks, list) else []
         return [tick for tick in recent if isinstance(tick, dict)]
 
     @property
     def last_tick(self) -> Mapping[str, Any]:
-        """The last of ``kept_ticks``; empty if there is none."""
+        """The last entry of ``kept_ticks``; empty if there is none."""
         return next(reversed(self.kept_ticks), {})
 
     def run_now(self) -> int | None:
-        """Enqueue its task now and return the id; see ``django_partisan.scheduling.run_now``."""
+        """Enqueue the schedule's task now and return its id; see ``django_partisan.scheduling.run_now``."""
         from django_partisan import scheduling
 
         return scheduling.run_now(self.name)
 
     def pause(self, comment: str = "") -> None:
-        """Enqueue nothing until it is resumed; see ``django_partisan.scheduling.pause``."""
+        """Pause: enqueue no task until the schedule is resumed; see ``django_partisan.scheduling.pause``."""
         from django_partisan import scheduling
 
         scheduling.pause(self.name, comment)
         self._reload("paused", "comment")
 
     def resume(self) -> None:
-        """Go on with the first tick from now; see ``django_partisan.scheduling.resume``."""
+        """Resume with the first tick from now on; see ``django_partisan.scheduling.resume``."""
         from django_partisan import scheduling
 
         scheduling.resume(self.name)
         self._reload("paused", "next_at")
 
     def upcoming(self, count: int = 5, after: datetime | None = None) -> list[datetime]:
-        """Return the next ticks after a moment, by default after now, by the server's clock.
+        """Return the next ticks after a moment; the default is now, by the server's clock.
 
-        It follows from the definition alone: a paused schedule has such ticks, too.
+        They are computed from the definition alone, so a paused schedule has them, too.
         """
         from django_partisan.schedule_rows import upcoming
 
         return upcoming(self, count, after)
 
     def _reload(self, *fields: str) -> None:
-        """Read fields where they were written: a replica may not know yet what happened."""
+        """Reload fields from the database that was written to, because a replica may lag behind."""
         self.refresh_from_db(using=router.db_for_write(Schedule), fields=fields)

@@ -1,4 +1,4 @@
-"""Tasks, and the questions a person asks of them."""
+"""The model of tasks, and a query set with filters and actions for groups of tasks."""
 
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
 
 
 class TaskQuerySet(models.QuerySet["Task"]):
-    """Ask for tasks in the words of the documentation."""
+    """A query set whose filters are named after the states of tasks in the documentation."""
 
     def waiting(self) -> "Self":
-        """Select tasks that wait to run, due or scheduled."""
+        """Select tasks that are waiting to run, due or scheduled."""
         return self.filter(status=Task.STATUS_NEW)
 
     def due(self) -> "Self":
-        """Select waiting tasks whose time has come, by the database's clock."""
+        """Select waiting tasks that are due, by the database's clock."""
         return self.waiting().filter(execute_after__lte=Now())
 
     def scheduled(self) -> "Self":
-        """Select waiting tasks whose time lies ahead, by the database's clock."""
+        """Select waiting tasks that are not due yet, by the database's clock."""
         return self.waiting().filter(execute_after__gt=Now())
 
     def held(self) -> "Self":
-        """Select waiting tasks that are held; ``held`` says why."""
+        """Select waiting tasks that are held; their field ``held`` contains the reason."""
         return self.waiting().filter(held__isnull=False)
 
     def in_process(self) -> "Self":
-        """Select tasks that a manager holds."""
+        """Select tasks that a manager has claimed."""
         return self.filter(status=Task.STATUS_IN_PROCESS)
 
     def finished(self) -> "Self":
@@ -50,14 +50,14 @@ class TaskQuerySet(models.QuerySet["Task"]):
         return self.filter(status=Task.STATUS_ERROR)
 
     def requeueable(self, reasons: "Collection[str]" = ()) -> "Self":
-        """Select failed tasks without those that were cancelled or expired, unless ``reasons`` names that."""
+        """Select failed tasks; cancelled or expired ones only if ``reasons`` names that reason."""
         left_out = [reason for reason in REASONS_TO_NAME if reason not in reasons]
         return self.failed().exclude(error_reason__in=left_out)
 
     def requeue(self, reasons: "Collection[str]" = (), comment: str = "") -> int:
-        """Make the failed tasks among these wait again; return how many.
+        """Requeue the failed tasks among these, so that they wait again; return how many.
 
-        Tasks that were cancelled or expired are left alone unless ``reasons`` names ``cancelled`` or
+        Tasks that were cancelled or expired are skipped unless ``reasons`` names ``cancelled`` or
         ``expired``. ``comment`` is stored in the history of each task.
         """
         from django_partisan.requeueing import requeue_all
@@ -66,15 +66,15 @@ class TaskQuerySet(models.QuerySet["Task"]):
         return sum(requeue_all(list(chosen.order_by().values_list("pk", flat=True)), comment))
 
     def cancellable(self) -> "Self":
-        """Select tasks that have not ended: those that wait, and those that a manager holds."""
+        """Select tasks that have not ended: they are waiting, or a manager has claimed them."""
         return self.filter(status__in=(Task.STATUS_NEW, Task.STATUS_IN_PROCESS))
 
     def cancel(self, comment: str = "") -> "CancelResult":
         """Cancel the tasks among these that have not ended; return how many were cancelled and requested.
 
-        A waiting task fails with the reason ``cancelled``, and never starts. If a manager holds the task, its
-        end is requested: ``TaskCancelled`` is raised inside ``run()``. ``comment`` is stored in the history
-        of each task.
+        A waiting task fails with the reason ``cancelled``, and never starts. If a manager has claimed the
+        task, its end is requested: ``TaskCancelled`` is raised inside ``run()``. ``comment`` is stored in the
+        history of each task.
         """
         from django_partisan.cancelling import CancelResult, cancel_all
 
@@ -83,7 +83,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
         return CancelResult(sum(one.cancelled for one in results), sum(one.requested for one in results))
 
     def _as_written(self) -> "Self":
-        """Select the same in the database that is written to: a replica may not know yet what happened."""
+        """Return this query on the database for writes, because a replica may lag behind."""
         tasks = self.using(router.db_for_write(Task))
         if not self.query.is_sliced:
             return tasks
@@ -91,7 +91,7 @@ class TaskQuerySet(models.QuerySet["Task"]):
 
 
 class Task(models.Model):
-    """One call that waits, runs or is done."""
+    """A task: one call that is waiting, running or has ended."""
 
     STATUS_NEW = "new"
     STATUS_IN_PROCESS = "in_process"
@@ -133,7 +133,7 @@ class Task(models.Model):
     context = models.JSONField(null=True, help_text=_("Trace and log context of the enqueuer."))
     unique_key = models.UUIDField(null=True, help_text=_("Same for the same processor and arguments."))
 
-    # Added by 0005, under the same rule.
+    # Added by migration 0005, under the same rule.
     history = models.JSONField(null=True, help_text=_("Its runs that did not complete, and the last one."))
     started_at = models.DateTimeField(null=True, help_text=_("When its last run started."))
     worker = models.TextField(null=True)  # noqa: DJ001 - null means that no worker has run it
@@ -150,14 +150,14 @@ class Task(models.Model):
 
     objects = TaskQuerySet.as_manager()
 
-    # On the row that ``delay()`` returns: True if it waited already, so that no task was created.
+    # Set on the object that ``delay()`` returns: True if a duplicate was waiting, so no task was created.
     is_duplicate = False
 
     class Meta:
-        required_db_vendor = "postgresql"  # no table is made or expected in other databases
+        required_db_vendor = "postgresql"  # no table is created or expected in other databases
         verbose_name = _("task")
         verbose_name_plural = _("tasks")
-        # What users of the admin may do with tasks; deleting has Django's own permission.
+        # Permissions for actions on tasks in the admin; deletion has Django's own permission.
         permissions = (
             ("requeue_task", "Can requeue failed tasks"),
             ("cancel_task", "Can cancel tasks"),
@@ -165,44 +165,44 @@ class Task(models.Model):
             ("prioritize_task", "Can change the priority of waiting tasks"),
         )
         indexes = (
-            # The claim: due rows only, in the order in which they run.
+            # For claims: due rows only, in running order.
             models.Index(
                 fields=["queue_name", "priority", "id"],
                 name="partisan_task_ready",
                 condition=models.Q(status="new", ready=True),
             ),
-            # The promotion of scheduled rows, and when the next is due.
+            # For the promotion of scheduled rows, and to find when the next one is due.
             models.Index(
                 fields=["queue_name", "execute_after"],
                 name="partisan_task_upcoming",
                 condition=models.Q(status="new", ready=False, held__isnull=True),
             ),
-            # The rescue of what a dead manager held.
+            # For the rescue of tasks that a dead manager held.
             models.Index(
                 fields=["queue_name", "claimed_by"],
                 name="partisan_task_in_process",
                 condition=models.Q(status="in_process"),
             ),
-            # How many failed, the latest first; lists of failed tasks read it without visiting the rows.
+            # For counts and lists of failed tasks, latest first, without visiting the rows.
             models.Index(
                 fields=["queue_name", "-finished_at", "-id"],
                 include=["error_reason", "processor_class"],
                 name="partisan_task_failed",
                 condition=models.Q(status="error"),
             ),
-            # Held tasks, by reason and processor.
+            # For held tasks, by reason and processor.
             models.Index(
                 fields=["queue_name", "held", "processor_class", "priority", "id"],
                 name="partisan_task_held",
                 condition=models.Q(held__isnull=False),
             ),
-            # Held tasks whose processor is not registered, the longest held first.
+            # For held tasks whose processor is not registered, longest held first.
             models.Index(
                 fields=["queue_name", "unregistered_since"],
                 name="partisan_task_unregistered",
                 condition=models.Q(held="unregistered"),
             ),
-            # The next task of a concurrency key whose slots were all taken.
+            # For the next task of a concurrency key whose slots were all taken.
             models.Index(
                 fields=["concurrency_key", "priority", "id"],
                 name="partisan_task_limited",
@@ -222,10 +222,10 @@ class Task(models.Model):
         return f"{self.processor_class} {self.pk} ({self.status})"
 
     def requeue(self, comment: str = "") -> bool:
-        """Make this failed task wait again, whatever the reason of its failure; return whether it does.
+        """Requeue this failed task, whatever the reason of its failure; return whether it was requeued.
 
-        ``False`` says that it is not failed any more, or that another transaction locks its row. The
-        object has the values of the row then. ``comment`` is stored in the task's history.
+        ``False`` means that the task is no longer failed, or that another transaction locks its row. This
+        object is reloaded from the row. ``comment`` is stored in the task's history.
         """
         from django_partisan.requeueing import requeue_all
 
@@ -236,11 +236,11 @@ class Task(models.Model):
     def cancel(self, comment: str = "") -> "CancelResult":
         """Cancel this task unless it has ended; return whether it was cancelled or its end was requested.
 
-        Then reloads this object, if the row still exists. ``comment`` is stored in the task's history.
+        This object is reloaded if the row still exists. ``comment`` is stored in the task's history.
         """
         from django_partisan.cancelling import cancel_all
 
         [result] = cancel_all([self.pk], comment)
-        with suppress(Task.DoesNotExist):  # it has completed, and its row was deleted
+        with suppress(Task.DoesNotExist):  # the task has completed, and its row was deleted
             self.refresh_from_db(using=router.db_for_write(Task))
         return result

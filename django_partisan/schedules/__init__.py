@@ -1,1 +1,1 @@
-"""Schedules: what one is, at which moments it ticks, and which of them the settings define."""
+"""Define and validate schedules, read them from the settings, and compute their ticks."""

@@ -1,10 +1,10 @@
-"""What the row of a schedule keeps of its ticks: the last of them, totals, and the oldest open one.
+"""The record of ticks in the row of a schedule: the latest ticks, totals, and the oldest open tick.
 
 | column | value |
 | --- | --- |
 | ``recent_ticks`` | the last 20, oldest first: objects with ``at`` (ISO 8601), ``outcome``, ``task`` (an id |
 | | or ``null``), and ``ended`` once the task has ended: ``completed``, ``failed`` or another reason |
-| ``totals`` | numbers of ticks since the row exists, by outcome |
+| ``totals`` | numbers of ticks since the row was created, by outcome |
 | ``open_tick`` | the oldest tick whose task is not known to have ended: ``at`` and ``task`` |
 """
 
@@ -27,11 +27,11 @@ LARGEST_NUMBER: Final = 2**62
 
 
 class MalformedRow(ValueError):
-    """What managers keep in the row of a schedule is not as they write it."""
+    """A column of a schedule's row that only managers write has a value that they never write."""
 
 
 class Tick(NamedTuple):
-    """What became of a tick; ``task`` is the id of the task that was enqueued, or of its duplicate."""
+    """A tick and its outcome; ``task`` is the id of the enqueued task, or of its duplicate."""
 
     at: datetime
     outcome: str
@@ -47,18 +47,18 @@ class TaskState(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """What is known of the ticks of a schedule once their tasks were looked up."""
+    """The record of a schedule's ticks after a look-up of their tasks."""
 
     recent_ticks: list[dict[str, Any]]
     open_tick: dict[str, Any] | None
     completed_at: float | None
-    """When the last task completed of those that were found to have ended, as a Unix timestamp."""
+    """The latest completion among the tasks that were found to have ended, as a Unix timestamp."""
     failed: bool | None
-    """Whether the newest of them failed; ``None`` if none has ended since the last look."""
+    """Whether the newest of these tasks failed; ``None`` if none has ended since the last look-up."""
 
 
 def ensure_sound(row: Any) -> None:
-    """Raise ``MalformedRow`` unless what a row keeps is as managers write it; SQL may have changed it."""
+    """Raise ``MalformedRow`` if a row has values that managers never write, because SQL changed them."""
     if not _are_ticks(row.recent_ticks):
         raise _malformed("recent_ticks", row.recent_ticks, "ticks as managers write them", "[]")
     if not _is_open_tick(row.open_tick):
@@ -85,7 +85,7 @@ def _is_open_tick(value: Any) -> bool:
 
 
 def _malformed(column: str, value: Any, expected: str, remedy: str) -> MalformedRow:
-    shown = reprlib.repr(value)  # short, however long or deep it is
+    shown = reprlib.repr(value)  # short, even if the value is long or deeply nested
     return MalformedRow(
         f"{column} has an unexpected value: {shown}; expected {expected}. Set it to {remedy}."
     )
@@ -99,23 +99,23 @@ def _is_tick(one: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    """Return whether a ``bigint`` can hold a value, and a while later still."""
+    """Return whether a value fits into a ``bigint``, and can still be increased."""
     return type(value) is int and abs(value) < LARGEST_NUMBER
 
 
 def with_ticks(recent: Sequence[Mapping[str, Any]], ticks: Sequence[Tick]) -> list[dict[str, Any]]:
-    """Return ``recent_ticks`` after further ticks."""
+    """Return ``recent_ticks`` with further ticks, limited to the last ``KEPT_TICKS``."""
     added = [{"at": text_of(tick.at), "task": tick.task, "outcome": tick.outcome} for tick in ticks]
     return [*map(dict, recent), *added][-KEPT_TICKS:]
 
 
 def with_totals(totals: Mapping[str, int], numbers: Mapping[str, int]) -> dict[str, int]:
-    """Return ``totals`` after further ticks, of which ``numbers`` says how many had each outcome."""
+    """Return ``totals`` increased by ``numbers``, the numbers of further ticks by outcome."""
     return {name: totals.get(name, 0) + numbers.get(name, 0) for name in TICK_OUTCOMES}
 
 
 def with_open(open_tick: Mapping[str, Any] | None, ticks: Sequence[Tick]) -> dict[str, Any] | None:
-    """Return ``open_tick`` after further ticks."""
+    """Return ``open_tick``; if there is none, the first of the further ticks that has a task."""
     if open_tick is not None:
         return dict(open_tick)
     return next(
@@ -129,9 +129,10 @@ def ended(
     states: Mapping[int, TaskState],
     now: float,
 ) -> Ended:
-    """Return what is known of the ticks of a schedule; a task without a row has completed.
+    """Return the record of a schedule's ticks, updated by the states of their tasks.
 
-    ``states`` are those of the tasks that exist, ``now`` the Unix timestamp of the look.
+    ``states`` contains the tasks whose rows exist; a task without a row has completed. ``now`` is the Unix
+    timestamp of the look-up.
     """
     ticks = [dict(one) for one in recent]
     known = {one["task"] for one in ticks}
@@ -153,7 +154,7 @@ def ended(
 
 
 def _end_of(state: TaskState | None) -> str | None:
-    """Return how a task has ended; ``None`` if it waits or runs."""
+    """Return how a task has ended; ``None`` if it is waiting or running."""
     if state is None or state.status == "finished":
         return COMPLETED
     if state.status != "error":
@@ -162,7 +163,7 @@ def _end_of(state: TaskState | None) -> str | None:
 
 
 def moment_of(tick: Mapping[str, Any]) -> datetime | None:
-    """Return the moment of a tick that a row keeps; ``None`` if the row was changed and has none."""
+    """Return the time of a tick in a row; ``None`` if SQL changed the row, so that it has no valid one."""
     try:
         return datetime.fromisoformat(tick["at"])
     except (KeyError, TypeError, ValueError):
@@ -170,5 +171,5 @@ def moment_of(tick: Mapping[str, Any]) -> datetime | None:
 
 
 def text_of(moment: datetime) -> str:
-    """Return a moment in UTC as text of ISO 8601."""
+    """Return a moment as ISO 8601 text, in UTC."""
     return moment.astimezone(timezone.utc).isoformat()

@@ -1,4 +1,4 @@
-"""Whether a task can be called with the arguments of a schedule, and whether they can be stored."""
+"""Check that a task can be called with the arguments of a schedule, and that they can be stored."""
 
 from inspect import Signature
 from typing import Any

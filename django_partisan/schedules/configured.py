@@ -1,4 +1,4 @@
-"""The schedules of the setting ``PARTISAN_SCHEDULES``."""
+"""Read and validate the schedules of the setting ``PARTISAN_SCHEDULES``."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -14,16 +14,16 @@ SETTING: Final = "PARTISAN_SCHEDULES"
 
 
 def configured() -> dict[str, ScheduleDefinition]:
-    """Return the definitions of the settings by name; raise ``WrongSetting`` if one is not accepted."""
+    """Return the definitions in the settings by name; raises ``WrongSetting`` if one is invalid."""
     refuse(problems())
     return {name: ScheduleDefinition.of(name, given) for name, given in _given().items()}
 
 
 def problems() -> Iterator[Problem]:
-    """Yield everything that is wrong with the schedules of the settings."""
+    """Yield every problem of the schedules in the settings."""
     given = _given()
     if not isinstance(given, Mapping):
-        yield Problem(WRONG_SCHEDULE, SETTING, given, "a dict of names and schedules")
+        yield Problem(WRONG_SCHEDULE, SETTING, given, "a dict that maps names to schedules")
         return
     for name, schedule in given.items():
         yield from _of_schedule(name, schedule)

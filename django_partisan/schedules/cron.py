@@ -1,7 +1,7 @@
-"""Cron texts: what is accepted, and which local times they name.
+"""Parse cron expressions, and find the local times that they match.
 
-The library ``cronsim`` reads the fields. It gets times without a zone only: what happens when clocks
-change is decided in ``times``.
+The library ``cronsim`` parses the fields. It only gets times without a time zone; the module ``times``
+handles clock changes.
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from typing import Final
 
 from cronsim import CronSim, CronSimError
 
-# What each field may be, in the order of the text.
+# The accepted values of each field, in the order of the fields.
 FIELDS: Final = {
     "minute": "numbers from 0 to 59, ranges, lists and steps, such as 0,30 or */5",
     "hour": "numbers from 0 to 23, ranges, lists and steps, such as 3 or 8-18/2",
@@ -38,10 +38,10 @@ _MINUTE: Final = timedelta(minutes=1)
 
 
 class CronError(ValueError):
-    """A cron text is not accepted; ``field`` names the field, or is empty if the whole text is wrong."""
+    """A cron expression is invalid; ``field`` is the invalid field, or empty if the whole text is wrong."""
 
     def __init__(self, text: str, field: str, value: str, expected: str) -> None:
-        place = f"The {field} field of {text!r}" if field else "A cron text"
+        place = f"The {field} field of {text!r}" if field else "A cron expression"
         super().__init__(f"{place} is {value!r}; expected {expected}.")
         self.field = field
         self.value = value
@@ -50,18 +50,18 @@ class CronError(ValueError):
 
 @dataclass(frozen=True)
 class Cron:
-    """A cron text that is accepted, as five fields."""
+    """A valid cron expression, as five fields."""
 
     text: str
 
     @property
     def is_fixed(self) -> bool:
-        """True if it names times of the day: neither the minute nor the hour begins with ``*``."""
+        """True if it has fixed times of the day: neither the minute nor the hour begins with ``*``."""
         minute, hour, *_ = self.text.split()
         return not minute.startswith("*") and not hour.startswith("*")
 
     def after(self, wall: datetime) -> Iterator[datetime]:
-        """Yield the local times after ``wall``, in order; end where none follows within 50 years."""
+        """Yield the local times after ``wall``, in order; stop when none follows within 50 years."""
         return self._walk(_whole_minute(wall), reverse=False)
 
     def until(self, wall: datetime) -> Iterator[datetime]:
@@ -69,12 +69,12 @@ class Cron:
         return self._walk(_whole_minute(wall) + _MINUTE, reverse=True)
 
     def _walk(self, start: datetime, reverse: bool) -> Iterator[datetime]:
-        with suppress(OverflowError, ValueError):  # the years that Python knows have ended
+        with suppress(OverflowError, ValueError):  # beyond the years that Python supports
             yield from CronSim(self.text, start, reverse=reverse)
 
 
 def parse(text: str) -> Cron:
-    """Return what a cron text means; raise ``CronError``, a ``ValueError`` that names the wrong field."""
+    """Parse a cron expression; raises ``CronError``, a ``ValueError`` that names the invalid field."""
     spelled = text.strip()
     if spelled.startswith("@"):
         spelled = NAMED.get(spelled.lower(), spelled)
@@ -87,14 +87,14 @@ def parse(text: str) -> Cron:
         if not _is_accepted(alone):
             raise CronError(text, name, fields[place], expected)
     if not _is_accepted(fields):
-        raise CronError(text, "day-of-month", fields[2], "a day that one of its months has")
+        raise CronError(text, "day-of-month", fields[2], "a day that exists in one of the months")
     return Cron(" ".join(fields).upper())
 
 
 def _is_accepted(fields: list[str]) -> bool:
     try:
         CronSim(" ".join(fields), _ANY_TIME)
-    except (CronSimError, ValueError):  # a number may have more digits than Python reads
+    except (CronSimError, ValueError):  # ValueError: a number with more digits than Python parses
         return False
     return True
 

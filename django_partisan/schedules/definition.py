@@ -1,4 +1,4 @@
-"""What a schedule is: what it enqueues, when it ticks, and how late that may be."""
+"""The definition of a schedule: its task, its times, and how late the task may be enqueued."""
 
 import json
 from collections.abc import Mapping
@@ -21,27 +21,27 @@ _SECRET: Final = ("args", "kwargs")
 
 @dataclass(frozen=True)
 class ScheduleDefinition:
-    """The definition of one schedule, as its row has it; exactly one of ``cron`` and ``every`` is given."""
+    """The definition of a schedule, as stored in its row; exactly one of ``cron`` and ``every`` is set."""
 
     name: str
     task: str
     cron: str | None
     every: int | None
-    """In seconds."""
+    """The interval in seconds."""
     args: list[Any]
     kwargs: dict[str, Any]
     queue_name: str | None
-    """``None``: that of the task; so for ``priority``."""
+    """``None`` for the queue of the task; likewise, ``None`` as ``priority`` for the task's priority."""
     priority: int | None
     time_zone: str | None
-    """Of ``cron``; ``None`` beside ``every``."""
+    """The time zone of ``cron``; ``None`` with ``every``."""
     catch_up: str
     overlap: bool
     expires_seconds: float | None
 
     @classmethod
     def of(cls, name: str, given: Mapping[str, Any]) -> "ScheduleDefinition":
-        """Make the definition of what settings give, which must be valid; what is missing has its default."""
+        """Return the definition for a valid dict, as in the settings; missing keys have their defaults."""
         values = {key: given.get(key, setting.default) for key, setting in KEYS.items()}
         every, expires = values["every"], values["expires_seconds"]
         values["every"] = None if every is None else whole_seconds(every)
@@ -53,10 +53,10 @@ class ScheduleDefinition:
 
     @classmethod
     def of_row(cls, row: Any) -> "ScheduleDefinition":
-        """Return the definition that a row of schedules has.
+        """Return the definition that is stored in a row.
 
-        Raises ``ValueError`` for a value that is not accepted, which only SQL can have written. Cron texts
-        and names are validated where they are used: another host or version may know them.
+        Raises ``ValueError`` for an invalid value, which only SQL can have written. Cron expressions and
+        names are validated when they are used, because another host or version may accept them.
         """
         given = given_by(row)
         for key, value in given.items():
@@ -69,18 +69,18 @@ class ScheduleDefinition:
 
     @cached_property
     def times(self) -> Times:
-        """When it ticks; raises ``ValueError`` for a cron text or a time zone that is not accepted."""
+        """The times of the ticks; raises ``ValueError`` for an invalid cron expression or time zone."""
         if self.cron is None:
             return Multiples(self.every or 1)
         return LocalTimes(parse(self.cron), zones.find(self.time_zone or settings.TIME_ZONE))
 
     def upcoming(self, count: int, after: datetime) -> list[datetime]:
-        """Return the next ticks after an aware moment, in the time zone of ``cron``, or else in UTC."""
+        """Return the next ticks after an aware moment, in the time zone of ``cron``, otherwise in UTC."""
         zone = zones.UTC if self.time_zone is None else zones.find(self.time_zone)
         return [tick.astimezone(zone) for tick in self.times.upcoming(after, count)]
 
     def ticks_as(self, other: Any) -> bool:
-        """Return whether another definition, or a row of schedules, ticks at the same moments."""
+        """Return whether another definition or row has the same ``cron``, ``every`` and time zone."""
         return _times_of(self) == _times_of(other)
 
     @cached_property
@@ -90,7 +90,7 @@ class ScheduleDefinition:
         return blake2b(text.encode(), digest_size=16).hexdigest()
 
     def as_columns(self) -> dict[str, Any]:
-        """Return the columns that define it, without its name."""
+        """Return the definition as columns of the row, without the name."""
         return {field.name: getattr(self, field.name) for field in fields(self)[1:]}
 
 
@@ -100,7 +100,7 @@ def _times_of(one: Any) -> tuple[Any, ...]:
 
 
 def given_by(row: Any) -> dict[str, Any]:
-    """Return the keys of a schedule that a row gives; an empty text is none."""
+    """Return the values that a row sets, by key of a schedule; empty text counts as not set."""
     values = {key: getattr(row, key) for key in KEYS}
     return {
         key: value

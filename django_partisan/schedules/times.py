@@ -1,8 +1,9 @@
-"""The moments at which a schedule ticks: multiples of an interval, or the local times of a cron text.
+"""Compute the ticks of a schedule: multiples of an interval, or the local times of a cron expression.
 
-Where clocks change, a cron text of fixed times (neither minute nor hour begins with ``*``) has one tick for
-each time: those that the clock skips are one tick at the end of the gap, and those that it repeats are
-ticks at the first of the two. Any other cron text ticks at every real minute whose local time it names.
+When clocks change, a cron expression with fixed times (neither minute nor hour begins with ``*``) has one
+tick for each time: all times that the clock skips share one tick at the end of the gap, and a time that the
+clock repeats has its tick at the first occurrence. Any other cron expression ticks at every real minute whose
+local time matches.
 """
 
 from abc import ABC, abstractmethod
@@ -16,21 +17,21 @@ from django_partisan.schedules.cron import Cron
 from django_partisan.schedules.zones import UTC
 
 COUNTED_MAX: Final = 1000
-"""How many ticks are counted beside the newest ones; further ones may be left out."""
+"""How many ticks are counted in addition to the newest ones; further ones may be left out."""
 LONGEST_PAUSE: Final = timedelta(days=366 * 50)
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Times(ABC):
-    """When a schedule ticks; every moment is in UTC."""
+    """The times of a schedule's ticks; all moments are in UTC."""
 
     @abstractmethod
     def after(self, moment: datetime) -> datetime | None:
         """Return the first tick after an aware moment; ``None`` if there is none within 50 years."""
 
     def upcoming(self, after: datetime, count: int) -> list[datetime]:
-        """Return the next ticks after a moment: ``count``, or as many as there are."""
+        """Return the next ``count`` ticks after a moment, or fewer if there are no more."""
         found: list[datetime] = []
         while len(found) < count and (tick := self.after(found[-1] if found else after)) is not None:
             found.append(tick)
@@ -38,9 +39,9 @@ class Times(ABC):
 
     @abstractmethod
     def between(self, after: datetime, until: datetime, newest: int) -> tuple[int, list[datetime]]:
-        """Return how many ticks are after ``after`` and not after ``until``, and the newest, oldest first.
+        """Return the number of ticks in ``(after, until]``, and the last ``newest`` of them, oldest first.
 
-        The number is exact up to ``newest`` and ``COUNTED_MAX`` together; above that it may be too small.
+        The number is exact up to ``newest + COUNTED_MAX``; above that it may be too small.
         """
 
 
@@ -59,7 +60,7 @@ class Multiples(Times):
         return found if found - moment <= LONGEST_PAUSE else None
 
     def between(self, after: datetime, until: datetime, newest: int) -> tuple[int, list[datetime]]:
-        """Return the number of multiples, which is exact, and the newest."""
+        """Return the number of multiples, which is always exact, and the newest of them."""
         first, last = self._number(after) + 1, self._number(until)
         shown = range(max(first, last - newest + 1), last + 1)
         return max(last - first + 1, 0), [self._tick(number) for number in shown]
@@ -73,7 +74,7 @@ class Multiples(Times):
 
 @dataclass(frozen=True)
 class LocalTimes(Times):
-    """The local times of a cron text in a time zone."""
+    """The local times of a cron expression in a time zone."""
 
     cron: Cron
     zone: ZoneInfo
@@ -82,18 +83,18 @@ class LocalTimes(Times):
         """Return the first tick after a moment."""
         moment = moment.astimezone(UTC)
         wall = zones.wall(moment, self.zone)
-        # The clock will go back, and show once more what it has shown within this time.
+        # The clock will be set back by this much: the local times of this period will occur again.
         again = timedelta() if wall.is_second else wall.repeated
         second: datetime | None = None
         try:
             for time in self.cron.after(wall.time - again):
                 moments = self._moments(time)
                 later = [one for one in moments if one > moment]
-                if later and later[0] == moments[0]:  # so every later time is after it, too
+                if later and later[0] == moments[0]:  # the ticks of all later local times follow it
                     return later[0] if second is None else min(later[0], second)
                 if later and second is None:
                     second = later[0]
-        except OverflowError:  # the year 9999 ends
+        except OverflowError:  # after the year 9999
             pass
         return second
 
@@ -102,7 +103,7 @@ class LocalTimes(Times):
         after, until = after.astimezone(UTC), until.astimezone(UTC)
         enough = newest + COUNTED_MAX
         wall = zones.wall(until, self.zone)
-        # The clock has gone back: it has shown later times than this before.
+        # The clock was set back by this much: later local times than this one have occurred already.
         before = wall.repeated if wall.is_second else timedelta()
         found: set[datetime] = set()
         for time in self.cron.until(wall.time + before):
@@ -115,7 +116,7 @@ class LocalTimes(Times):
         return len(ordered), ordered[max(len(ordered) - newest, 0) :]
 
     def _moments(self, time: datetime) -> list[datetime]:
-        """Return the ticks of a local time that the cron text names."""
+        """Return the ticks of a local time that the cron expression matches."""
         found = zones.moments_of(time, self.zone)
         if not self.cron.is_fixed:
             return found

@@ -1,4 +1,4 @@
-"""What is wrong with a definition of a schedule, in the settings or in a row made by hand."""
+"""Validate the definition of a schedule, in the settings or in a row that was created by hand."""
 
 from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
@@ -20,7 +20,7 @@ from django_partisan.schedules.definition import ScheduleDefinition
 
 
 class Fault(NamedTuple):
-    """What is wrong with one key of a schedule; ``part`` names what of it, such as a field of a cron text."""
+    """A problem of one key of a schedule; ``part`` names a part, such as a field of a cron expression."""
 
     kind: Kind
     key: str
@@ -30,13 +30,13 @@ class Fault(NamedTuple):
     part: str = ""
 
     def problem(self, place: str) -> Problem:
-        """Return the problem, whose place is named by the caller."""
+        """Return the problem, located at ``place``."""
         meaning = KEYS[self.key].help if self.key in KEYS else ""
         return Problem(self.kind, f"{self.part}{place}", self.value, self.expected, meaning)
 
 
 def faults(given: Mapping[Any, Any]) -> Iterator[Fault]:
-    """Yield what is wrong with a schedule; ``given`` maps keys to values, where others have their default."""
+    """Yield the problems of a schedule; ``given`` maps keys to values, and missing keys have defaults."""
     wrong = [*_unknown_keys(given), *_wrong_values(given)]
     yield from wrong
     keys = {fault.key for fault in wrong}
@@ -65,7 +65,7 @@ def _of_times(given: Mapping[Any, Any], wrong: Collection[str]) -> Iterator[Faul
         yield Fault(problems.WRONG_SCHEDULE, "", dict(given), "exactly one of 'cron' and 'every'")
         return
     if every is not None and zone is not None:
-        yield Fault(problems.WRONG_SCHEDULE, "time_zone", zone, "no time zone beside 'every'")
+        yield Fault(problems.WRONG_SCHEDULE, "time_zone", zone, "no time zone with 'every'")
         return
     if not {"cron", "every", "time_zone"}.isdisjoint(wrong):
         return
@@ -115,7 +115,7 @@ def _of_task(given: Mapping[Any, Any], wrong: Collection[str]) -> Iterator[Fault
     name = given["task"]
     try:
         definition = registry.find_or_import(name)
-    except Exception as error:  # whatever the module raises
+    except Exception as error:  # the module may raise anything
         expected = f"a path whose module can be imported; it raised {type(error).__name__}: {error}"
         yield Fault(problems.UNKNOWN_SCHEDULED_TASK, "task", name, expected)
         return

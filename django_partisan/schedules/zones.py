@@ -1,4 +1,4 @@
-"""Time zones: the moments at which a clock shows a local time, and the end of the times it skips."""
+"""Convert between UTC and the local times of a time zone, including repeated and skipped local times."""
 
 from datetime import datetime, timedelta, timezone
 from typing import Final, NamedTuple
@@ -9,26 +9,26 @@ _SECOND: Final = timedelta(seconds=1)
 
 
 class Wall(NamedTuple):
-    """What a clock shows at a moment."""
+    """The local time at a moment."""
 
     time: datetime
-    """Without a zone."""
+    """The local time, without a time zone."""
     repeated: timedelta
-    """Between the two moments at which the clock shows this time; 0 if there is only one."""
+    """The time between the two moments that have this local time; 0 if there is only one."""
     is_second: bool
-    """True at the second of the two."""
+    """True at the second of these moments."""
 
 
 def find(name: str) -> ZoneInfo:
-    """Return a time zone; raise ``ValueError`` if this host knows none of this name."""
+    """Return a time zone by name; raises ``ValueError`` if this host has no such time zone."""
     try:
         return ZoneInfo(name)
-    except (KeyError, ValueError, OSError) as error:  # OSError: a folder such as "America", a name too long
-        raise ValueError(f"{name!r} is no time zone that this host knows.") from error
+    except (KeyError, ValueError, OSError) as error:  # OSError: a folder such as "America", or a long name
+        raise ValueError(f"{name!r} is not a time zone that this host has.") from error
 
 
 def wall(moment: datetime, zone: ZoneInfo) -> Wall:
-    """Return what the clock of a zone shows at an aware moment."""
+    """Return the local time of a zone at an aware moment."""
     local = moment.astimezone(zone)
     time = local.replace(tzinfo=None, fold=0)
     first, second = _both(time, zone)
@@ -36,7 +36,7 @@ def wall(moment: datetime, zone: ZoneInfo) -> Wall:
 
 
 def moments_of(time: datetime, zone: ZoneInfo) -> list[datetime]:
-    """Return when a clock shows a local time, in UTC: twice if it is repeated, never if it is skipped."""
+    """Return the moments of a local time in UTC: two if it is repeated, none if it is skipped."""
     first, second = _both(time, zone)
     if first > second:
         return []
@@ -44,8 +44,8 @@ def moments_of(time: datetime, zone: ZoneInfo) -> list[datetime]:
 
 
 def end_of_gap(time: datetime, zone: ZoneInfo) -> datetime:
-    """Return when the clock skips a local time that it never shows: the end of the gap, in UTC."""
-    late, early = _both(time, zone)  # by the offset before the gap, and by the one after it
+    """Return the end of the gap in which the clock skips a local time, in UTC."""
+    late, early = _both(time, zone)  # by the offset before the gap, and by the offset after it
     offset = late.astimezone(zone).utcoffset()
     while late - early > _SECOND:
         middle = early + (late - early) // 2
@@ -58,6 +58,6 @@ def end_of_gap(time: datetime, zone: ZoneInfo) -> datetime:
 
 
 def _both(time: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """Return a local time in UTC, by the offset before and by the one after a change of clocks near it."""
+    """Return a local time in UTC, by the offset before and by the offset after a nearby clock change."""
     local = time.replace(tzinfo=zone)
     return local.astimezone(UTC), local.replace(fold=1).astimezone(UTC)

@@ -1,1 +1,1 @@
-"""Every SQL statement of the hot path, one module for each thing a caller wants done."""
+"""The SQL statements of the hot path, one module for each purpose."""

@@ -1,18 +1,18 @@
-"""Arrays as literals of PostgreSQL.
+"""Build array literals for PostgreSQL.
 
-They cost less than lists: the driver would adapt each value, and PostgreSQL parse each as a constant.
+They cost less than lists, for which the driver adapts each value and PostgreSQL parses it as a constant.
 """
 
 from collections.abc import Iterable
 
 
 def array_of(elements: Iterable[object]) -> str:
-    """Return the array of some numbers, or of what ``element()`` has returned."""
+    """Return an array of numbers, or of strings returned by ``element()``."""
     return "{" + ",".join(map(str, elements)) + "}"
 
 
 def element(value: object | None) -> str:
-    """Return a value, such as a text, as an element of an array; ``None`` is ``NULL``."""
+    """Return a value, such as a text, quoted as an element of an array; ``None`` becomes ``NULL``."""
     if value is None:
         return "NULL"
     return '"' + str(value).replace("\\", "\\\\").replace('"', '\\"') + '"'

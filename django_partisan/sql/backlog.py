@@ -1,4 +1,4 @@
-"""How many tasks of a queue wait, and until when."""
+"""Count the waiting tasks of a queue, and find when the first of them is due."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.sql.connection import fetch_all
 
-# In parts, each of which is read from an index.
+# Each of the parts is read from an index.
 _WAITING = """
     SELECT ready.number + later.number, least(ready.first, later.first),
            extract(epoch FROM least(ready.first, later.first) - now())::float8, held.number
@@ -21,7 +21,7 @@ _WAITING = """
 
 
 class Waiting(NamedTuple):
-    """How many tasks wait, when the first of them is due, and how many more are held."""
+    """How many tasks wait and are not held, when the first of them is due, and how many are held."""
 
     number: int
     next_due_at: datetime | None
@@ -35,5 +35,5 @@ def waiting(connection: BaseDatabaseWrapper, queue: str) -> Waiting:
 
 
 def server_version(connection: BaseDatabaseWrapper) -> str:
-    """Return the version of the PostgreSQL server, without the packager's remark."""
+    """Return the version of the PostgreSQL server, without the packager's suffix."""
     return str(fetch_all(connection, "SHOW server_version")[0][0]).split()[0]

@@ -1,7 +1,7 @@
-"""Which sessions hold the locks that made one of our statements time out.
+"""Find the sessions whose locks made one of our statements time out.
 
-``pg_blocking_pids()`` knows it only while the statement waits. Afterwards the locks are still there: those of
-the table in ``pg_locks``, and those of a row by the transaction that its ``xmax`` names.
+``pg_blocking_pids()`` shows them only while the statement waits. Afterwards the locks can still be found:
+table locks in ``pg_locks``, and a row lock by the transaction in the row's ``xmax``.
 """
 
 from collections.abc import Collection
@@ -17,8 +17,9 @@ _SESSION: Final = """
     activity.pid, coalesce(activity.application_name, ''), coalesce(activity.state, ''),
     extract(epoch FROM statement_timestamp() - activity.xact_start)::float8
 """
-# What a claim and a settle conflict with. Who waits for such a lock holds up those who come later. pg_locks
-# shows the locks of all databases, and a table has the same OID in a copy made with TEMPLATE.
+# The lock modes that conflict with claiming and settling. A session that still waits for such a lock blocks
+# later ones, too. pg_locks shows the locks of all databases, and a table has the same OID in a database that
+# was copied with TEMPLATE.
 _OF_TABLE: Final = f"""
     SELECT DISTINCT {_SESSION}
       FROM pg_locks JOIN pg_stat_activity AS activity USING (pid)
@@ -39,17 +40,17 @@ _BLOCKERS: Final = "partisan_blockers"
 
 
 def blocking_sessions(connection: BaseDatabaseWrapper, ids: Collection[int] = ()) -> str:
-    """Return which sessions lock the table, or else the rows with these ids, as text; empty if none is found.
+    """Return the sessions that lock the table, or else the rows with these ids, as text; empty if none do.
 
-    At most three are named: those whose transactions have been open the longest. The connection is in no
-    transaction. No session is found for a row that several transactions lock at once, or that was locked in
-    a savepoint that has been released since.
+    At most three are named: those whose transactions have been open the longest. The connection must not be
+    in a transaction. No session is found for a row that several transactions lock at once, or that was
+    locked in a savepoint that has been released since.
     """
     try:
         found = fetch_all(connection, _OF_TABLE)
         if not found and ids:
             found = fetch_all(connection, _OF_ROWS, (list(ids),))
-    except Error:  # the lock is known all the same, only not whose it is
+    except Error:  # the caller reports the lock anyway, only without its holder
         return ""
     oldest_first = sorted(found, key=_age, reverse=True)
     named = [_described(session) for session in oldest_first[:_NAMED_AT_MOST]]
@@ -67,7 +68,7 @@ def with_blockers(connection: BaseDatabaseWrapper, error: Error) -> Error:
 
 def locked_by(error: Error, blockers: str) -> OperationalError:
     """Return an error like ``error`` that names the sessions that lock the table."""
-    # No class of its own: logs and error trackers go by the class that Django gives to errors of PostgreSQL.
+    # Django's class for PostgreSQL errors is kept, because logs and error trackers group errors by class.
     made = OperationalError(f"{str(error).strip()} (the table is locked by {blockers})")
     setattr(made, _BLOCKERS, blockers)
     made.__cause__ = error.__cause__
@@ -80,7 +81,7 @@ def blockers_of(error: Error) -> str:
 
 
 def _age(session: tuple[Any, ...]) -> float:
-    seconds = session[-1]  # NULL in a session of another role, unless ours may read all statistics
+    seconds = session[-1]  # NULL for a session of another role, unless ours may read all statistics
     return -1.0 if seconds is None else max(0.0, seconds)  # its transaction may be younger than our statement
 
 

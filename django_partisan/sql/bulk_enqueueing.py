@@ -19,8 +19,8 @@ from django_partisan.sql.connection import fetch_all
 from django_partisan.sql.enqueueing import EXPIRES_AT, INSERT, NOW, OR_LOCK_DUPLICATE, NewTask
 
 PART_BYTES: Final = 2**24
-"""Most bytes of text in one statement. A ``jsonb`` may be six times as long as its text, and PostgreSQL
-accepts no array of 256 MiB."""
+"""The maximum number of bytes of text in one statement. A ``jsonb`` may be six times as long as its text, and
+PostgreSQL does not accept an array of 256 MiB."""
 _ROW_BYTES: Final = 100  # an estimate for the columns beside arguments and context
 _NEVER: Final = Expiry()
 _DRAW_IDS: Final = """
@@ -34,8 +34,8 @@ def insert_tasks(
     """Insert many tasks; return the id of each and whether it is new, in order.
 
     Executes one statement for each part of ``part_bytes``, and one that draws the ids if there are several
-    unique keys. Several parts are inserted in one transaction. No two tasks may share a unique key. Wakes
-    no manager: see ``wake()``.
+    unique keys. Several parts are inserted in one transaction. Two tasks must not share a unique key.
+    Managers are not notified: see ``wake()``.
     """
     parts, ids = _planned(connection, tasks, part_bytes)
     with nullcontext() if len(parts) == 1 else transaction.atomic(using=connection.alias):
@@ -48,9 +48,9 @@ def insert_scheduled(
     scheduled_for: Sequence[datetime],
     part_bytes: int = PART_BYTES,
 ) -> list[tuple[int, bool]]:
-    """Insert many tasks of ticks, whose moments are ``scheduled_for``, in a transaction of the caller.
+    """Insert the tasks of ticks at the times ``scheduled_for``, in the caller's transaction.
 
-    Everything else is as with ``insert_tasks()``.
+    Otherwise, it does the same as ``insert_tasks()``.
     """
     parts, ids = _planned(connection, tasks, part_bytes)
     return _insert_parts(connection, tasks, parts, ids, scheduled_for)
@@ -59,7 +59,7 @@ def insert_scheduled(
 def _planned(
     connection: BaseDatabaseWrapper, tasks: Sequence[NewTask], part_bytes: int
 ) -> tuple[list[list[int]], list[int] | None]:
-    """Return the places of the tasks by part, and their ids if they are inserted in another order."""
+    """Return the positions of the tasks by part, and their ids if they are inserted in another order."""
     if sum(task.unique_key is not None for task in tasks) <= 1:
         return list(_parts(tasks, range(len(tasks)), part_bytes)), None
     ids = [task_id for (task_id,) in fetch_all(connection, _DRAW_IDS, (len(tasks),))]
@@ -86,7 +86,7 @@ def _insert_parts(
 
 
 def _in_order_of_keys(tasks: Sequence[NewTask]) -> list[int]:
-    """Return the places of tasks: first those without a key, then the others as PostgreSQL orders keys."""
+    """Return the positions of the tasks: those without a key, then the others in PostgreSQL's key order."""
     keys = [-1 if task.unique_key is None else task.unique_key.int for task in tasks]
     return sorted(range(len(tasks)), key=keys.__getitem__)
 
@@ -158,7 +158,7 @@ def _insert(
 
 
 class _Column:
-    """The values of one column; if all are equal, one is sent for all rows, which halves the cost."""
+    """The values of one column; if all are equal, the value is sent once, which halves the cost."""
 
     def __init__(self, name: str, type_: str, values: Sequence[Any]) -> None:
         self.name = name

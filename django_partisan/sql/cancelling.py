@@ -1,4 +1,4 @@
-"""Cancel tasks: end those that wait, and request the end of those that a manager holds."""
+"""Cancel tasks: fail those that are waiting, and request the end of those that a manager holds."""
 
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
@@ -11,7 +11,7 @@ from django_partisan.sql.connection import execute, fetch_all
 from django_partisan.sql.history import appended, history_entry
 from django_partisan.sql.tokens import NO_CLAIM
 
-# The token is that of no claim: should the task be requeued, no claim that PostgreSQL forgot is restored.
+# With the token NO_CLAIM, no claim that PostgreSQL forgot is restored if the task is requeued.
 _CANCELLED: Final = f"""
     UPDATE django_partisan_task AS task
        SET status = 'error', ready = false, held = NULL, unregistered_since = NULL, claim_token = {NO_CLAIM},
@@ -22,9 +22,9 @@ _CANCELLED: Final = f"""
     RETURNING task.id, task.queue_name, task.processor_class
 """
 
-# A row that others lock is being claimed or changed. What waits or runs according to the snapshot, and is not
-# ended here, gets a request: no task is left out, whatever becomes of its row meanwhile. The rows of tasks
-# that run are not locked, so that nobody who settles them waits for the caller's transaction.
+# A row that others lock is being claimed or changed. Every task that waits or runs in the snapshot and is not
+# ended here gets a request, so no task is missed, however its row changes at the same time. The rows of
+# running tasks are not locked, so that settling them does not wait for the caller's transaction.
 _CANCEL: Final = f"""
     WITH waiting AS MATERIALIZED (
         SELECT id FROM django_partisan_task
@@ -43,7 +43,7 @@ _CANCEL: Final = f"""
     SELECT *, false FROM cancelled UNION ALL SELECT *, true FROM unended ORDER BY id
 """
 
-# The request is locked too: a requeue, which deletes it, may have made the task wait after the snapshot.
+# The request is locked, too: a requeue, which deletes it, may have made the task wait after the snapshot.
 _END_WAITING: Final = f"""
     WITH waiting AS MATERIALIZED (
         SELECT task.id
@@ -58,7 +58,7 @@ _END_WAITING: Final = f"""
     SELECT *, false FROM cancelled ORDER BY id
 """
 
-# The status is compared as a column, so that no plan walks over all rows of one.
+# The status is compared with a column, so that no plan scans all rows of one status.
 _REQUESTS: Final = """
     SELECT task_id, comment, %(queue)s::text AS queue_name, 'new' AS waits, 'in_process' AS runs,
            ARRAY['error', 'finished'] AS ends
@@ -73,7 +73,7 @@ _FIND: Final = f"""
      ORDER BY task.claimed_by IS NOT DISTINCT FROM %(manager)s DESC, task.id LIMIT %(limit)s
 """
 
-# A requeue deletes the request of its task as well, and is not waited for.
+# A requeue deletes the request of its task, too; this statement does not wait for it.
 _CLEAN_UP: Final = f"""
     WITH request AS MATERIALIZED ({_REQUESTS}), stale AS MATERIALIZED (
         SELECT task_id FROM django_partisan_cancel_request
@@ -88,7 +88,7 @@ _CLEAN_UP: Final = f"""
 
 
 class Cancelling(NamedTuple):
-    """What a cancelled task's row says: why it ended."""
+    """The error and the comment that are stored in the row of a cancelled task."""
 
     error_type: str
     error_message: str
@@ -96,7 +96,7 @@ class Cancelling(NamedTuple):
 
     @property
     def entry(self) -> str:
-        """The entry for the history of a task that is ended without a run."""
+        """The history entry of a task that is cancelled without a run."""
         return history_entry(
             FAILED,
             reason=REASON_CANCELLED,
@@ -106,7 +106,7 @@ class Cancelling(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """What the entry of a run says in addition that would have been repeated."""
+        """The reason and the comment, to be merged into the history entry of a run that is not repeated."""
         return history_entry(FAILED, reason=REASON_CANCELLED, comment=self.comment)
 
     def parameters(self, ids: Sequence[int]) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class Cancelling(NamedTuple):
 
 
 class CancelledTask(NamedTuple):
-    """A task that was cancelled, or whose end was requested."""
+    """A task that was cancelled, or for which a request was inserted."""
 
     id: int
     queue: str
@@ -135,7 +135,7 @@ class Request(NamedTuple):
     task_id: int
     comment: str
     is_waiting: bool
-    """Whether the task waits; if not, a manager holds it."""
+    """Whether the task is waiting; if not, a manager holds it."""
     token: int | None
     """The token of the claim under which this manager holds the task, if it does."""
 
@@ -143,9 +143,9 @@ class Request(NamedTuple):
 def cancel(
     connection: BaseDatabaseWrapper, ids: Sequence[int], cancelling: Cancelling
 ) -> list[CancelledTask]:
-    """End the tasks among ``ids`` that wait, and insert a request for each that a manager holds.
+    """Cancel the waiting tasks among ``ids``, and insert a request for each one that a manager holds.
 
-    Tasks whose rows other transactions lock get a request too. Waits for the end of another transaction that
+    Tasks whose rows other transactions lock get a request, too. Waits for the end of another transaction that
     has inserted or deleted a request for one of the tasks.
     """
     rows = fetch_all(connection, _CANCEL, cancelling.parameters(ids))
@@ -155,17 +155,17 @@ def cancel(
 def end_waiting(
     connection: BaseDatabaseWrapper, ids: Sequence[int], cancelling: Cancelling
 ) -> list[CancelledTask]:
-    """End the tasks among ``ids`` that wait and have a request with this comment; skip locked rows."""
+    """Cancel the waiting tasks among ``ids`` that have a request with this comment; skip locked rows."""
     rows = fetch_all(connection, _END_WAITING, cancelling.parameters(ids))
     return [CancelledTask(*row) for row in rows]
 
 
 def find_requests(connection: BaseDatabaseWrapper, queue: str, manager: UUID, limit: int) -> list[Request]:
-    """Return up to ``limit`` requests for tasks of a queue; first those for tasks that ``manager`` holds."""
+    """Return up to ``limit`` requests for tasks of a queue, those for tasks of ``manager`` first."""
     parameters = {"queue": queue, "manager": manager, "limit": limit}
     return [Request(*row) for row in fetch_all(connection, _FIND, parameters)]
 
 
 def delete_stale_requests(connection: BaseDatabaseWrapper) -> None:
-    """Delete the requests for tasks that have ended or exist no more, of all queues."""
+    """Delete the requests for tasks that have ended or no longer exist, in all queues."""
     execute(connection, _CLEAN_UP, {"queue": ""})

@@ -1,7 +1,7 @@
-"""Change waiting tasks, and delete tasks that are done.
+"""Change waiting tasks, and delete tasks that have ended.
 
-A manager holds rows in process only, and these statements change no such row: the status is compared again
-when a row is locked. A row that others lock is being claimed or enqueued again, and is left to them.
+These statements never change a row in process, and so never one that a manager holds: the status is compared
+again when a row is locked. A row that others lock is being claimed or enqueued again, and is skipped.
 """
 
 from collections.abc import Sequence
@@ -40,8 +40,8 @@ _RUN_NOW: Final = _CHANGE.format(
     """,
 )
 
-# ``updated_at`` stays: by it a manager knows a row whose claim PostgreSQL forgot in a crash, and goes on with
-# the run (see ``forgotten``).
+# ``updated_at`` does not change: by it a manager recognizes a row whose claim PostgreSQL forgot in a crash,
+# and continues the run (see ``forgotten``).
 _PRIORITIZE: Final = _CHANGE.format(
     which="status = 'new' AND priority <> %(priority)s",
     change=f"""
@@ -67,14 +67,14 @@ class ChangedTask(NamedTuple):
 
 
 def run_now(connection: BaseDatabaseWrapper, ids: Sequence[int], comment: str = "") -> list[ChangedTask]:
-    """Make the scheduled tasks among ``ids`` due, also those that wait for a retry; return them."""
+    """Make the scheduled tasks among ``ids`` due, including those that wait for a retry; return them."""
     return _changed(connection, _RUN_NOW, ids, comment=comment)
 
 
 def prioritize(
     connection: BaseDatabaseWrapper, ids: Sequence[int], priority: int, comment: str = ""
 ) -> list[ChangedTask]:
-    """Give the waiting tasks among ``ids`` another priority; return those that had a different one."""
+    """Set the priority of the waiting tasks among ``ids``; return those that had a different one."""
     return _changed(connection, _PRIORITIZE, ids, priority=priority, comment=comment)
 
 

@@ -1,4 +1,4 @@
-"""Take due tasks for a manager, and find out what will be due."""
+"""Claim due tasks for a manager, promote scheduled tasks, and find when the next task is due."""
 
 from collections.abc import Sequence
 from operator import itemgetter
@@ -10,9 +10,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.sql.connection import execute, fetch_all
 
 TaskRow: TypeAlias = tuple[int, str, str, int, int, int, int, int, float, str | None, int, float | None, int]
-"""A task on its way to a worker: the columns of ``RETURNING``. It crosses the pipe as it is."""
+"""A claimed task: the columns of ``RETURNING``. It is sent through the pipe to the worker as it is."""
 
-# Indexes rather than names: a named tuple would be made anew for each task, twice.
+# Indexes instead of a named tuple, which would have to be created twice for each task.
 ID: Final = 0
 PROCESSOR: Final = 1
 ARGUMENTS: Final = 2
@@ -25,9 +25,9 @@ WAIT: Final = 8
 """Seconds from when the task was due to the claim, by the database's clock."""
 CONTEXT: Final = 9
 TAKEOVERS: Final = 10
-"""How often the task was rescued while nobody knew whether it had begun."""
+"""How often the task was rescued when it was unknown whether it had started."""
 EXPIRES: Final = 11
-"""Seconds from the claim to when the task expires, if it does; once taken in, a moment of the boot clock."""
+"""Seconds from the claim to the task's expiry, if any; after the intake, a moment of the boot clock."""
 TOKEN: Final = 12
 
 _WITHOUT_TOKEN: Final = """
@@ -40,15 +40,15 @@ _WITHOUT_TOKEN: Final = """
 """
 RETURNING: Final = f"{_WITHOUT_TOKEN}, task.claim_token"
 
-# The commit does not wait for the disk: a task whose claim PostgreSQL forgets in a crash is due again, and
-# ``forgotten`` finds it. The setting is local to this transaction, so a pooler gives it to nobody else. An
-# uncorrelated subquery in WHERE is executed once, before the rows are read.
+# The commit does not wait for the disk. A task whose claim PostgreSQL forgets in a crash is due again, and
+# ``forgotten`` restores the claim. The setting is local to this transaction, so a pooler does not pass it on
+# to other clients. An uncorrelated subquery in WHERE is executed once, before the rows are read.
 _ASYNCHRONOUS: Final = "set_config('synchronous_commit', 'off', true)"
 
-# The row choice is an array, made once before anything is updated, so that no plan can choose rows
-# twice; and whatever the statistics say, the update then goes by primary key. A manager whose row is
-# gone was taken for dead: it claims nothing until it has a new identity. A held row is ready only if
-# a manager of an earlier version, which does not know ``held``, promoted it.
+# The rows are chosen as an array, once, before anything is updated. So no plan can choose rows twice, and the
+# update uses the primary key whatever the statistics are. A manager whose row was deleted is considered dead:
+# it claims nothing until it has a new identity. A held row is ready only if a manager of an earlier version,
+# which ignores ``held``, has promoted it.
 _CLAIM = f"""
     UPDATE django_partisan_task AS task
        SET status = 'in_process', ready = false, held = NULL, claim_token = %s, claimed_by = %s,
@@ -62,7 +62,7 @@ _CLAIM = f"""
     RETURNING {_WITHOUT_TOKEN}
 """
 _WITHOUT: Final = "AND NOT processor_class = ANY(%s::text[])"
-# By whether a claim starts behind a row, and whether it leaves processors to others.
+# By whether a claim starts behind a row, and whether it leaves out processors.
 _CLAIMS: Final = {
     (is_behind, is_limited): _CLAIM.format(
         behind="AND (priority, id) > (%s, %s)" if is_behind else "", without=_WITHOUT if is_limited else ""
@@ -71,7 +71,7 @@ _CLAIMS: Final = {
     for is_limited in (False, True)
 }
 
-# Whether any is ready is asked in order: for a mere EXISTS the planner may prefer to scan the table.
+# The search for a ready row has an ORDER BY, because for a plain EXISTS the planner may scan the table.
 _LOOK_AHEAD = f"""
     WITH due AS MATERIALIZED (
         SELECT id FROM django_partisan_task
@@ -97,7 +97,7 @@ in_running_order = itemgetter(PRIORITY, ID)
 
 
 class Ahead(NamedTuple):
-    """How many tasks became ready, whether any is due now, and in how many seconds the next will be."""
+    """How many tasks were promoted, whether any is due now, and in how many seconds the next one is due."""
 
     promoted: int
     any_due: bool
@@ -113,25 +113,25 @@ def claim(
     behind: tuple[int, int] | None = None,
     without: Sequence[str] = (),
 ) -> list[TaskRow]:
-    """Take up to ``limit`` due tasks under ``token``, in running order.
+    """Claim up to ``limit`` due tasks under ``token``; return them in running order.
 
-    ``behind``, the priority and id of the last task claimed, spares the walk over the index entries
-    of all that was claimed since the last vacuum; rows before it are not seen. ``without`` names
+    ``behind`` is the priority and id of the last task claimed; rows before it are not found. This avoids a
+    walk over the index entries of all tasks that were claimed since the last vacuum. ``without`` names
     processors whose tasks are left to other managers.
     """
     sql = _CLAIMS[behind is not None, bool(without)]
     left_out = [list(without)] if without else []
     parameters = (token, manager, queue, *(behind or ()), *left_out, manager, limit)
-    ours = (token,)  # one object for all rows: reading it from each row, and sending it with each, costs more
+    ours = (token,)  # one object for all rows; reading it from and sending it with each row costs more
     rows = cast(list[TaskRow], [row + ours for row in fetch_all(connection, sql, parameters)])
     rows.sort(key=in_running_order)
     return rows
 
 
 def look_ahead(connection: BaseDatabaseWrapper, queue: str, limit: int, without: Sequence[str] = ()) -> Ahead:
-    """Mark up to ``limit`` scheduled tasks that are due now as ready, and return what is due next.
+    """Promote up to ``limit`` scheduled tasks that are due now, and look for the tasks that are due next.
 
-    Tasks of the processors ``without`` are promoted too, but do not count as due.
+    Tasks of the processors in ``without`` are promoted, too, but do not count as due.
     """
     sql = _LOOK_AHEAD.format(without=_WITHOUT if without else "")
     left_out = [list(without)] if without else []

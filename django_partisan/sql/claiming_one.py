@@ -1,4 +1,4 @@
-"""Claim one task by its id, for a process that runs what it has enqueued itself."""
+"""Claim one task by its id, for a process that itself runs the tasks that it enqueues."""
 
 from typing import Final, cast
 from uuid import UUID
@@ -21,5 +21,5 @@ _CLAIM_ONE: Final = f"""
 
 
 def claim_one(connection: BaseDatabaseWrapper, manager: UUID, token: int, task_id: int) -> list[TaskRow]:
-    """Claim a task under ``token``; return no row if it does not wait, is not due, is held or is locked."""
+    """Claim a task under ``token``; return no row if it is not waiting, not due, held or locked."""
     return cast(list[TaskRow], fetch_all(connection, _CLAIM_ONE, (token, manager, task_id)))

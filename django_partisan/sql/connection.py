@@ -1,4 +1,4 @@
-"""Connections of our own: to the database of the tasks, unpooled, in autocommit, and named."""
+"""Open the library's own connections to the tasks' database: unpooled, in autocommit, and named."""
 
 import copy
 import hashlib
@@ -18,7 +18,7 @@ from django_partisan.models import Task
 from django_partisan.sql.schema import KeptSchema
 
 ANSWER_SECONDS: Final = 10.0
-"""How long a connection waits for its server where the caller does not say."""
+"""How many seconds a connection waits for its server by default."""
 
 
 def task_database() -> str:
@@ -27,7 +27,7 @@ def task_database() -> str:
 
 
 def task_connection() -> BaseDatabaseWrapper:
-    """Return this thread's own connection to the tasks; raise ``WrongSetting`` unless it is PostgreSQL."""
+    """Return this thread's connection to the tasks; raises ``WrongSetting`` unless it is PostgreSQL."""
     connection = connections[task_database()]
     if connection.vendor != "postgresql":
         raise WrongSetting(f"{not_postgresql(connection)} {NOT_POSTGRESQL.hint}")
@@ -35,7 +35,7 @@ def task_connection() -> BaseDatabaseWrapper:
 
 
 def not_postgresql(connection: BaseDatabaseWrapper) -> str:
-    """Return a sentence that names the kind of the tasks' database."""
+    """Return the message for a tasks' database that is not PostgreSQL."""
     return (
         f"The tasks' database {connection.alias!r} is {connection.vendor}; django-partisan needs PostgreSQL."
     )
@@ -44,19 +44,20 @@ def not_postgresql(connection: BaseDatabaseWrapper) -> str:
 def open_connection(
     role: str, answer_seconds: float = ANSWER_SECONDS, schema: str = ""
 ) -> BaseDatabaseWrapper:
-    """Return a connection that no thread shares and no pool owns; it connects when first used.
+    """Return a new connection that belongs to the caller and to no pool; it connects when first used.
 
     ``role`` is part of ``application_name``, for ``pg_stat_activity``. A connection attempt, or the wait for
-    a silent host, ends after ``answer_seconds`` unless the host's settings say otherwise. All its statements
-    use ``schema``, quoted for SQL; if it is empty, the schema in which the first one finds the tasks.
+    a silent host, ends after ``answer_seconds`` unless the project's settings have other limits. All its
+    statements use ``schema``, quoted for SQL; if it is empty, the schema in which the first statement finds
+    the tasks.
     """
     alias = task_database()
     connection = connections.create_connection(alias)
-    # Tests point the settings of the live connection at their own database: follow it.
+    # Test runners change the settings of the live connection to their own database, so these are used.
     connection.settings_dict = copy.deepcopy(connections[alias].settings_dict)
     options = connection.settings_dict["OPTIONS"]
     options.pop("pool", None)
-    options.pop("server_side_binding", None)  # it takes one statement in a message only
+    options.pop("server_side_binding", None)  # it allows only one statement in a message
     options["application_name"] = application_name(role)
     for option, value in _network_limits(answer_seconds).items():
         options.setdefault(option, value)
@@ -70,16 +71,16 @@ def open_connection(
             connect()
 
     connection.connect = connect_unqualified  # type: ignore[method-assign]
-    connection.inc_thread_sharing()  # made in one thread, used in another, never in two at once
+    connection.inc_thread_sharing()  # created in one thread and used in another, never in two at once
     return connection
 
 
 def _network_limits(answer_seconds: float) -> dict[str, int]:
     """Return libpq's options that limit the wait for a host that is silent or accepts no connection.
 
-    Unix sockets ignore all but the first. libpq's variable counts as the host's setting.
+    Unix sockets ignore all but the first. ``PGCONNECT_TIMEOUT`` takes precedence, like a setting.
     """
-    seconds = max(math.ceil(answer_seconds), 2)  # libpq takes 1 for 2
+    seconds = max(math.ceil(answer_seconds), 2)  # libpq treats 1 as 2
     limits = {
         "connect_timeout": seconds,
         "tcp_user_timeout": seconds * 1000,
@@ -93,23 +94,23 @@ def _network_limits(answer_seconds: float) -> dict[str, int]:
 
 
 def has_ended(raw: Any) -> bool:
-    """Return whether a driver's connection that is idle, and listens to nothing, was ended by the server.
+    """Return whether the server ended a driver's connection that is idle and does not listen to a channel.
 
-    Such a connection has something to read only then; asking costs no round trip. In rare cases it is
-    news, such as a changed setting.
+    Such a connection has data to read only then, so the check needs no round trip. In rare cases the data is
+    a message of the server, such as a changed setting.
     """
     if not hasattr(raw, "fileno"):
         return False
     poll = select.poll()
     try:
         poll.register(raw.fileno(), select.POLLIN)
-    except Exception:  # the driver's own error: closed behind Django's back
+    except Exception:  # the driver's own error: it was closed without Django
         return True
     return bool(poll.poll(0))
 
 
 def application_name(role: str) -> str:
-    """Return the name a connection of ours carries; PostgreSQL keeps 63 bytes of it."""
+    """Return the application name of a connection with this role; PostgreSQL keeps 63 bytes of it."""
     return f"django_partisan {role}"[:63]
 
 
@@ -122,18 +123,18 @@ def address_of(connection: BaseDatabaseWrapper) -> str:
 
 
 def identity_of(connection: BaseDatabaseWrapper) -> bytes:
-    """Return 16 bytes that are the same for every connection with settings that lead to one database."""
+    """Return 16 bytes that are equal for all connections whose settings lead to the same database."""
     options = connection.settings_dict["OPTIONS"]
     known = (address_of(connection), options.get("service"), options.get("options"))
     return hashlib.blake2b(repr(known).encode(), digest_size=16).digest()
 
 
 def fetch_all(connection: BaseDatabaseWrapper, sql: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-    """Execute a statement and return its rows; of several in one message, those of the last."""
+    """Execute a statement and return its rows; of several statements in one message, those of the last."""
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         while is_psycopg3 and cursor.nextset():
-            pass  # pragma: no cover: psycopg 3; psycopg2 has kept the last result only
+            pass  # pragma: no cover: psycopg 3; psycopg2 keeps the last result only
         return cast(list[tuple[Any, ...]], cursor.fetchall())
 
 

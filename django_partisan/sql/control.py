@@ -1,7 +1,7 @@
-"""Notify managers of what operators ask for: a NOTIFY that only says where to look.
+"""Notify managers of operators' requests, with a NOTIFY that only names the table to look at.
 
-The tables are the authority: a notification that is lost costs latency, because managers also look with each
-heartbeat.
+The tables are authoritative. A lost notification costs only latency, because managers also look at the tables
+with each heartbeat.
 """
 
 import json
@@ -15,7 +15,7 @@ from django_partisan.sql.schema import SCHEMA_OF_TASKS
 CONTROL_CHANNEL: Final = "django_partisan_control"
 VERSION: Final = 1
 EVERY_QUEUE: Final = ""
-"""In the place of a queue: managers of all queues look. Those of earlier versions ignore it."""
+"""Used instead of a queue's name to notify managers of all queues; those of earlier versions ignore it."""
 
 Look: TypeAlias = Literal["cancel", "pause", "schedule"]
 
@@ -26,21 +26,21 @@ _NOTIFY = f"""
 
 
 class Control(NamedTuple):
-    """Where to look: in which schema, for which queue, and at what."""
+    """A notification: the schema and the queue that it concerns, and what to look at."""
 
     schema: str
-    """Quoted for SQL."""
+    """The schema of the tables, quoted for SQL."""
     queue: str
     look: str
 
 
 def notify_control(connection: BaseDatabaseWrapper, queue: str, look: Look) -> None:
-    """Have the managers of ``queue`` look at a table, when the transaction of ``connection`` commits."""
+    """Notify the managers of ``queue`` to look at a table, when the transaction of ``connection`` commits."""
     execute(connection, _NOTIFY, (queue, look))
 
 
 def decoded(payload: str) -> Control | None:
-    """Return what a payload says; ``None`` if it is not understood, as one of a later version."""
+    """Decode a payload; return ``None`` if it is not understood, for example one of a later version."""
     try:
         message = json.loads(payload)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Insert a task, and wake a manager that sleeps; ``bulk_enqueueing`` inserts many tasks."""
+"""Insert a task, and notify managers that sleep; ``bulk_enqueueing`` inserts many tasks."""
 
 import json
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from django_partisan.sql.tokens import NO_CLAIM
 # The channel of NOTIFY; the payload is the queue's name.
 CHANNEL: Final = "django_partisan"
 
-# The columns from ``history`` on are empty in a new row: they are not fetched, which every call would pay.
+# The columns from ``history`` on are empty in a new row. They are not fetched: every call would pay for that.
 _FIELDS: Final = [field.attname for field in Task._meta.concrete_fields]
 _FETCHED: Final = _FIELDS[: _FIELDS.index("history")]
 _EMPTY: Final = [0 if name == "takeovers" else None for name in _FIELDS[len(_FETCHED) :]]
@@ -26,7 +26,7 @@ _JSON: Final = [_FETCHED.index(name) for name in ("arguments", "extra", "context
 
 
 class NewTask(NamedTuple):
-    """What a caller decides about a task; the rest is the database's."""
+    """The values of a new task that the caller chooses; the database sets the others."""
 
     queue: str
     processor: str
@@ -38,7 +38,7 @@ class NewTask(NamedTuple):
     expiry: Expiry | None = None
 
 
-# The statement's own time, not the transaction's: a task waits from when it was asked for.
+# The time of the statement, not of the transaction: a task waits from the time of the call.
 NOW = "statement_timestamp()"
 
 INSERT = """
@@ -46,7 +46,7 @@ INSERT = """
                                       priority, execute_after, ready, arguments, context, unique_key{more})
 """
 
-# Seconds count from when the task is due, or from now if that is in the past.
+# ``seconds`` count from the time when the task is due, or from now if that is in the past.
 EXPIRES_AT = f"""
     coalesce({{at}}::timestamptz,
              CASE WHEN {{seconds}}::float8 IS NOT NULL
@@ -55,9 +55,9 @@ EXPIRES_AT = f"""
 """
 
 # DO UPDATE locks the duplicate, so no claim takes it before the data that it should see is committed. The
-# token is that of no claim. Until the next claim it shows that a run which began before is not the one that
-# the caller relies on, should PostgreSQL have forgotten the claim of that run (see ``forgotten``). The later
-# expiry counts, and no expiry is the latest.
+# token NO_CLAIM marks the row until its next claim: if PostgreSQL forgot an earlier claim in a crash, that
+# claim is not restored (see ``forgotten``), because its run started before this call and may not have seen
+# the data. The later of the two expiries is kept; no expiry is the latest.
 OR_LOCK_DUPLICATE = f"""
     ON CONFLICT (unique_key) WHERE status = 'new' AND unique_key IS NOT NULL
     DO UPDATE SET unique_key = EXCLUDED.unique_key, claim_token = {NO_CLAIM},
@@ -66,7 +66,7 @@ OR_LOCK_DUPLICATE = f"""
                                     THEN greatest(EXCLUDED.expires_at, django_partisan_task.expires_at) END
 """
 
-# A NOTIFY on every insert would make commits wait for each other; a manager says when it needs one.
+# A NOTIFY on every insert would make commits wait for each other: it is sent only if a manager sleeps.
 _SLEEPING = "SELECT FROM django_partisan_manager WHERE queue_name = %s AND sleeping"
 _WAKE = f"SELECT pg_notify('{CHANNEL}', %s) WHERE EXISTS ({_SLEEPING})"
 
@@ -99,7 +99,7 @@ def insert_task(connection: BaseDatabaseWrapper, new: NewTask) -> tuple[Task, bo
     for place in _JSON:
         if values[place] is not None:
             values[place] = json.loads(values[place])
-    if inserted:  # the other columns of a duplicate are loaded by Django when they are read
+    if inserted:  # Django loads the other columns of a duplicate when they are read
         last = values[len(_FETCHED) :]
         values[len(_FETCHED) :] = _EMPTY
         if last:
@@ -110,6 +110,6 @@ def insert_task(connection: BaseDatabaseWrapper, new: NewTask) -> tuple[Task, bo
 
 
 def wake(connection: BaseDatabaseWrapper, queues: Iterable[str]) -> None:
-    """Notify the managers of ``queues`` that sleep; costs a query for each queue."""
+    """Notify the sleeping managers of ``queues``; executes one query for each queue."""
     for queue in queues:
         execute(connection, _WAKE, (queue, queue))

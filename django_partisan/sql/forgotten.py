@@ -1,11 +1,14 @@
 """Restore claims that PostgreSQL forgot in a crash, because their commit does not wait for the disk.
 
-A forgotten claim leaves its row as it was before: waiting, without a token, and not written since. Claiming
-the task again or settling it would have set ``updated_at`` to a time after the claim. Enqueueing a duplicate
-would have set a token that is that of no claim: times would not do, as the enqueuer may change them as well.
-A requeue also moves ``execute_after``, from which the time of the claim is computed, but the run that failed
-before it has added one to ``attempts``; what failed without a run, such as a cancelled task, has the token of
-no claim since.
+A forgotten claim leaves its row as it was before: waiting, without a token, and not written since. Every
+other change of the row can be recognized:
+
+- A later claim or settlement has set ``updated_at`` to a time after the claim.
+- Enqueueing a duplicate has set the token to ``NO_CLAIM``. Times would not suffice, as the enqueuer may
+  change them, too.
+- A requeue changes ``execute_after``, from which the time of the claim is computed. But the run that failed
+  before it has incremented ``attempts``; a task that failed without a run, such as a cancelled one, has had
+  the token ``NO_CLAIM`` since then.
 """
 
 from collections.abc import Sequence
@@ -17,8 +20,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.sql.claiming import ATTEMPTS, ID, TAKEOVERS, TOKEN, WAIT, TaskRow
 from django_partisan.sql.connection import fetch_all
 
-# The time of a claim is when its task was due, plus the wait that the claim returned. The status is compared
-# as a column, so that no plan scans all waiting rows.
+# The time of a claim is the time when its task was due, plus the wait that the claim returned. The status is
+# compared with a column, so that no plan scans all waiting rows.
 _RESTORE: Final = """
     WITH forgotten AS MATERIALIZED (
         SELECT task.id, claim.token
@@ -49,9 +52,9 @@ def restore(
 ) -> set[int]:
     """Restore forgotten claims in place, with their own tokens; return the ids of their tasks.
 
-    ``rows`` are tasks as they were claimed. A manager whose row is missing restores nothing. Rows that others
-    have locked, such as enqueuers of a duplicate, are skipped. With ``lock_timeout_ms`` they are waited for;
-    an error of ``ErrorKind.LOCKED`` is raised if that takes longer.
+    ``rows`` are the tasks as they were claimed. A manager whose row is missing restores nothing. Rows locked
+    by other transactions, such as one that enqueues a duplicate, are skipped; with ``lock_timeout_ms`` the
+    statement waits for them that long, and then raises an error of ``ErrorKind.LOCKED``.
     """
     sql = _SKIP_LOCKED if lock_timeout_ms is None else _WAIT_FOR_LOCKS.format(lock_timeout_ms)
     columns = ([row[column] for row in rows] for column in (ID, TOKEN, WAIT, ATTEMPTS, TAKEOVERS))

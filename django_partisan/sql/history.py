@@ -1,29 +1,30 @@
-"""The history of a task: what its row keeps of the runs that did not complete, and of the last one.
+"""The history of a task: the record in its row of the runs that did not complete, and of the last run.
 
 It is a list of entries, each a JSON object without empty values:
 
 | key | value |
 | --- | --- |
 | ``outcome`` | a word of ``outcomes``: also ``crashed``, if the worker died and the task ran again, and |
-| | ``requeued``, ``due_now`` and ``prioritized``, which are no runs |
+| | ``requeued``, ``due_now`` and ``prioritized``, which are not runs |
 | ``attempt`` | the number of the run; absent if the task failed without one |
 | ``started_at``, ``seconds`` | when the run started, by the database's clock, and how long it took |
 | ``ended_at`` | when it ended |
 | ``reason``, ``error_type``, ``error_message``, ``traceback`` | of a failure or error; long texts are cut |
-| ``comment`` | the ``reason`` of ``PostponeTask``, or the comment of whoever changed the task |
-| ``priority`` | the new priority, if somebody changed it |
+| ``comment`` | the ``reason`` of ``PostponeTask``, or the comment given when the task was changed |
+| ``priority`` | the new priority, if it was changed |
 | ``worker`` | host and process id of the worker; the host alone if its manager died with it |
-| ``count`` | of several such runs in a row: how many; the other keys are those of the last |
-| ``first_started_at``, ``first_ended_at`` | of several such runs in a row: when the first started and ended |
+| ``count`` | the number of consecutive runs that ended alike; the other keys are those of the last run |
+| ``first_started_at``, ``first_ended_at`` | when the first of these runs started and ended |
 
-Whoever ends a run makes the entry; the statement that settles the run adds the moments and appends it.
+The process that ends a run creates the entry. The statement that settles the run adds the times and appends
+the entry.
 """
 
 import json
 from typing import Final, NamedTuple
 
 HISTORY_BYTES: Final = 16_000
-"""How long the JSON text of a history may be; one that would be longer loses entries in the middle."""
+"""The maximum size of a history as JSON text; a longer one loses entries in the middle."""
 TYPE_BYTES: Final = 255
 MESSAGE_BYTES: Final = 1024
 TRACEBACK_BYTES: Final = 2048
@@ -31,7 +32,7 @@ TRACEBACK_BYTES: Final = 2048
 _OF_ONE_RUN: Final = (
     "{attempt,count,started_at,ended_at,first_started_at,first_ended_at,seconds,worker,comment,traceback}"
 )
-"""What may differ between entries that become one."""
+"""The keys that may differ between entries that are merged into one."""
 
 _APPEND: Final = f"""
     (SELECT CASE WHEN octet_length(longer::text) <= {HISTORY_BYTES} THEN longer ELSE (
@@ -60,7 +61,7 @@ _APPEND: Final = f"""
 
 
 class EndedRun(NamedTuple):
-    """What is known of a run beside its outcome; of a run of a dead manager, little."""
+    """The details of a run besides its outcome; few are known if its manager died."""
 
     started: float | None = None
     """When it started, in monotonic seconds of the host."""
@@ -81,7 +82,7 @@ def history_entry(
     error_traceback: str | None = None,
     comment: str | None = None,
 ) -> str:
-    """Return an entry as JSON text, bounded, without what the settling statement adds."""
+    """Return an entry as JSON text of limited size, without the values that the settling statement adds."""
     values = {
         "outcome": outcome,
         "reason": reason,
@@ -96,10 +97,10 @@ def history_entry(
 
 
 def appended(history: str, entry: str, attempt: str, started_at: str) -> str:
-    """Return the SQL expression of a history with one more entry; the arguments are expressions too.
+    """Return the SQL expression of a history with one more entry; the arguments are expressions, too.
 
-    An entry that equals the last one, but for its run, is counted there. The first and the last entries
-    are always kept.
+    An entry that differs from the last one only in the values of its run is merged into it and counted. The
+    first and the last entries are always kept.
     """
     return _APPEND.format(
         history=history, entry=entry, attempt=attempt, started_at=started_at, of_one_run=_OF_ONE_RUN
@@ -107,7 +108,7 @@ def appended(history: str, entry: str, attempt: str, started_at: str) -> str:
 
 
 def _cut(text: str | None, limit: int, is_end: bool = False) -> str | None:
-    """Return the start or the end of a text, so that its JSON has at most ``limit`` bytes."""
+    """Return the start or the end of a text, cut so that its JSON has at most ``limit`` bytes."""
     if not text:
         return None
     text = text.replace("\0", "").encode("utf-8", "replace").decode()

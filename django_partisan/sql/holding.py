@@ -1,7 +1,7 @@
-"""Held rows: find them, resume them, or fail them.
+"""Find held tasks, resume them, or fail them.
 
-Settling a claim with ``RowChange.hold()`` holds a row: ``held`` says why, and claims and promotion skip it.
-Nothing here changes a row's counters.
+A task is held when its claim is settled with ``RowChange.hold()``: the column ``held`` contains the reason,
+and claims and promotion skip the row. No statement in this module changes a row's counters.
 """
 
 import json
@@ -18,7 +18,7 @@ from django_partisan.sql.history import appended
 from django_partisan.sql.manager_rows import IS_ALIVE
 from django_partisan.sql.tokens import NO_CLAIM
 
-# Each manager publishes which processors it can run, in its row; when it drains, that it can run none.
+# Each manager publishes in its row which processors it can run; when it drains, it can run none.
 _PUBLISH = """
     UPDATE django_partisan_manager
        SET state = coalesce(state, '{}') || %s::jsonb
@@ -30,7 +30,7 @@ _ALIVE = f"""
      WHERE manager.queue_name = %(queue)s AND {IS_ALIVE}
 """
 
-# Finds the processors of held rows one after the other, each with one descent into the index.
+# Finds the processors of held rows one after the other, with one index descent for each.
 _LOOK = f"""
     WITH RECURSIVE found AS (
         (SELECT processor_class AS name FROM django_partisan_task
@@ -50,7 +50,7 @@ _LOOK = f"""
       FROM (SELECT name FROM held UNION SELECT unnest(%(unknown)s::text[])) AS names (name)
 """
 
-# As after an insert, wake a manager that sleeps, whichever manager resumed the tasks.
+# As after an insert, managers that sleep are notified, whichever manager resumed the tasks.
 _RESUME = f"""
     WITH chosen AS MATERIALIZED (
         SELECT id FROM django_partisan_task
@@ -109,17 +109,17 @@ _FAIL = f"""
 """
 
 NAMES_AT_MOST: Final = 1000
-"""How many processors of held rows a look returns at most."""
+"""How many processors of held rows ``look()`` returns at most."""
 
 
 class HeldProcessor(NamedTuple):
-    """A processor that has held tasks, or that this manager does not know."""
+    """A processor that has held tasks, or that this manager cannot run."""
 
     name: str
     is_held: bool
-    """Whether tasks of it are held."""
+    """Whether it has held tasks."""
     is_known_elsewhere: bool
-    """Whether another live manager of the queue knows it."""
+    """Whether another live manager of the queue can run it."""
 
 
 class FailedTask(NamedTuple):
@@ -136,19 +136,19 @@ class FailedTask(NamedTuple):
 
 
 def publish(connection: BaseDatabaseWrapper, manager: UUID, processors: Iterable[str]) -> None:
-    """Write into a manager's row which processors it can run."""
+    """Publish in a manager's row which processors it can run."""
     execute(connection, _PUBLISH, (json.dumps({"processors": sorted(processors)}), manager))
 
 
 def publish_draining(connection: BaseDatabaseWrapper, manager: UUID) -> None:
-    """Write into a manager's row that it drains, and that no processor can run there any more."""
+    """Publish in a manager's row that it drains, and can no longer run any processor."""
     execute(connection, _PUBLISH, (json.dumps({"processors": [], "draining": True}), manager))
 
 
 def look(
     connection: BaseDatabaseWrapper, queue: str, manager: UUID, unknown: Collection[str]
 ) -> list[HeldProcessor]:
-    """Return the processors of held tasks, and those ``unknown`` here."""
+    """Return the processors of held tasks, and the ``unknown`` ones, which this manager cannot run."""
     parameters = {"queue": queue, "manager": manager, "unknown": list(unknown), "limit": NAMES_AT_MOST}
     return [HeldProcessor(*row) for row in fetch_all(connection, _LOOK, parameters)]
 
@@ -158,7 +158,7 @@ def resume(
 ) -> int:
     """Resume up to ``limit`` held tasks of a processor; return how many.
 
-    Unless ``is_known``, this is only a try, and ``unregistered_since`` is kept.
+    Unless ``is_known``, this is only an attempt, and ``unregistered_since`` is kept.
     """
     parameters = {"queue": queue, "processor": processor, "limit": limit, "is_known": is_known}
     return int(fetch_all(connection, _RESUME, parameters)[0][0])
@@ -172,10 +172,10 @@ def fail_expired(
     error: tuple[str, str],
     expired: tuple[str, str],
 ) -> list[FailedTask]:
-    """Fail up to ``limit`` tasks that were held for ``seconds`` and whose processor no live manager knows.
+    """Fail up to ``limit`` tasks that were held for ``seconds`` and whose processor no live manager can run.
 
-    ``error`` and ``expired``, for tasks that never started and have expired, are a type and a message; that
-    of ``error`` has a ``%s`` for the processor.
+    ``error`` and ``expired`` are pairs of an error's type and message; ``expired`` is for tasks that expired
+    and never started. The message of ``error`` has a ``%s`` for the processor.
     """
     parameters = {"queue": queue, "seconds": seconds, "limit": limit, "type": error[0], "message": error[1]}
     parameters |= {"expired_type": expired[0], "expired_message": expired[1]}

@@ -1,4 +1,4 @@
-"""Register managers, and renew their leases; ``rescuing`` takes over what dead ones held."""
+"""Register managers, and renew their leases; ``rescuing`` takes over the tasks of dead managers."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -24,7 +24,7 @@ _REGISTER = f"""
 """
 _DEREGISTER = "DELETE FROM django_partisan_manager WHERE id = %s"
 
-# One statement for an idle manager's whole duty. The rows of other managers come with it.
+# This one statement is all that an idle manager needs. It returns the rows of the other managers, too.
 _HEARTBEAT = f"""
     WITH renewed AS (
         UPDATE django_partisan_manager SET heartbeat_at = now(),
@@ -59,7 +59,7 @@ _MOVE = "UPDATE django_partisan_task SET claimed_by = %s WHERE id = %s AND claim
 
 
 class OtherManager(NamedTuple):
-    """Another manager of the queue, as its row names it."""
+    """Another manager of the queue, as described by its row."""
 
     id: UUID
     host: str
@@ -72,28 +72,28 @@ class OtherManager(NamedTuple):
 
 
 class SchedulesSeen(NamedTuple):
-    """What a heartbeat finds of schedules."""
+    """The state of the schedules, as read by a heartbeat."""
 
     next_in: float | None = None
-    """In how many seconds the next tick is due; ``None`` if there is none."""
+    """Seconds until the next tick is due; ``None`` if there is none."""
     has_open: bool = False
     """Whether any tick has a task that is not known to have ended."""
     has_any: bool = False
     """Whether there are schedules."""
     listing: str | None = None
-    """The live managers whose settings list schedules, and a hash of which definitions the rows have.
+    """The live managers whose settings list schedules, and a hash of the definitions in the rows.
 
     ``None`` if there are no such managers.
     """
 
 
 class HeartbeatResult(NamedTuple):
-    """What the tables say of this manager and of its queue."""
+    """The state of a manager and of its queue, as read by a heartbeat."""
 
     is_alive: bool
-    """Whether our own row still exists."""
+    """Whether the manager's own row still exists."""
     claimed: int
-    """How many tasks in process are ours."""
+    """How many tasks in process the manager holds."""
     has_abandoned: bool
     """Whether tasks are in process under a manager that has no row."""
     has_cancel_requests: bool
@@ -102,11 +102,11 @@ class HeartbeatResult(NamedTuple):
     is_paused: bool = False
     """Whether the queue is paused."""
     schedules: SchedulesSeen = SchedulesSeen()
-    """What the tables hold of schedules."""
+    """The state of the schedules."""
 
 
 class Started(NamedTuple):
-    """When the process of a manager started: ``at``, as text, or if that is not known, how long ago."""
+    """When the process of a manager started: ``at``, as text, or if that is unknown, ``seconds`` ago."""
 
     at: str | None
     seconds: float
@@ -125,11 +125,12 @@ def register(
     started: Started | None = None,
     schedules: str | None = None,
 ) -> str | None:
-    """Insert a manager's row; once more is no error, as the first answer may have been lost.
+    """Insert a manager's row; return when its process started, as text.
 
-    ``started`` is when its process did, and ``schedules`` are names and fingerprints of those in its
-    settings, as JSON text. Return the former as text, for ``started.at`` of the next registration. A worker
-    without its manager registers itself as one that is not ``is_serving``, with its ``run``.
+    A second call is not an error, because the first answer may have been lost. ``started`` is when the
+    process started; the returned text is ``started.at`` of the next registration. ``schedules`` contains the
+    names and fingerprints of the schedules in its settings, as JSON text. A worker without its manager
+    registers itself with ``is_serving=False`` and its ``run``.
     """
     state = None if is_serving else worker_state(run)
     columns = (manager, queue, host, pid, lock_name, lease_seconds, __version__, state)
@@ -148,7 +149,7 @@ def heartbeat(
 ) -> HeartbeatResult:
     """Renew a manager's lease, and return the state of its queue.
 
-    ``state`` is what it publishes: see ``manager_state``.
+    ``state`` is the JSON text that it publishes: see ``manager_state``.
     """
     rows = fetch_all(connection, _HEARTBEAT, {"queue": queue, "manager": manager, "state": state})
     others = [OtherManager(*row[9:]) for row in rows if row[9] is not None]
@@ -158,14 +159,14 @@ def heartbeat(
 
 
 def registered(connection: BaseDatabaseWrapper, managers: Sequence[UUID]) -> set[UUID]:
-    """Return which of some managers have a row."""
+    """Return the managers among these that have a row."""
     if not managers:
         return set()
     return {row[0] for row in fetch_all(connection, _REGISTERED, ([str(one) for one in managers],))}
 
 
 def registered_files(connection: BaseDatabaseWrapper, names: Sequence[UUID]) -> set[UUID]:
-    """Return those of the presence files whose manager has a row."""
+    """Return the presence files among these whose manager has a row."""
     if not names:
         return set()
     return {row[0] for row in fetch_all(connection, _REGISTERED_FILES, ([str(one) for one in names],))}

@@ -1,4 +1,4 @@
-"""Receive notifications: LISTEN and NOTIFY, for both drivers."""
+"""Receive PostgreSQL's notifications, with both drivers."""
 
 from typing import Any
 
@@ -9,18 +9,18 @@ from django_partisan.sql.connection import execute
 
 
 class Listener:
-    """A connection that receives notifications, including those that the driver reads with an answer."""
+    """Receive a connection's notifications, including those that the driver reads with a query's answer."""
 
     def __init__(self, connection: BaseDatabaseWrapper, *channels: str) -> None:
         connection.ensure_connection()
         self._connection = connection
         self._raw: Any = connection.connection
         self._arrived: list[tuple[str, str]] = []
-        if _is_of_psycopg3(self._raw):  # without a handler, it drops those read with an answer
+        if _is_of_psycopg3(self._raw):  # without a handler, it drops those that it reads with an answer
             self._raw.add_notify_handler(self._note)
         execute(connection, "; ".join(f"LISTEN {channel}" for channel in channels))
         self.fd: int = self._raw.fileno()
-        """Readable if something may have arrived; not if it was read with an answer."""
+        """Readable if a notification may have arrived, but not for one that was read with an answer."""
 
     def take(self) -> dict[str, set[str]]:
         """Return the payloads that arrived since the last call, by channel, without waiting.

@@ -1,4 +1,4 @@
-"""How long the statements of a transaction wait for the locks of others."""
+"""Limit how long the statements of a transaction wait for the locks of others."""
 
 from typing import Final
 
@@ -10,5 +10,5 @@ _LIMIT_WAIT: Final = "SELECT current_setting('lock_timeout'), set_config('lock_t
 
 
 def limit_lock_wait(connection: BaseDatabaseWrapper, limit: str) -> str:
-    """Set ``lock_timeout`` until the transaction ends; return what it was."""
+    """Set ``lock_timeout`` until the transaction ends; return its previous value."""
     return str(fetch_all(connection, _LIMIT_WAIT, (limit,))[0][0])

@@ -1,4 +1,4 @@
-"""What a manager publishes of its workers in ``state`` of its row, and how that is read.
+"""Write and read the state that a manager publishes about its workers, in the column ``state`` of its row.
 
 | key | value |
 | --- | --- |
@@ -6,12 +6,12 @@
 | ``runs`` | the longest runs under way, at most ``RUNS_AT_MOST``: objects with ``task``, |
 | | ``processor``, ``pid``, ``worker`` (the slot) and ``seconds`` (so far) |
 | ``totals`` | numbers of the manager, by name |
-| ``draining`` | whether it takes no more tasks; ``holding`` writes it too, when it stops |
-| ``at`` | when it was written, by the database's clock |
-| ``processors`` | the processors that it can run; ``holding`` writes it, and reads it |
+| ``draining`` | whether it claims no more tasks; ``holding`` writes it, too, when the manager stops |
+| ``at`` | when the state was written, by the database's clock |
+| ``processors`` | the processors that it can run; written and read by ``holding`` |
 | ``role`` | only in the row of a worker without its manager |
 
-Managers of earlier versions publish no state, or ``processors`` alone: no key is certain.
+Managers of earlier versions publish no state, or only ``processors``: any key may be missing.
 """
 
 import json
@@ -33,7 +33,7 @@ CHECKED_AT_MOST: Final = 5000
 
 AT_NOW: Final = "jsonb_build_object('at', statement_timestamp())"
 MERGED: Final = f"coalesce(state, '{{}}') || %(state)s::jsonb || {AT_NOW}"
-"""The new value of ``state``: what others wrote into it stays."""
+"""The new value of ``state``; keys that other statements wrote are kept."""
 
 _PUBLISH: Final = f"UPDATE django_partisan_manager SET state = {MERGED} WHERE id = %(manager)s"
 
@@ -62,7 +62,7 @@ _HELD: Final = """
 
 
 class Run(NamedTuple):
-    """A run under way, and for how many seconds; ``worker`` is the slot, if it has one."""
+    """A run under way, and its duration so far; ``worker`` is the worker's slot, if it has one."""
 
     task: int
     processor: str
@@ -79,28 +79,28 @@ class PublishedManager(NamedTuple):
     host: str
     pid: int
     version: str | None
-    """``None`` if it is of a version that did not write its version."""
+    """``None`` for a version that did not store its version."""
     is_sleeping: bool
     started_seconds: float
-    """How long ago it registered."""
+    """Seconds since it registered."""
     heartbeat_seconds: float
-    """How long ago its last heartbeat was sent."""
+    """Seconds since its last heartbeat."""
     is_alive: bool
     """Whether its lease has not expired."""
     is_worker: bool
     """True for a worker that finishes a run without its manager."""
     is_draining: bool
     publishes_runs: bool
-    """False for a manager of an earlier version, which does not report its runs."""
+    """False for a manager of an earlier version, which does not publish its runs."""
     runs: tuple[Run, ...]
-    """The longest runs first."""
+    """The runs under way, longest first."""
     totals: Mapping[str, int]
     publishes_all_runs: bool = True
-    """False if it may run more than it published."""
+    """False if there may be more runs than it published."""
 
 
 def manager_state(runs: Iterable[Run], totals: Mapping[str, int], is_draining: bool) -> str:
-    """Return what a manager publishes, as JSON text; of many runs, the longest."""
+    """Return the state of a manager as JSON text, with the ``RUNS_AT_MOST`` longest runs."""
     longest = sorted(runs, key=lambda run: -run.seconds)[:RUNS_AT_MOST]
     return json.dumps(
         {"v": VERSION, "runs": _described(longest), "totals": dict(totals), "draining": is_draining}
@@ -108,13 +108,13 @@ def manager_state(runs: Iterable[Run], totals: Mapping[str, int], is_draining: b
 
 
 def worker_state(run: Run | None = None) -> str:
-    """Return what a worker without its manager publishes, as JSON text."""
+    """Return the state of a worker without its manager, as JSON text."""
     runs = {} if run is None else {"v": VERSION, "runs": _described([run])}
     return json.dumps({"role": WORKER_ROLE, **runs})
 
 
 def publish(connection: BaseDatabaseWrapper, manager: UUID, state: str) -> None:
-    """Write into a manager's row what it publishes, between two heartbeats."""
+    """Write the state of a manager into its row, between two heartbeats."""
     execute(connection, _PUBLISH, {"manager": manager, "state": state})
 
 
@@ -134,7 +134,7 @@ def published_manager(connection: BaseDatabaseWrapper, manager: UUID) -> Publish
 def run_start(
     connection: BaseDatabaseWrapper, manager: UUID, task_id: int, claimed_at: datetime
 ) -> datetime | None:
-    """Return when the run of a task began that its manager has published since the claim, if it has."""
+    """Return when the run of a task started; ``None`` if its manager has not published it since the claim."""
     starts = [row[0] for row in fetch_all(connection, _RUN_START, (manager, task_id))]
     return next((start for start in starts if start is not None and start >= claimed_at), None)
 
@@ -177,7 +177,7 @@ def _published(row: tuple[Any, ...]) -> PublishedManager:
 
 
 def _runs(state: Mapping[str, Any], now: float) -> tuple[Run, ...]:
-    """Return the runs as of ``now``, in seconds since the epoch; they went on since they were written."""
+    """Return the runs with their durations at ``now``, a Unix timestamp; they were written earlier."""
     written_at = parse_datetime(str(state.get("at", "")))
     since = 0.0 if written_at is None else max(0.0, now - written_at.timestamp())
     runs = [

@@ -1,4 +1,4 @@
-"""Look up what became of the tasks of ticks: one manager does it for all, about once a minute."""
+"""Look up whether the tasks of ticks have ended; one manager does this for all, about once a minute."""
 
 import json
 from collections.abc import Sequence
@@ -30,8 +30,8 @@ _STATES: Final = """
            extract(epoch FROM CASE WHEN isfinite(finished_at) THEN finished_at END)::float8
       FROM django_partisan_task WHERE id = ANY(%s::bigint[])
 """
-# Rows are locked for this statement only, as their ticks wait for it. A row that ticked since it was read, or
-# that others lock, is left for the next look.
+# Rows are locked only for this statement, because their ticks wait for it. A row that has ticked since it was
+# read, or that others lock, is left for the next look-up.
 _WRITE: Final = """
     WITH found AS MATERIALIZED (
         SELECT * FROM jsonb_to_recordset(%s::jsonb)
@@ -59,15 +59,15 @@ class _Row(NamedTuple):
 
     @property
     def task_ids(self) -> set[int]:
-        """The tasks that are not known to have ended."""
+        """The ids of the tasks that are not known to have ended."""
         recent = {one["task"] for one in self.recent_ticks if one["task"] is not None and "ended" not in one}
         return recent | {self.open_tick["task"]}
 
 
 def look_up(connection: BaseDatabaseWrapper, interval: float, page_rows: int = PAGE_ROWS) -> bool:
-    """Note which tasks of ticks have ended, unless a manager did so less than ``interval`` seconds ago.
+    """Record which tasks of ticks have ended, unless a manager did so less than ``interval`` seconds ago.
 
-    Return whether it was done.
+    Return whether they were looked up.
     """
     if not fetch_all(connection, _TAKE, (interval,)):
         return False
@@ -78,7 +78,7 @@ def look_up(connection: BaseDatabaseWrapper, interval: float, page_rows: int = P
 
 
 def _look_up_page(connection: BaseDatabaseWrapper, after: str, page_rows: int) -> str | None:
-    """Look up the schedules after a name; return the last one's, or ``None`` if no more follow."""
+    """Look up the next schedules after a name; return the last one's name, ``None`` if no more follow."""
     page = fetch_all(connection, _PAGE, (after, page_rows))
     rows = [row for row in map(_read, page) if row is not None]
     ids = sorted({task_id for row in rows for task_id in row.task_ids})
@@ -90,7 +90,7 @@ def _look_up_page(connection: BaseDatabaseWrapper, after: str, page_rows: int) -
 
 
 def _read(values: tuple[Any, ...]) -> _Row | None:
-    """Return a row, unless its columns are not as managers write them: somebody may have changed them."""
+    """Return a row; ``None`` if its columns are not as managers write them, because SQL changed them."""
     name, recent, open_tick, now = values
     try:
         row = _Row(name, json.loads(recent), json.loads(open_tick), now)

@@ -1,4 +1,4 @@
-"""What an operator asks of all queues: which there are, which are paused, and what failed lately.
+"""Read an overview of all queues for operators: their names, their pauses, and recent failures.
 
 Every statement is bounded: it reads the first entries of an index, or jumps from one queue to the next.
 Execute them between ``begin_reading()`` and ``end_reading()``.
@@ -17,9 +17,9 @@ from django_partisan.sql.statistics_statement import LIMITS, PREPARE
 
 QUEUES_AT_MOST: Final = 200
 FAILURES_AT_MOST: Final = 1000
-"""Failed tasks of a queue, the latest, among which kinds and errors are looked for."""
+"""How many of the latest failed tasks of a queue are searched for kinds and errors."""
 READ_AT_MOST: Final = LIMITS.counted
-"""Rows that are read to find them among those that were cancelled or expired."""
+"""How many rows are read to find them, because cancelled and expired tasks are among the rows."""
 KINDS_AT_MOST: Final = 10
 ERRORS_AT_MOST: Final = 5
 MESSAGE_CHARACTERS: Final = 200
@@ -31,7 +31,7 @@ _CONDITIONS: Final = (
     "status = 'error'",
     "held IS NOT NULL",
 )
-"""Those of the partial indexes that begin with the queue; together, every task that is not finished."""
+"""The conditions of the partial indexes that begin with the queue: together, all tasks not finished."""
 
 _JUMP: Final = """
     queue_{number} AS (
@@ -95,20 +95,20 @@ class QueuePause(NamedTuple):
 
     queue: str
     until: datetime | None
-    """When it ends by itself."""
+    """When it ends automatically; ``None`` if somebody must resume the queue."""
     comment: str
     by: str
 
 
 class FailingKind(NamedTuple):
-    """Tasks that failed alike within a day, among the latest failed tasks of their queue."""
+    """Tasks that failed in the same way within a day, among the latest failed tasks of their queue."""
 
     processor: str
     reason: str
     error_type: str
     number: int
     last_seconds: float
-    """How long ago the last of them failed."""
+    """Seconds since the last of them failed."""
 
 
 class LastError(NamedTuple):
@@ -121,22 +121,22 @@ class LastError(NamedTuple):
     message: str
     failed_at: datetime
     seconds: float
-    """How long ago it failed."""
+    """Seconds since it failed."""
 
 
 def begin_reading(connection: BaseDatabaseWrapper, timeout: float) -> None:
-    """Begin a transaction that only reads, whose statements are cancelled after ``timeout`` seconds."""
+    """Begin a read-only transaction whose statements are cancelled after ``timeout`` seconds."""
     execute(connection, "BEGIN READ ONLY")
     fetch_all(connection, PREPARE, (str(math.ceil(timeout * 1000)),))
 
 
 def end_reading(connection: BaseDatabaseWrapper) -> None:
-    """End that transaction."""
+    """End the transaction of ``begin_reading()``."""
     execute(connection, "COMMIT")
 
 
 def queues_in_use(connection: BaseDatabaseWrapper) -> list[str]:
-    """Return the names of queues that have tasks which are not finished, or managers, or are paused."""
+    """Return the names of the queues that have tasks not yet finished, have managers, or are paused."""
     return sorted(name for (name,) in fetch_all(connection, _QUEUES.format(is_paused=_IS_PAUSED)))
 
 
@@ -146,12 +146,15 @@ def pauses(connection: BaseDatabaseWrapper) -> list[QueuePause]:
 
 
 def failing_kinds(connection: BaseDatabaseWrapper, queue: str) -> list[FailingKind]:
-    """Return what failed in a queue within a day, the most frequent first; not what was cancelled."""
+    """Return the kinds of failures in a queue within a day, most frequent first.
+
+    Cancelled and expired tasks are left out.
+    """
     return [FailingKind(*row) for row in fetch_all(connection, _KINDS, _of(queue))]
 
 
 def last_errors(connection: BaseDatabaseWrapper, queue: str) -> list[LastError]:
-    """Return the tasks of a queue that failed last within a day; not those that were cancelled."""
+    """Return the tasks of a queue that failed last, within a day; cancelled and expired ones are left out."""
     return [LastError(*row) for row in fetch_all(connection, _ERRORS, _of(queue))]
 
 

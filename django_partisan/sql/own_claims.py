@@ -1,4 +1,4 @@
-"""Which tasks in process are a manager's own, by the table."""
+"""Find, restore, replace and keep the claims of a manager in the table."""
 
 from collections.abc import Collection, Sequence
 from typing import TypeAlias, cast
@@ -20,8 +20,8 @@ _CLAIMS = f"SELECT id, claim_token FROM django_partisan_task WHERE {_OWN} = %s"
 _CLAIMS_UNDER = f"{_CLAIMS} AND claim_token = ANY(%s)"
 _KEEP = f"UPDATE django_partisan_task SET claimed_by = %s WHERE {_OWN} IN (%s, %s) RETURNING id"
 
-# A new token, so that an answer that is still on its way cannot make a row ours a second time. A row that
-# others lock is skipped, because claims use the same connection and must not wait for it.
+# A new token, so that a late answer to the first claim cannot add the row a second time. A row that others
+# lock is skipped, because claims use the same connection and must not wait for it.
 _CLAIM_AGAIN = f"""
     WITH free AS MATERIALIZED (
         SELECT task.id
@@ -34,7 +34,7 @@ _CLAIM_AGAIN = f"""
     RETURNING {RETURNING}
 """
 
-# A row that others lock is not waited for, as other calls wait for this one.
+# The wait for a row that others lock is short, because other calls wait for this one.
 _MARK_BEGUN = """
     SET LOCAL lock_timeout = 200;
     UPDATE django_partisan_task SET started_at = clock_timestamp()
@@ -46,7 +46,7 @@ _MARK_BEGUN = """
 def claims(
     connection: BaseDatabaseWrapper, queue: str, manager: UUID, tokens: Collection[int] | None = None
 ) -> list[Pair]:
-    """Return id and token of a manager's tasks in process: of all, or of those under ``tokens``."""
+    """Return the ids and tokens of a manager's tasks in process: of all, or of those under ``tokens``."""
     if tokens is None:
         return cast(list[Pair], fetch_all(connection, _CLAIMS, (queue, manager)))
     return cast(list[Pair], fetch_all(connection, _CLAIMS_UNDER, (queue, manager, list(tokens))))
@@ -59,10 +59,10 @@ def compare(
     held: Sequence[TaskRow],
     lock_timeout_ms: int = 200,
 ) -> list[Pair]:
-    """Restore forgotten claims of the tasks ``held``; return id and token of all of a manager's tasks.
+    """Restore forgotten claims of the tasks ``held``; return the ids and tokens of all the manager's tasks.
 
-    Locks of promotions end within milliseconds. Rows that others lock for longer, such as enqueuers of a
-    duplicate, are skipped.
+    Waits up to ``lock_timeout_ms`` for locked rows, because the locks of promotions end within milliseconds.
+    Rows that are locked for longer, for example by an enqueuer of a duplicate, are skipped.
     """
     if held:
         try:
@@ -77,7 +77,7 @@ def compare(
 def claim_again(
     connection: BaseDatabaseWrapper, manager: UUID, pairs: Sequence[Pair], token: int
 ) -> list[TaskRow]:
-    """Replace the tokens of a manager's tasks by ``token``; return the tasks in running order.
+    """Replace the tokens of a manager's tasks with ``token``; return the tasks in running order.
 
     Tasks whose rows other transactions lock are skipped.
     """
@@ -87,15 +87,15 @@ def claim_again(
 
 
 def keep(connection: BaseDatabaseWrapper, queue: str, manager: UUID, previous: UUID) -> set[int]:
-    """Take a manager's own tasks along to its new identity; return the ids of those nobody else took.
+    """Move a manager's tasks to its new identity; return the ids of those that no other manager took over.
 
-    A second call, after a lost answer, returns the same.
+    A second call, after a lost answer, returns the same ids.
     """
     return {row[0] for row in fetch_all(connection, _KEEP, (manager, queue, previous, manager))}
 
 
 def mark_begun(connection: BaseDatabaseWrapper, task_id: int, token: int) -> bool:
-    """Note in the row that the task begins under this claim; return False if the claim was lost.
+    """Record in the row that the task starts under this claim; return False if the claim was lost.
 
     Raises an error of ``ErrorKind.LOCKED`` if another transaction locks the row.
     """

@@ -1,4 +1,4 @@
-"""A transaction of several statements on a connection of our own, which is otherwise in autocommit."""
+"""Transactions and savepoints on the library's own connections, which are otherwise in autocommit."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,7 +11,7 @@ from django_partisan.sql.connection import execute
 LOCK_TIMEOUT_MS: Final = 200
 """How long a statement waits for the locks of others; less than ``deadlock_timeout``, which is 1 s."""
 IDLE_MS: Final = 5000
-"""Locks of a transaction that nobody goes on with do not outlive this."""
+"""How long a transaction may be idle before PostgreSQL ends it and releases its locks."""
 
 _BEGIN: Final = (
     f"BEGIN; SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS};"
@@ -20,14 +20,14 @@ _BEGIN: Final = (
 
 
 def _roll_back(connection: BaseDatabaseWrapper) -> None:
-    """Roll back without the execute wrappers: what they put before a statement fails in the transaction."""
+    """Roll back without the execute wrappers, whose own statements would fail in a broken transaction."""
     with connection.connection.cursor() as cursor:
         cursor.execute("ROLLBACK")
 
 
 @contextmanager
 def transaction_of(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Commit what is executed in a ``with`` block, or roll it back if it raises.
+    """Run a ``with`` block in a transaction: commit it, or roll it back if the block raises.
 
     Its statements wait for locks no longer than ``LOCK_TIMEOUT_MS``.
     """
@@ -43,7 +43,7 @@ def transaction_of(connection: BaseDatabaseWrapper) -> Iterator[None]:
 
 @contextmanager
 def savepoint_of(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Undo what is executed in a ``with`` block in a transaction if it raises, and keep the transaction."""
+    """Run a ``with`` block in a savepoint: if the block raises, undo it and keep the transaction."""
     execute(connection, "SAVEPOINT partisan")
     try:
         yield

@@ -1,7 +1,7 @@
-"""Pause and resume queues: rows of the table of pauses, which every manager of the queue obeys.
+"""Pause and resume queues, with rows in the table of pauses that every manager of the queue follows.
 
 A pause whose ``until`` has passed has no effect; its row stays until the queue is paused or resumed again.
-Moments are the database's.
+All moments are by the database's clock.
 """
 
 from datetime import datetime
@@ -12,9 +12,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.sql.connection import fetch_all
 
 IS_ON: Final = "processor_class = '' AND (until IS NULL OR until > statement_timestamp())"
-"""Whether a row of the pauses pauses its queue; one that names a processor does not."""
+"""Whether a row pauses its queue; a row that names a processor does not."""
 
-# A queue that is paused already stays paused, with the new end and comment.
+# A queue that is already paused stays paused, with the new end and comment.
 _PAUSE = """
     INSERT INTO django_partisan_pause AS pause (queue_name, processor_class, until, comment, by, paused_at)
     VALUES (%s, '', coalesce(%s::timestamptz, statement_timestamp() + %s * interval '1 second'), %s, %s,
@@ -46,23 +46,23 @@ class PausedQueue(NamedTuple):
 
     queue_name: str
     paused_at: datetime | None
-    """``None`` if the pause was written by a version that did not note it."""
+    """``None`` if the pause was written by a version that did not store it."""
     until: datetime | None
-    """When it ends by itself; ``None`` if somebody must resume it."""
+    """When the pause ends automatically; ``None`` if somebody must resume the queue."""
     comment: str
     by: str
     """Who paused it."""
 
 
 class PauseSeen(NamedTuple):
-    """The pause of a queue, as its managers see it."""
+    """The pause of a queue, as its managers read it."""
 
     seconds: float
-    """For how long it has lasted."""
+    """Seconds since it began."""
     seconds_left: float | None
-    """When it ends by itself; ``None`` if somebody must resume the queue."""
+    """Seconds until it ends automatically; ``None`` if somebody must resume the queue."""
     until: str | None
-    """The same as a moment of ISO 8601."""
+    """When it ends automatically, as ISO 8601 text in UTC."""
     comment: str
     by: str
 
@@ -81,7 +81,7 @@ def pause(
 
 
 def resume(connection: BaseDatabaseWrapper, queue: str) -> bool | None:
-    """End the pause of a queue; return whether it was paused, or ``None`` if no row was left of a pause."""
+    """End the pause of a queue; return whether it was paused, or ``None`` if there was no row for it."""
     rows = fetch_all(connection, _RESUME, (queue,))
     return bool(rows[0][0]) if rows else None
 
@@ -92,6 +92,6 @@ def paused(connection: BaseDatabaseWrapper) -> list[PausedQueue]:
 
 
 def look(connection: BaseDatabaseWrapper, queue: str) -> PauseSeen | None:
-    """Return the pause of a queue, ``None`` if it is not paused."""
+    """Return the pause of a queue; ``None`` if it is not paused."""
     rows = fetch_all(connection, _LOOK, (queue,))
     return PauseSeen(*rows[0]) if rows else None

@@ -1,9 +1,9 @@
 """Delete rows of tasks that ended long ago, walking along the primary key.
 
-Finished rows have no index of their own, which every completion would have to write. A walk reads a bounded
-number of rows from where the last batch ended, and deletes those that are due. The row of ``Chore`` stores
-which manager prunes and how far the walk has come. Each batch locks that row, so two managers never prune at
-once, and the next manager continues at the same place.
+Finished rows have no index of their own, because every completion would have to write it. A batch reads a
+bounded number of rows from where the last batch ended, and deletes those that are due. The row of ``Chore``
+stores which manager prunes and how far the walk has come. Each batch locks that row, so two managers never
+prune at the same time, and the next manager continues at the same place.
 
 ``last_at`` is the time of the last batch. ``cursor`` holds ``by`` (the manager that prunes now), ``next``
 (the walk continues after this id), ``kept`` (how many rows this walk has read and left) and ``over``.
@@ -24,9 +24,9 @@ READ_ROWS: Final = 2000
 """How many rows one batch reads."""
 LARGEST_ID: Final = 2**63 - 1
 MAX_SHORTEST: Final = 1e10
-"""Stands for a time without end, which no interval can have."""
+"""Used instead of an infinite number of seconds, which an ``interval`` cannot have."""
 
-# A row is judged by its own columns as it was read, and again when it is locked: it may have been requeued.
+# A row is checked when it is read, and again when it is locked, because it may have been requeued.
 _ENDED_AT: Final = "finished_at"
 # Version 1 wrote no ``finished_at``.
 _UNKNOWN_END: Final = "CASE WHEN finished_at IS NULL THEN updated_at END"
@@ -84,7 +84,7 @@ _RESULT: Final = """
 """
 _COUNTED: Final = "(SELECT queue_name, status, count(*) AS number FROM due GROUP BY queue_name, status)"
 
-# The manager's own batch: only while the chore is its own.
+# The batch of a manager, which is executed only while the manager has the chore.
 _BATCH_OF_CHORE: Final = f"""
     WITH chore AS MATERIALIZED (
         SELECT name FROM django_partisan_chore
@@ -148,26 +148,26 @@ _LAST: Final = f"""
 """
 
 
-# With old statistics, PostgreSQL takes the table for a small one, and would read all of it for each batch.
+# With outdated statistics, PostgreSQL considers the table small, and would read all of it for each batch.
 _ALONG_THE_KEY: Final = "SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off; "
 BATCH_SECONDS_AT_MOST: Final = 1.0
-"""How long a batch of a manager may take: its other chores wait for it."""
+"""How many seconds a batch of a manager may take; the manager's other chores wait for it."""
 _LIMITS: Final = (
     f"SET LOCAL lock_timeout = 50; SET LOCAL statement_timeout = {1000 * BATCH_SECONDS_AT_MOST:.0f}; "
 )
 
 
 class Walk(NamedTuple):
-    """Which rows are due, and where a batch begins and how far it goes; ids in ``(after, up_to]``."""
+    """The rules by which rows are due, and the limits of a batch, which reads ids in ``(after, up_to]``."""
 
     rules: Rules
     after: int = 0
     up_to: int = LARGEST_ID
     rows: int = READ_ROWS
-    """How many rows may be deleted at most."""
+    """The maximum number of rows to delete."""
     read: int = READ_ROWS
     queues: tuple[str, ...] | None = None
-    """The queues of which rows may be due; ``None``: all."""
+    """The queues whose rows may be due; ``None`` for all."""
     queue: str | None = None
     processor: str | None = None
     without_finished_at: bool = False
@@ -175,7 +175,7 @@ class Walk(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What a batch did: rows by queue and status, and where the walk continues."""
+    """The result of a batch: numbers of rows by queue and status, and where the walk continues."""
 
     numbers: dict[tuple[str, str], int]
     last: int
@@ -201,8 +201,8 @@ def take(
 ) -> Look | None:
     """Take the chore for a manager if a pass is due, or if the manager that prunes has died or is silent.
 
-    A pass is due ``interval`` seconds after the last, or later: for each row that the last one read and left,
-    1/``kept_rate`` seconds pass. ``None`` if another manager has the row locked.
+    A pass is due ``interval`` seconds after the last one, or later if the last one left many rows: after
+    1/``kept_rate`` seconds for each of them. Return ``None`` if another manager locks the row.
     """
     parameters = {
         "manager": str(manager),
@@ -220,11 +220,12 @@ def take(
 def prune_as(
     connection: BaseDatabaseWrapper, manager: UUID, walk: Walk, kept: int, is_patient: bool = True
 ) -> Batch | None:
-    """Delete a batch and note how far the walk has come; ``None`` if the chore is another manager's.
+    """Delete a batch and record how far the walk has come; ``None`` if another manager has the chore.
 
-    ``kept`` is how many rows the walk has left before. Rows that others lock are skipped. Unless
-    ``is_patient``, an error is raised if the table is locked, or if the batch takes long; the connection
-    is to be in autocommit, because this holds until the transaction ends.
+    ``kept`` is how many rows the walk has left so far. Rows that others lock are skipped. Unless
+    ``is_patient``, an error is raised if the table is locked for more than 50 ms, or if the batch takes
+    longer than ``BATCH_SECONDS_AT_MOST``; then the connection must be in autocommit, because these limits
+    hold until the transaction ends.
     """
     before = "" if is_patient else _ALONG_THE_KEY + _LIMITS
     parameters = {**_parameters(walk), "manager": str(manager), "kept": kept}
@@ -232,27 +233,27 @@ def prune_as(
 
 
 def prune(connection: BaseDatabaseWrapper, walk: Walk) -> Batch:
-    """Delete a batch, whoever has the chore."""
+    """Delete a batch, whichever manager has the chore."""
     return _walk(connection, walk, f"{{}}, {_DELETE_RESULT}")
 
 
 def count(connection: BaseDatabaseWrapper, walk: Walk) -> Batch:
-    """Count what ``prune()`` would delete in a batch."""
+    """Count the rows that ``prune()`` would delete in a batch."""
     return _walk(connection, walk, f"{{}} {_COUNT_RESULT}")
 
 
 def limit_transaction(connection: BaseDatabaseWrapper) -> None:
-    """Have statements of the transaction under way walk along the key, and wait five seconds for locks."""
+    """Make the statements of the current transaction use the primary key, and wait at most 5 s for locks."""
     execute(connection, _LIMIT_TRANSACTION)
 
 
 def release(connection: BaseDatabaseWrapper, manager: UUID) -> None:
-    """Let other managers continue the pass of one that stops."""
+    """Let other managers continue the pass of a manager that stops."""
     execute(connection, _RELEASE, (str(manager),))
 
 
 def last_batch(connection: BaseDatabaseWrapper) -> tuple[float, float] | None:
-    """Return how many seconds ago the last batch was, and how many rows its walk left; ``None``: never."""
+    """Return how many seconds ago the last batch was, and how many rows its walk left; ``None`` if never."""
     found = fetch_all(connection, _LAST)
     return (found[0][0], found[0][1]) if found else None
 

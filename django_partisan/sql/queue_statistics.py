@@ -1,4 +1,4 @@
-"""Statistics of a queue's tasks and of the table, over a connection of their own."""
+"""Read the statistics of a queue's tasks and of the table, over a separate connection."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from django_partisan.sql.connection import fetch_all, open_connection
 from django_partisan.sql.schedule_statistics import ScheduleStatistics, schedule_statistics
 from django_partisan.sql.statistics_statement import LIMITS, PREPARE, STATISTICS, Limits
 
-CONNECT_SECONDS_MIN: Final = 2  # libpq takes anything less as 2
+CONNECT_SECONDS_MIN: Final = 2  # libpq treats anything less as 2
 
 
 class HeldRows(NamedTuple):
@@ -37,7 +37,7 @@ class LiveManagers(NamedTuple):
 
 
 class QueueStatistics(NamedTuple):
-    """What the tables hold of one queue; ages and the skew in seconds, by the database's clock."""
+    """The statistics of one queue; ages and the clock skew are in seconds, by the database's clock."""
 
     due: int
     scheduled: int
@@ -55,23 +55,23 @@ class QueueStatistics(NamedTuple):
     held: tuple[HeldRows, ...]
     """The held rows."""
     unserved: tuple[UnservedTasks, ...]
-    """Of all queues."""
+    """The unserved tasks of all queues."""
     served_elsewhere: tuple[LiveManagers, ...]
-    """How many managers serve each of the other queues; a queue without any is not among them."""
+    """How many live managers each other queue has; queues without any are left out."""
     oldest_due_processor: str | None
-    """The processor of the task that has been due for longest; ``None`` if none is due."""
+    """The processor of the task that has been due the longest; ``None`` if none is due."""
     is_writable: bool
     """Whether the server accepts writes: it is not a standby, and not set to be read-only."""
     last_prune_at: float | None = None
     """When a manager last pruned, as a Unix timestamp."""
     schedules: tuple[ScheduleStatistics, ...] = ()
-    """Of all queues."""
+    """The statistics of the schedules of all queues."""
     schedules_error: Exception | None = None
     """Why there are no statistics of schedules."""
 
 
 class StatisticsQuery:
-    """The query on a connection of its own; for one thread at a time."""
+    """The statistics query, on a connection of its own; use it in one thread at a time."""
 
     def __init__(self, queue: str, timeout: float, limits: Limits = LIMITS) -> None:
         """Query ``queue``; a statement is cancelled after ``timeout`` seconds."""
@@ -81,7 +81,7 @@ class StatisticsQuery:
         self._connection: BaseDatabaseWrapper | None = None
 
     def read(self) -> QueueStatistics:
-        """Return the current statistics; raises what the driver raises, and then connects again next time."""
+        """Return the current statistics; after an error of the driver, the next call connects again."""
         try:
             return self._read()
         except BaseException:
@@ -106,7 +106,7 @@ def read_statistics(
 ) -> QueueStatistics:
     """Return the current statistics of a queue, over a connection of our own that is in no transaction.
 
-    The statement is cancelled after ``timeout`` seconds; raises what the driver raises.
+    The statement is cancelled after ``timeout`` seconds. Errors of the driver are raised.
     """
     with connection.cursor() as cursor:
         cursor.execute("BEGIN READ ONLY")
@@ -118,9 +118,9 @@ def read_statistics(
         statistics = _statistics(row, skew, limits.counted)
         try:
             statistics = statistics._replace(schedules=schedule_statistics(connection))
-        except Exception as error:  # those of tasks are known, whatever is in the rows of schedules
+        except Exception as error:  # the statistics of tasks are valid, whatever the rows of schedules hold
             statistics = statistics._replace(schedules_error=error)
-        cursor.execute("COMMIT")  # also of a transaction that failed: it has only read
+        cursor.execute("COMMIT")  # also after an error, because the transaction has only read
     return statistics
 
 
@@ -160,5 +160,5 @@ def _of_queue(estimate: float | None, share: float | None) -> float:
 
 
 def _depth(counted: int, estimate: float, most: int) -> int:
-    """Return what was counted or, above that, the estimate."""
+    """Return the counted number or, if more than ``most`` were counted, the estimate."""
     return counted if counted <= most else max(counted, round(estimate))

@@ -1,7 +1,7 @@
-"""Is the tasks' database ready for a manager: PostgreSQL, reachable, migrated, and open to its role?
+"""Check that the tasks' database is ready for a manager: PostgreSQL, reachable, migrated, and permitted.
 
-``start_partisan``, ``partisan_doctor`` and the system checks ask here. Each function raises
-``CannotStart`` with the problem and its cure.
+``start_partisan``, ``partisan_doctor`` and the system checks use this module. Each check raises
+``CannotStart`` with the problem and the remedy.
 """
 
 import time
@@ -47,7 +47,7 @@ _MISSING_RIGHTS: Final = """
            ) AS needed (name, privilege)
      WHERE NOT has_table_privilege(name, privilege)
 """
-"""The rights that every manager needs; ``DELETE_TASKS_ON_COMPLETE`` also needs DELETE on tasks."""
+"""The privileges that every manager needs; ``DELETE_TASKS_ON_COMPLETE`` also needs DELETE on tasks."""
 _USABLE_SCHEMAS: Final = (
     "SELECT current_user, current_setting('search_path'), cardinality(current_schemas(false))"
 )
@@ -63,7 +63,7 @@ def ensure_postgresql() -> None:
 def answer_to(question: Callable[[BaseDatabaseWrapper], T], wait_seconds: float = 0.0) -> T:
     """Return the result of ``question``, called with a connection to the tasks' database.
 
-    While the database is out of reach, tries again for ``wait_seconds``. One attempt to connect takes at most
+    While the database is unavailable, tries again for ``wait_seconds``. One attempt to connect takes at most
     ten seconds, even if the host does not answer.
     """
     deadline = time.monotonic() + wait_seconds
@@ -84,7 +84,7 @@ def ensure_migrated(connection: BaseDatabaseWrapper) -> str | None:
     """Return the latest migration; raise ``CannotStart`` if one is missing in the tasks' database.
 
     Return ``None`` if the migrations are disabled or none is recorded, and every table has its columns: tests
-    may create their database without migrations, with ``MIGRATION_MODULES`` or ``TEST["MIGRATE"]``.
+    can create their database without migrations, with ``MIGRATION_MODULES`` or ``TEST["MIGRATE"]``.
     """
     with _in_use(connection):
         executor = MigrationExecutor(connection)
@@ -116,18 +116,18 @@ def schema_of_tasks(connection: BaseDatabaseWrapper) -> str:
 
 
 def ensure_permitted(connection: BaseDatabaseWrapper) -> None:
-    """Raise ``CannotStart`` if the role lacks a right that every manager needs."""
+    """Raise ``CannotStart`` if the role lacks a privilege that every manager needs."""
     [(role, missing)] = fetch_all(connection, _MISSING_RIGHTS)
     if missing:
         raise CannotStart(
-            f"The role {role!r} lacks rights in the tasks' database: {missing}.",
+            f"The role {role!r} lacks privileges in the tasks' database: {missing}.",
             "GRANT them to it, or use the role that ran the migrations.",
         )
 
 
 @contextmanager
 def _in_use(connection: BaseDatabaseWrapper) -> Iterator[None]:
-    """Make Django use a connection for its alias in this thread, for its record of migrations."""
+    """Make Django use a connection for its alias in this thread, to read its record of migrations."""
     alias = connection.alias
     before = connections[alias]
     connections[alias] = connection
@@ -138,17 +138,17 @@ def _in_use(connection: BaseDatabaseWrapper) -> Iterator[None]:
 
 
 def _ensure_schema(connection: BaseDatabaseWrapper) -> None:
-    """Raise ``CannotStart`` if the role may use no schema: it would find no table, migrated or not."""
+    """Raise ``CannotStart`` if the role cannot use any schema: then it finds no table, migrated or not."""
     [(role, path, usable)] = fetch_all(connection, _USABLE_SCHEMAS)
     if not usable:
         raise CannotStart(
-            f"The role {role!r} may use no schema of its search_path ({path}).",
+            f"The role {role!r} cannot use any schema in its search_path ({path}).",
             "GRANT it USAGE on the schema of the tasks' tables, or correct its search_path.",
         )
 
 
 def missing_columns(connection: BaseDatabaseWrapper) -> list[str]:
-    """Return the columns that tables lack, with the names of the tables, and the tables that do not exist."""
+    """Return the missing columns, with the names of their tables, and the missing tables."""
     missing = []
     existing = connection.introspection.table_names()
     with connection.cursor() as cursor:

@@ -1,7 +1,7 @@
-"""Turn an error of the database into one line with the problem and the remedy, at the start or in a command.
+"""Turn a database error at the start or in a command into one line with the problem and the remedy.
 
-libpq gives no SQLSTATE for a refused connection, so PostgreSQL's English message decides then; for a message
-in another language the remedy lists the likely causes.
+libpq gives no SQLSTATE for a refused connection, so PostgreSQL's English message is matched instead. For a
+message in another language, the remedy names the likely causes.
 """
 
 import re
@@ -19,9 +19,9 @@ APP: Final = "django_partisan"
 
 
 class Refusal(NamedTuple):
-    """What PostgreSQL or libpq says, what that means for the database, and the remedy.
+    """A pattern for messages of PostgreSQL or libpq, their meaning, and the remedy.
 
-    ``start_meaning`` and ``start_cure`` are said instead by ``start_partisan``, which can wait.
+    ``start_partisan``, which can wait, uses ``start_meaning`` and ``start_cure`` instead, if they are set.
     """
 
     words: str
@@ -33,17 +33,17 @@ class Refusal(NamedTuple):
 
 OUT_OF_REACH: Final = Refusal(
     "",
-    "is out of reach",
+    "cannot be reached",
     "Start it, or correct DATABASES.",
     start_cure="Start it, correct DATABASES, or wait for it with --wait-for-database SECONDS.",
 )
 WITHOUT_RIGHTS: Final = Refusal(
     r"permission denied",
-    "denies the role a right",
+    "denies the role a privilege",
     "Grant it to the role (the error names what is missing), or use the role that ran the migrations.",
 )
 WITHOUT_WRITES: Final = Refusal(
-    r"read-only transaction", "accepts no writes", "Name the primary server in DATABASES."
+    r"read-only transaction", "does not accept writes", "Name the primary server in DATABASES."
 )
 REFUSALS: Final = (
     Refusal(
@@ -56,13 +56,13 @@ REFUSALS: Final = (
     ),
     Refusal(
         r"too many (clients|connections)|connection slots are reserved",
-        "has no connection left",
-        "End other clients, or raise max_connections.",
-        start_cure="End other clients or raise max_connections, or wait with --wait-for-database SECONDS.",
+        "has no free connection",
+        "Close connections, or raise max_connections.",
+        start_cure="Close connections, raise max_connections, or wait with --wait-for-database SECONDS.",
     ),
     Refusal(
         r"starting up|shutting down|recovery|not (yet )?accepting connections",
-        "accepts no connections yet",
+        "does not accept connections yet",
         "Try again when the server accepts connections.",
         start_cure="Wait for it with --wait-for-database SECONDS.",
     ),
@@ -90,7 +90,7 @@ REFUSALS: Final = (
 
 
 def is_passing(error: Exception) -> bool:
-    """Return whether the same try may succeed later."""
+    """Return whether the same attempt may succeed later."""
     return isinstance(error, OperationalError | InterfaceError)
 
 
@@ -104,7 +104,7 @@ def refusal(connection: BaseDatabaseWrapper, error: Error | ImproperlyConfigured
 
 
 def refusal_of_command(connection: BaseDatabaseWrapper, error: Error) -> str:
-    """Return what a command says about an error of the database: one line."""
+    """Return a command's message about a database error, in one line."""
     found = _found(connection, error)
     if found is None:
         found = Refusal("", "refused a statement", "Run the command with --traceback to see which.")
@@ -112,14 +112,14 @@ def refusal_of_command(connection: BaseDatabaseWrapper, error: Error) -> str:
 
 
 def command_to_migrate(connection: BaseDatabaseWrapper) -> str:
-    """Return the command that makes the tables in the database of a connection."""
+    """Return the command that creates the tables in the database of a connection."""
     option = "" if connection.alias == DEFAULT_DB_ALIAS else f" --database {connection.alias}"
     return f"manage.py migrate {APP}{option}"
 
 
 def _found(connection: BaseDatabaseWrapper, error: Error | ImproperlyConfigured) -> Refusal | None:
-    """Return what an error means; ``None`` if it is about no connection, table or right."""
-    code = sqlstate(error)  # whatever the language
+    """Return the refusal for an error; ``None`` if it concerns no connection, table or privilege."""
+    code = sqlstate(error)  # in any language of the messages
     if code == "42501":
         return WITHOUT_RIGHTS
     if code in READ_ONLY:

@@ -1,4 +1,4 @@
-"""Make failed tasks wait again."""
+"""Requeue failed tasks, so that they wait again."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -17,9 +17,8 @@ _APPENDED = appended(
     "NULL::timestamptz",
 )
 
-# A failed row is nobody's: a manager holds rows in process only. The status is compared again when a row is
-# locked. One that others lock is being changed, and is left to them. A request to cancel the task was
-# about the runs before.
+# No manager holds a failed row. The status is compared again when a row is locked. A row that others lock is
+# being changed, and is skipped. A request to cancel the task concerned its earlier runs, so it is deleted.
 _REQUEUE: Final = f"""
     WITH failed AS MATERIALIZED (
         SELECT id FROM django_partisan_task
@@ -45,10 +44,11 @@ _REQUEUE: Final = f"""
 def requeue(
     connection: BaseDatabaseWrapper, ids: Sequence[int], keep_keys: bool = True, comment: str = ""
 ) -> list[ChangedTask]:
-    """Make the failed tasks among ``ids`` due, with no retries, postpones and crashes; return them.
+    """Make the failed tasks among ``ids`` due, and reset their retries, postpones and crashes; return them.
 
-    Raises ``IntegrityError`` if one meets a duplicate, and waits for the end of a transaction that has
-    inserted one; ``keep_keys=False`` makes the rows give up their keys. ``comment`` is for the history.
+    Raises ``IntegrityError`` if a task has a duplicate, and waits for the end of a transaction that has
+    inserted one; with ``keep_keys=False``, the rows give up their unique keys. ``comment`` is stored in the
+    history.
     """
     parameters = {"ids": list(ids), "keep_keys": keep_keys, "comment": comment}
     return [ChangedTask(*row) for row in fetch_all(connection, _REQUEUE, parameters)]

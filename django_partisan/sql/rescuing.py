@@ -13,7 +13,7 @@ from django_partisan.sql.manager_rows import HAS_NO_MANAGER, IS_ALIVE, TASKS_IN_
 
 _IS_EXPIRED: Final = f"NOT ({IS_ALIVE})"
 
-# The entry for a run of a dead manager: its host is known, and sometimes when it started.
+# The history entry for a run of a dead manager: the host is known, and sometimes when the run started.
 _APPENDED: Final = appended(
     "task.history",
     f"""jsonb_build_object('outcome', '{CRASHED}', 'reason', '{REASON_MANAGER_LOST}', 'worker',
@@ -22,12 +22,12 @@ _APPENDED: Final = appended(
     "CASE WHEN task.started_at >= task.claimed_at THEN task.started_at END",
 )
 
-# Each row is rescued with its counters and its new token at once, so that a lost answer loses neither. A
-# manager whose tasks are not all rescued keeps its row: some still run, another transaction locks them, or
+# The counters and the new token of a row are written together, so that a lost answer loses neither. A manager
+# whose tasks are not all rescued keeps its row: some of them still run, another transaction locks them, or
 # they are too many for one statement.
-# A task's holder is compared again when the task is locked: a worker that outlives its manager may have moved
-# it meanwhile to a row of its own, which this statement does not see. The status is compared as a column, so
-# that whatever the statistics say, no plan can walk over all rows in process for each one that was found.
+# A task's holder is compared again when the task is locked, because a worker that outlives its manager may
+# have moved the task to a row of its own, which this statement does not see. The status is compared with a
+# column, so that whatever the statistics are, no plan can scan all rows in process for each row found.
 _RESCUE: Final = f"""
     WITH dead AS (
         SELECT id FROM django_partisan_manager
@@ -76,31 +76,31 @@ class RescuedTask(NamedTuple):
     previous_manager: UUID | None
     row: TaskRow
     ran_seconds: float | None = None
-    """How long ago it began to run or, if that is unknown, was claimed; ``None`` if it had not begun."""
+    """Seconds since it started or, if that is unknown, since its claim; ``None`` if it had not started."""
 
 
 class Dead(NamedTuple):
-    """What is known of the managers whose tasks are to be rescued."""
+    """The managers whose tasks are rescued, and the known state of these tasks."""
 
     proven: list[UUID]
-    """Dead for certain."""
+    """Managers that are certainly dead."""
     expired: list[UUID]
-    """Dead if their lease has expired."""
+    """Managers that are dead if their lease has expired."""
     sighted: list[UUID]
-    """Their presence files show which tasks had begun, and which run."""
+    """Managers whose presence files show which tasks had started, and which are running."""
     begun: list[int]
-    """Ids of the tasks that dead workers had begun."""
+    """Ids of the tasks that dead workers had started."""
     running: list[int]
-    """Ids of the tasks that living workers run: these are not rescued."""
+    """Ids of the tasks that live workers are running; these are not rescued."""
 
 
 def rescue(
     connection: BaseDatabaseWrapper, queue: str, manager: UUID, token: int, dead: Dead, limit: int = 5000
 ) -> list[RescuedTask]:
-    """Claim under ``token``, in place, up to ``limit`` tasks that dead managers held or no manager holds.
+    """Rescue up to ``limit`` tasks that dead managers held or no manager holds: claim them under ``token``.
 
-    A task that had begun counts a crash; one of which nobody knows whether it had begun, a takeover.
-    Managers that hold nothing any more are deleted.
+    For a task that had started, a crash is counted; if it is unknown whether it had started, a takeover. The
+    rows of dead managers that no longer hold any task are deleted.
     """
     parameters = {
         "queue": queue,

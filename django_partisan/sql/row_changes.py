@@ -1,6 +1,6 @@
-"""What a run leaves in its row, or a claim that no run follows.
+"""The changes that are written to a task's row when a run or a claim ends.
 
-The items of one statement are of one kind, and name their tasks by id and claim token.
+All items of one statement are of the same kind, and identify their tasks by id and claim token.
 """
 
 from typing import Final, NamedTuple, TypeAlias
@@ -16,15 +16,15 @@ Pair: TypeAlias = tuple[int, int]
 """The id of a task and the token of the claim that its outcome ends."""
 
 Kept: TypeAlias = tuple[int, int, int, str, str | None]
-"""A completed run whose row is kept: id, token, its start in monotonic microseconds, its worker, and what it
-returned, as JSON text."""
+"""A completed run whose row is kept: id, token, the start in monotonic microseconds, the worker, and the
+returned value as JSON text."""
 
 
 class RowChange(NamedTuple):
-    """What is written to a row when its run did not complete, or completed after others that did not.
+    """The change of a row whose run did not complete, or completed after others that did not.
 
-    ``status`` is what it becomes: ``new`` (after ``delay`` seconds), ``error`` or ``finished``. The numbers
-    are added to the row's counters.
+    ``status`` is the new status: ``new`` (due after ``delay`` seconds), ``error`` or ``finished``. The
+    numbers are added to the row's counters.
     """
 
     id: int
@@ -41,12 +41,12 @@ class RowChange(NamedTuple):
     error_traceback: str | None = None
     context: str | None = None
     held: str | None = None
-    """Why the task is held, if it is: it then waits as before its claim."""
+    """The reason why the task is held, if it is; it then waits as before its claim."""
 
     entry: str | None = None
-    """The entry of the run for the history; ``None`` if nothing ran."""
+    """The history entry of the run; ``None`` if nothing ran."""
     result: str | None = None
-    """What the run returned, as JSON text."""
+    """The value that the run returned, as JSON text."""
     started: float | None = None
     """When the run started, in monotonic seconds of the host."""
 
@@ -61,7 +61,7 @@ class RowChange(NamedTuple):
         return cls(task_id, token, STATUS_NEW, attempts=0, held=reason)
 
     def after(self, outcome: str, run: EndedRun = UNKNOWN_RUN, comment: str | None = None) -> "RowChange":
-        """Return this change with the entry for the history, of the run that it ends."""
+        """Return this change with the history entry of the run that it ends."""
         made = history_entry(
             outcome,
             run,
@@ -75,9 +75,9 @@ class RowChange(NamedTuple):
 
 
 class Crash(NamedTuple):
-    """The death of a worker in the run of a task that is to run again, under a token of its own.
+    """A crash of a task that runs again, under ``new_token``.
 
-    ``entry`` and ``started`` are those of ``RowChange``.
+    ``entry`` and ``started`` mean the same as in ``RowChange``.
     """
 
     id: int
@@ -88,16 +88,16 @@ class Crash(NamedTuple):
 
 
 class Stopped(NamedTuple):
-    """A task that is released although it started: its run was stopped, and it does not expire any more."""
+    """A task that is released although it started, because its run was stopped; it can no longer expire."""
 
     id: int
     token: int
 
 
 Item: TypeAlias = Pair | Kept | RowChange | Crash | Stopped
-"""What is written to one row; its first two values are the id and the claim token."""
+"""The change of one row; its first two values are the id and the claim token."""
 
 
 def microseconds(moment: float) -> int:
-    """Return a moment in seconds as ``Kept`` has it: integers cost less to write."""
+    """Convert a moment in seconds to the integer in ``Kept``; integers cost less to write."""
     return int(moment * 1e6)

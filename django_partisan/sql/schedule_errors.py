@@ -1,4 +1,4 @@
-"""Write into the row of a schedule why its tick could not be enqueued."""
+"""Record in the row of a schedule why its tick could not be enqueued."""
 
 from typing import Any, Final
 
@@ -7,10 +7,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.sql.connection import fetch_all
 from django_partisan.sql.scheduling import RETRY_SECONDS_AT_MOST, LockedSchedule
 
-# A row that was ticked or changed since it was read is left alone.
+# A row that has ticked or changed since it was read is not written.
 _STILL: Final = "name = %(name)s AND next_at = %(next_at)s::timestamptz AND fingerprint = %(fingerprint)s"
 _IS_NEW: Final = "right({}error, length(%(kind)s)) <> %(kind)s"
-# The pause before the next try: 1, 2, 4 ... seconds.
+# The delay before the next attempt: 1, 2, 4 ... seconds.
 _FAILURES: Final = "greatest(schedule.failures, 0)"
 _WRITE_FAILED: Final = f"""
     WITH before AS MATERIALIZED (
@@ -32,19 +32,19 @@ _WRITE_FAULT: Final = f"""
 def write_failed(
     connection: BaseDatabaseWrapper, locked: LockedSchedule, error: str, kind: str
 ) -> bool | None:
-    """Write why the tick of a schedule was refused, and when it is tried again: after 1 to 60 s.
+    """Record why enqueueing a tick failed, and when it is tried again: after 1 to 60 s.
 
-    ``error`` ends with ``kind``. Return whether the row had an error of another kind, or none, before;
-    ``None`` if it was ticked or changed meanwhile.
+    ``error`` ends with ``kind``. Return whether the row had no error, or one of another kind, before;
+    ``None`` if it has ticked or changed since it was read.
     """
     rows = fetch_all(connection, _WRITE_FAILED, _of_error(locked, error, kind))
     return bool(rows[0][0]) if rows else None
 
 
 def write_fault(connection: BaseDatabaseWrapper, locked: LockedSchedule, error: str, kind: str) -> bool:
-    """Write why no manager enqueues the tick of a schedule; any may try it at once.
+    """Record why no manager enqueues a tick; any manager may try again at once.
 
-    ``error`` ends with ``kind``. Return whether the row had an error of another kind, or none, before.
+    ``error`` ends with ``kind``. Return whether the row had no error, or one of another kind, before.
     """
     return bool(fetch_all(connection, _WRITE_FAULT, _of_error(locked, error, kind)))
 

@@ -1,9 +1,9 @@
-"""Which schedules the settings of live managers list, and how the rows of schedules follow them.
+"""Make the rows of schedules follow the schedules that are listed in the settings of live managers.
 
 A manager's row lists names and fingerprints of the schedules in its settings, and when its process started.
 Of several live managers that list a name, the one that started last decides. A manager can write only its own
-definitions, so each compares the rows with what it lists itself, below the lock of a row of ``Chore``: so
-nobody decides by what was there before another one registered.
+definitions, so each one compares the rows with its own list. It locks a row of ``Chore`` for that, so that no
+manager decides without having seen another one that has just registered.
 """
 
 import json
@@ -21,7 +21,7 @@ from django_partisan.sql.manager_rows import IS_ALIVE
 CHORE: Final = "schedules"
 FROM_SETTINGS: Final = Schedule.ORIGIN_SETTINGS
 RETURN_SECONDS: Final = 3600
-"""A schedule that is listed again within this time goes on."""
+"""A schedule that is listed again within this time continues; after it, the schedule restarts."""
 REMOVE_DAYS: Final = 30
 
 _LOCK: Final = f"""
@@ -29,7 +29,7 @@ _LOCK: Final = f"""
     ON CONFLICT (name) DO UPDATE SET last_at = EXCLUDED.last_at
 """
 
-# A manager that is about to lose its lease still counts for itself.
+# A manager's own list counts for it even if its lease has expired.
 _LISTED: Final = f"""
     SELECT DISTINCT ON (listed.key) listed.key AS name, listed.value AS fingerprint, manager.id
       FROM django_partisan_manager AS manager, jsonb_each_text(manager.schedules) AS listed
@@ -45,7 +45,7 @@ _TO_WRITE: Final = f"""
                 AND (schedule.fingerprint <> listed.fingerprint OR schedule.stopped_at IS NOT NULL)))
      ORDER BY listed.name
 """
-# Rows that others lock come with a later comparison: it waits for none of them.
+# Rows that others lock are left for a later comparison, which avoids waiting for them.
 _LOCK_UNLISTED: Final = f"""
     SELECT name, task FROM django_partisan_schedule AS schedule
      WHERE origin = '{FROM_SETTINGS}' AND stopped_at IS NULL
@@ -99,12 +99,12 @@ def lock_listing(connection: BaseDatabaseWrapper) -> None:
 
 
 def names_to_write(connection: BaseDatabaseWrapper, manager: UUID) -> list[str]:
-    """Return the schedules that a manager lists, about which it decides, and whose rows are to change."""
+    """Return the schedules in a manager's list that it decides on and whose rows must be changed."""
     return [name for (name,) in fetch_all(connection, _TO_WRITE, {"manager": manager})]
 
 
 def existing(connection: BaseDatabaseWrapper, names: Sequence[str]) -> set[str]:
-    """Return those of some schedules that have rows, whoever locks them."""
+    """Return the schedules among these that have rows, locked or not."""
     return {name for (name,) in fetch_all(connection, _EXISTING, (list(names),))}
 
 
@@ -116,9 +116,9 @@ def write_definition(
     next_at: datetime | None,
     starts_at: datetime | None,
 ) -> bool:
-    """Write the definition of a schedule, with its next tick; return False if a hand-made row has its name.
+    """Write the definition and the next tick of a schedule; return False if a hand-made row has its name.
 
-    ``starts_at`` is the moment after which it restarts, ``None`` if it goes on.
+    ``starts_at`` is the moment after which it restarts; ``None`` if it continues.
     """
     is_new = starts_at is not None
     values = {**columns, "name": name, "fingerprint": fingerprint, "next_at": next_at}
@@ -128,17 +128,17 @@ def write_definition(
 
 
 def lock_unlisted(connection: BaseDatabaseWrapper, manager: UUID) -> list[tuple[str, str]]:
-    """Lock the schedules to be stopped, which no live manager lists; return the name and the task of each."""
+    """Lock the schedules to stop, which no live manager lists; return the name and the task of each."""
     return [(name, task) for name, task in fetch_all(connection, _LOCK_UNLISTED, {"manager": manager})]
 
 
 def stop(connection: BaseDatabaseWrapper, name: str) -> None:
-    """Note that no live manager lists a schedule."""
+    """Mark a schedule as stopped, because no live manager lists it."""
     execute(connection, _STOP, (name,))
 
 
 def lock_stopped(connection: BaseDatabaseWrapper) -> list[tuple[str, str]]:
-    """Lock the schedules that were stopped long ago; return the name and the task of each."""
+    """Lock the schedules stopped more than ``REMOVE_DAYS`` ago; return the name and the task of each."""
     return [(name, task) for name, task in fetch_all(connection, _LOCK_STOPPED)]
 
 

@@ -1,4 +1,4 @@
-"""Statistics of the schedules: of the first by alphabet each, of the others together."""
+"""Read statistics of schedules: individual ones for the first in the alphabet, and one for all others."""
 
 from typing import Final, NamedTuple
 
@@ -11,14 +11,14 @@ NAMED_AT_MOST: Final = 200
 """How many schedules have statistics of their own."""
 
 OVERDUE_SECONDS: Final = 300
-"""So long after the next tick is due the task of a tick must have ended, as the alert has it."""
+"""A tick is overdue if its task has not ended this many seconds after the next tick is due; see the alert."""
 
-# One read of the table, so that the next tick and the totals fit together. The others have the worst of their
-# values: the first tick that is due, and the oldest open one of those that are overdue. For these, the time
-# from the newest last tick to the first next one is never longer than their own, so the alert holds for them.
-# Their totals would fall when a schedule gets statistics of its own, so they have none.
-# SQL may have written anything into the rows: infinite moments, of which no difference can be taken, and
-# other values than managers put into JSON. They count as none, and a next tick of long ago as one of 1970.
+# The table is read once, so that the next tick and the totals are consistent. The row for all others has the
+# worst of their values: the first tick that is due, and the oldest open one of those that are overdue. For
+# these, the time from the newest last tick to the first next one is never longer than their own, so the alert
+# holds for them. That row has no totals, because they would fall when a schedule gets statistics of its own.
+# SQL may have written anything into the rows: infinite moments, of which no difference can be computed, and
+# JSON that managers do not write. Such values count as missing, and a next tick before 1970 as one of 1970.
 _FINITE: Final = "CASE WHEN isfinite({0}) THEN {0} END AS {0}"
 _DAY: Final = r"((0[1-9]|1[0-2])-(0[1-9]|1\d|2[0-8])|(0[13-9]|1[0-2])-(29|30)|(0[13578]|1[02])-31)"
 _LEAP_YEAR: Final = r"(\d\d(0[48]|[2468][048]|[13579][26])|([02468][048]|[13579][26])00)"
@@ -51,19 +51,19 @@ _STATISTICS: Final = f"""
 
 
 class ScheduleStatistics(NamedTuple):
-    """Moments are Unix timestamps, durations seconds; ``None`` where there is no such moment."""
+    """Moments are Unix timestamps, durations are in seconds; ``None`` if there is no such moment."""
 
     name: str | None
-    """``None`` for all that have no statistics of their own."""
+    """``None`` for all schedules without statistics of their own."""
     next_at: float | None
     last_at: float | None
     last_completed_at: float | None
     lateness: float
-    """For how long a tick has been due."""
+    """How long a tick has been due."""
     open_seconds: float
-    """For how long the oldest tick has been open; without a name, the oldest of those that are overdue."""
+    """How long the oldest tick has been open; without a name, the oldest of those that are overdue."""
     has_failed: bool
-    """Whether its last task that ended failed, unless it is paused or stopped."""
+    """Whether the last of its tasks to end failed; False if it is paused or stopped."""
     totals: tuple[int, ...] | None
     """Numbers of ticks in the order of ``TICK_OUTCOMES``; ``None`` without a name."""
 

@@ -1,8 +1,8 @@
-"""Lock due schedules, and write what became of their ticks; ``tick_inserting`` inserts the tasks.
+"""Lock due schedules, and write the outcomes of their ticks; ``tick_inserting`` inserts the tasks.
 
-The server's clock decides what is due. Moments cross as seconds since 1970, because a cursor returns them
-without a time zone if ``USE_TZ`` is ``False``. ``next_at`` moves in the transaction that inserts the tasks,
-and other managers skip a row that is locked, so no tick is enqueued twice.
+The server's clock decides what is due. Moments are read as seconds since 1970, because a cursor returns them
+without a time zone if ``USE_TZ`` is ``False``. ``next_at`` changes in the transaction that inserts the tasks,
+and other managers skip locked rows, so no tick is enqueued twice.
 """
 
 import json
@@ -20,19 +20,19 @@ from django_partisan.schedules.book import MalformedRow
 from django_partisan.sql.connection import fetch_all
 
 ASIDE_SECONDS: Final = 60
-"""How late a tick may be before it is an error that no manager can enqueue it."""
+"""How many seconds late a tick may be before it is an error that no manager can enqueue it."""
 RETRY_SECONDS_AT_MOST: Final = 60
 
 IS_ACTIVE: Final = "NOT paused AND stopped_at IS NULL AND next_at < 'infinity'"
 """Whether ticks of a row may be due now or later."""
-# Later than any pause is a moment that was written before the server's clock was set back.
+# A ``retry_at`` later than any delay was written before the server's clock was set back, and is ignored.
 _RETRY_AT: Final = f"CASE WHEN retry_at < now() + interval '{RETRY_SECONDS_AT_MOST + 1} s' THEN retry_at END"
-# Somebody may have written '-infinity', which PostgreSQL 15 and 16 can subtract nothing from.
+# SQL may have written '-infinity', from which PostgreSQL 15 and 16 cannot subtract.
 _DUE_AT: Final = f"greatest(next_at, {_RETRY_AT}, 'epoch')"
 NEXT_IN: Final = f"extract(epoch FROM min({_DUE_AT}) FILTER (WHERE {IS_ACTIVE}) - clock_timestamp())::float8"
-"""In how many seconds the first tick is due, whether its task is known or not."""
+"""Seconds until the first tick is due, whether or not a manager can enqueue its task."""
 
-# Neither Python nor the drivers know moments outside of these years; they are only read as text.
+# Python and the drivers do not support moments outside of these years, so those are read only as text.
 _MOMENT: Final = (
     "CASE WHEN schedule.{0} BETWEEN '0001-01-03' AND '9999-12-29' THEN schedule.{0} END"  # in any time zone
 )
@@ -42,7 +42,7 @@ _JSON: Final = {
     for field in Schedule._meta.concrete_fields
     if isinstance(field, JSONField)
 }
-"""The places of the columns with JSON, and what an empty one holds: JSON, or NULL."""
+"""The positions of the JSON columns, and the value of an empty one: JSON text or ``NULL``."""
 _COLUMNS: Final = ", ".join(
     (_MOMENT if isinstance(field, DateTimeField) else "schedule.{0}").format(field.attname)
     for field in Schedule._meta.concrete_fields
@@ -75,7 +75,7 @@ _IS_OPEN: Final = """
        AND (status = 'in_process' OR (status = 'new' AND (expires_at IS NULL OR expires_at > now())))
 """
 
-# Those that can be locked are, so that nobody else locks them before the insert.
+# Rows that can be locked are locked, so that nobody else locks them before the insert.
 _LOCKED_KEYS: Final = """
     WITH free AS MATERIALIZED (
         SELECT unique_key FROM django_partisan_task
@@ -119,19 +119,19 @@ _RESUME: Final = """
 
 
 class LockedSchedule(NamedTuple):
-    """A row that this transaction locks, moments in UTC, and the server's time."""
+    """A schedule's row that this transaction locks, with its moments in UTC, and the server's time."""
 
     row: Schedule
     next_at: datetime | None
     next_at_text: str | None
-    """As PostgreSQL writes it."""
+    """The same, as PostgreSQL writes it."""
     stopped_at: datetime | None
     now: datetime
     fault: MalformedRow | None = None
-    """Why a column of the row cannot be read, which only others than managers can have written."""
+    """The error of a column that cannot be read; managers never write such a value."""
 
     def ensure_sound(self) -> None:
-        """Raise ``MalformedRow`` unless the row can be read, and what it keeps is as managers write it."""
+        """Raise ``MalformedRow`` unless the row can be read and its values are as managers write them."""
         if self.fault is not None:
             raise self.fault
         book.ensure_sound(self.row)
@@ -140,9 +140,9 @@ class LockedSchedule(NamedTuple):
 def lock_due(
     connection: BaseDatabaseWrapper, limit: int, hidden: Collection[str], names: Sequence[str] | None = None
 ) -> list[LockedSchedule]:
-    """Lock up to ``limit`` rows with due ticks, of all or of those in ``names``; skip those that others lock.
+    """Lock up to ``limit`` rows with due ticks, of all or of those in ``names``; skip rows that others lock.
 
-    Rows that failed at their last try come last; those in ``hidden`` are left out.
+    Rows that failed at their last attempt come last; rows in ``hidden`` are left out.
     """
     parameters = {"limit": limit, "hidden": list(hidden), "names": None if names is None else list(names)}
     return [_locked(connection, row) for row in fetch_all(connection, _LOCK_DUE, parameters)]
@@ -155,37 +155,37 @@ def task_of(connection: BaseDatabaseWrapper, name: str) -> str | None:
 
 
 def lock_one(connection: BaseDatabaseWrapper, name: str) -> LockedSchedule | None:
-    """Lock a row; return ``None`` if there is none."""
+    """Lock and return a row; return ``None`` if it does not exist."""
     rows = fetch_all(connection, _LOCK_ONE, (name,))
     return _locked(connection, rows[0]) if rows else None
 
 
 def lock_some(connection: BaseDatabaseWrapper, names: Sequence[str]) -> dict[str, LockedSchedule]:
-    """Lock rows; return those that exist and that nobody else locks, by name."""
+    """Lock and return the rows that exist and that nobody else locks, by name."""
     rows = fetch_all(connection, _LOCK_SOME, (list(names),))
     return {locked.row.name: locked for locked in (_locked(connection, row) for row in rows)}
 
 
 def next_in(connection: BaseDatabaseWrapper, hidden: Collection[str]) -> float | None:
-    """Return in how many seconds ``lock_due()`` may find a row; ``None`` if there is none to wait for."""
+    """Return the seconds until ``lock_due()`` may find a row; ``None`` if there is no row to wait for."""
     seconds: float | None = fetch_all(connection, _NEXT, (list(hidden),))[0][0]
     return seconds
 
 
 def open_tasks(connection: BaseDatabaseWrapper, ids: Iterable[int]) -> set[int]:
-    """Return those of some tasks that run, or wait and have not expired."""
+    """Return the tasks among ``ids`` that are running, or waiting and not expired."""
     asked = list(ids)
     return {row[0] for row in fetch_all(connection, _IS_OPEN, (asked,))} if asked else set()
 
 
 def locked_keys(connection: BaseDatabaseWrapper, keys: Iterable[UUID]) -> set[UUID]:
-    """Return those of some unique keys whose waiting task another transaction locks; lock the other tasks."""
+    """Return the keys whose waiting task another transaction locks; lock the tasks of the other keys."""
     asked = [str(key) for key in keys]
     return {row[0] for row in fetch_all(connection, _LOCKED_KEYS, {"keys": asked})} if asked else set()
 
 
 def write_ticked(connection: BaseDatabaseWrapper, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write what became of due ticks, and end the errors of their schedules; see ``_WRITE`` for the keys."""
+    """Write the outcomes of due ticks, and clear the errors of their schedules; ``_WRITE`` lists the keys."""
     if rows:
         with connection.cursor() as cursor:
             cursor.execute(_WRITE, (json.dumps(rows),))
@@ -198,7 +198,7 @@ def write_run(
     open_tick: dict[str, Any] | None,
     last_task_id: int,
 ) -> None:
-    """Write that a schedule was run without a tick."""
+    """Write that the task of a schedule was enqueued by hand, outside of its ticks."""
     parameters = {
         "name": name,
         "recent_ticks": json.dumps(recent_ticks),
@@ -210,16 +210,16 @@ def write_run(
 
 
 def pause(connection: BaseDatabaseWrapper, name: str, comment: str | None) -> bool | None:
-    """Pause a schedule; return whether it was not paused before, or ``None`` if there is none.
+    """Pause a schedule; return whether it was not paused before, or ``None`` if it does not exist.
 
-    Without a comment that of the row stays.
+    If ``comment`` is ``None``, the row's comment is kept.
     """
     rows = fetch_all(connection, _PAUSE, {"name": name, "comment": comment})
     return not rows[0][0] if rows else None
 
 
 def resume(connection: BaseDatabaseWrapper, name: str, next_at: datetime | None) -> None:
-    """End the pause of a schedule, whose next tick is at ``next_at``."""
+    """End the pause of a schedule; its next tick is at ``next_at``."""
     with connection.cursor() as cursor:
         cursor.execute(_RESUME, {"name": name, "next_at": next_at})
 
@@ -242,7 +242,7 @@ def _locked(connection: BaseDatabaseWrapper, values: tuple[Any, ...]) -> LockedS
             columns[place] = None if columns[place] is None else json.loads(columns[place])
         except (ValueError, RecursionError) as error:
             columns[place] = None
-            problem = f"{_FIELDS[place]} is JSON that Python cannot read ({error}); expected other JSON"
+            problem = f"{_FIELDS[place]} is JSON that Python cannot parse ({error}); expected other JSON"
             fault = MalformedRow(f"{problem}. Set it to {remedy}, for example.")
     row = Schedule.from_db(connection.alias, _FIELDS, columns)
     return LockedSchedule(row, _moment(next_at), next_at_text, _moment(stopped_at), moment_of(now), fault)

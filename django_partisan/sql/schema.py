@@ -1,7 +1,7 @@
 """Keep the statements of a connection in the schema of the tasks.
 
-A pooler in transaction mode gives a statement any of its server connections, and another client may have
-left a ``search_path`` in it. A manager that claimed from one schema and settled in another would lose
+A pooler in transaction mode executes a statement on any of its server connections, and another client may
+have left a ``search_path`` in it. A manager that claimed from one schema and settled in another would lose
 tasks, so the statements of the library's own connections name the schema of every table. ``start_partisan``
 finds it once, for all connections of the manager.
 """
@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final
 
-# ``none`` if the tables are not found.
+# Returns ``none`` if the tables are not found.
 SCHEMA_OF_TASKS: Final = (
     "SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('django_partisan_task')"
     " UNION ALL SELECT 'none' LIMIT 1"
 )
-# Names in double quotes are Django's, as when it reads the columns of a table.
+# Names in double quotes come from Django, for example when it reads the columns of a table.
 _TABLE: Final = re.compile(
     r'(?<![\w."])(?=django_partisan_(?:task|manager|cancel_request|pause|schedule|chore|slot)\b)'
 )
@@ -28,15 +28,16 @@ STATEMENTS_REMEMBERED: Final = 256
 def qualified(sql: str, schema: str, has_parameters: bool) -> str:
     """Return a statement with ``schema``, quoted for SQL, before the name of each table of the library."""
     if has_parameters:
-        schema = schema.replace("%", "%%")  # it would begin a placeholder
+        schema = schema.replace("%", "%%")  # a single % would begin a placeholder
     return _TABLE.sub(lambda _: f"{schema}.", sql)
 
 
 class KeptSchema:
-    """Execute each statement in ``schema``, or if it is empty, where the first one finds the tasks.
+    """Execute each statement in ``schema`` or, if it is empty, where the first statement finds the tasks.
 
-    This is an execute wrapper for one connection, and stays when it connects again. Statements that are
-    executed while it connects are not changed: a receiver of a Django signal may choose the schema then.
+    This is an execute wrapper for one connection, and remains in use when it connects again. Statements that
+    are executed while it connects are not changed, because a receiver of a Django signal may choose the
+    schema at that time.
     """
 
     def __init__(self, schema: str = "") -> None:
@@ -53,7 +54,7 @@ class KeptSchema:
             self._is_connecting = False
 
     def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
-        """Execute a statement."""
+        """Execute a statement in the schema."""
         if self._is_connecting:
             return execute(sql, params, many, context)
         if not self._schema:

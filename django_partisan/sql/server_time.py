@@ -1,4 +1,4 @@
-"""The time of the database's clock, which decides when something is due."""
+"""Read the database's clock, which decides when something is due."""
 
 from datetime import datetime, timezone
 from typing import Final

@@ -1,9 +1,9 @@
-"""A connection of ours whose every answer has a deadline: the server's first, then our own.
+"""A connection on which every answer has a deadline: first the server's, then the client's.
 
 | | written by |
 | --- | --- |
 | `waits_since`, `connection`, `_abandoned` | the thread that makes calls |
-| `_socket` | that thread, below `_lock` |
+| `_socket` | that thread, while it holds `_lock` |
 | `is_trusted`, `is_worn` | the loop, and the thread when it connects |
 """
 
@@ -21,11 +21,11 @@ from django_partisan.sql.errors import ErrorKind, kind_of, sqlstate
 
 ANSWER_SECONDS_MIN: Final = 2.0
 GRACE_SECONDS: Final = 1.0
-"""How much later than the server's our own deadline is, so that an answer that it cancelled arrives."""
+"""How much later the client's deadline is than the server's, so that the server's error still arrives."""
 IDLE_SECONDS: Final = 1.0
-"""A connection that was idle for longer is looked at before it is used."""
+"""A connection that was idle for longer is checked before it is used."""
 END_MILLISECONDS: Final = 1000
-"""How long a server may take to end the session that was abandoned before."""
+"""How long the server may take to end the session that was abandoned before."""
 NO_TRANSACTION: Final = 0
 """libpq's PQTRANS_IDLE, the same number in both drivers."""
 
@@ -44,18 +44,18 @@ def answer_seconds(lease_seconds: float) -> float:
 
 
 class Backend(NamedTuple):
-    """The server's process for a session; a process id alone may be used again."""
+    """The server's process for a session; a process id alone is not unique, because ids are reused."""
 
     pid: int
     started_at: str
 
 
 class Session:
-    """A connection named after ``role``, in which PostgreSQL ends statements after ``answer_seconds``.
+    """A connection named after ``role``, whose statements PostgreSQL cancels after ``answer_seconds``.
 
-    That limit is set with each statement, in the same message and for its transaction only, unless the
-    session's own is shorter. Any thread may ``hang_up()`` on a server that does not answer later still;
-    what the server still does for us then is ended as soon as another connection stands.
+    That limit is sent with each statement, in the same message and for its transaction only, unless the
+    session's own limit is shorter. If the server does not answer even then, any thread may call
+    ``hang_up()``; the abandoned session is ended as soon as there is another connection.
     """
 
     def __init__(self, role: str, answer_seconds: float, schema: str = "") -> None:
@@ -64,7 +64,7 @@ class Session:
         self._answer_seconds = answer_seconds
         self._our_limit = _set_local("statement_timeout", answer_seconds)
         self._limit = ""
-        # Locks of a transaction that nobody goes on with do not outlive our own deadline.
+        # PostgreSQL ends an abandoned transaction, and releases its locks, at the client's deadline.
         self._idle_limit = _set_local("idle_in_transaction_session_timeout", answer_seconds + GRACE_SECONDS)
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
@@ -74,21 +74,21 @@ class Session:
         self._abandoned: Backend | None = None
         self._idle_since = 0.0
         self.is_trusted = True
-        """False if another connection's way to the server was cut since this one connected."""
+        """False if another connection to the server was cut off since this one connected."""
         self.is_worn = False
-        """True if the connection is to be replaced before the next call."""
+        """True if the connection must be replaced before the next call."""
         self.waits_since: float | None = None
-        """Monotonic time since which the server is to answer."""
+        """Monotonic time since when an answer is awaited; ``None`` if none is."""
 
     @property
     def has_ended_idle(self) -> bool:
-        """True if the server ended the connection while it was idle, for longer than a moment."""
+        """True if the server ended the connection while it was idle for more than ``IDLE_SECONDS``."""
         raw = self.connection.connection
         is_idle = raw is not None and time.monotonic() - self._idle_since > IDLE_SECONDS
         return is_idle and has_ended(raw)
 
     def open(self) -> None:
-        """Connect unless connected, and learn who serves us."""
+        """Connect unless connected, and find out which process of the server answers."""
         if self.connection.connection is None:
             self.is_trusted, self.is_worn = True, False
             self.connection.ensure_connection()
@@ -96,16 +96,16 @@ class Session:
             self._introduce()
 
     def begin(self) -> None:
-        """Note that answers are awaited from now on."""
+        """Record that an answer is awaited from now on."""
         self.waits_since = time.monotonic()
 
     def end(self) -> None:
-        """Note that no answer is awaited any more."""
+        """Record that no answer is awaited any more."""
         self.waits_since = None
         self._idle_since = time.monotonic()
 
     def is_lost(self, error: Error) -> bool:
-        """Return whether the connection is of no use after an error; sends nothing to find out."""
+        """Return whether the connection is unusable after an error; sends nothing to the server."""
         raw = self.connection.connection
         if raw is None:
             return False
@@ -115,7 +115,7 @@ class Session:
         return bool(raw.closed) or raw.info.transaction_status != NO_TRANSACTION
 
     def close(self) -> None:
-        """Close the connection, however it is."""
+        """Close the connection, whatever its state."""
         if self._backend is not None:
             self._abandoned, self._backend = self._backend, None
         self._guarded = self._introduced = None
@@ -135,17 +135,17 @@ class Session:
         """End the wait for an answer: the call under way fails as if the server had closed the connection."""
         with self._lock:
             if self._socket is not None:
-                with suppress(OSError):  # the other side was first
+                with suppress(OSError):  # the other side has closed it already
                     self._socket.shutdown(socket.SHUT_RDWR)
 
     def distrust(self) -> None:
-        """Lose patience, because another connection's way to the server is cut; replace this one as well."""
+        """Shorten the wait and replace this connection, because another one to the server was cut off."""
         self.is_trusted, self.is_worn = False, True
 
     # In the thread that makes calls.
 
     def _execute(self, execute: Any, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
-        """Set the limit in the statement's own message, so that it costs no round trip."""
+        """Execute a statement, and set the limit in its own message, which costs no round trip."""
         if self._guarded is not self.connection.connection:
             self._guard()
         limits = self._limit if self.connection.autocommit else self._limit + self._idle_limit
@@ -155,7 +155,7 @@ class Session:
         return result
 
     def _guard(self) -> None:
-        """Keep a socket of our own that leads where the new connection's does."""
+        """Keep a duplicate of the new connection's socket, for ``hang_up()``."""
         self._guarded = raw = self.connection.connection
         self._keep_socket(socket.socket(fileno=os.dup(raw.fileno())))
 
@@ -166,21 +166,21 @@ class Session:
             before.close()
 
     def _introduce(self) -> None:
-        """Learn which backend serves us and how long it lets statements run; end the one before it."""
-        self._limit = ""  # which would be taken for the session's own
+        """Find out which backend answers and its limit for statements; end the backend abandoned before."""
+        self._limit = ""  # otherwise it would be read as the session's own limit
         before = self._abandoned or Backend(0, "")
         parameters = (END_MILLISECONDS, before.pid, before.started_at)
         is_short = False
         try:
             rows = fetch_all(self.connection, _INTRODUCTION, parameters)
-        except ProgrammingError:  # the role may not end sessions: statement_timeout will
+        except ProgrammingError:  # the role cannot end sessions; statement_timeout ends the statement
             rows = []
         for pid, started_at, limit, has_ended_before in rows:
             if has_ended_before is False:
                 self.close()
                 self._abandoned = before
-                raise OperationalError(f"the earlier session {before.pid} does not end")
-            if pid == self.connection.connection.info.backend_pid:  # else a pooler is between us
+                raise OperationalError(f"the earlier session {before.pid} has not ended")
+            if pid == self.connection.connection.info.backend_pid:  # otherwise there is a pooler in between
                 self._backend = Backend(pid, started_at)
             is_short = 0 < limit <= self._answer_seconds
         self._limit = "" if is_short else self._our_limit

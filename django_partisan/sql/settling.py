@@ -1,7 +1,7 @@
-"""Write what came of many runs in one statement, each under the claim that it ends.
+"""Settle many runs in one statement, each under the claim that it ends.
 
-With ``lock_timeout_ms`` the wait for other transactions' locks ends after that time, with an error of
-``ErrorKind.LOCKED``. The limit goes in the statement's own message and ends with its transaction.
+With ``lock_timeout_ms``, a statement waits only that long for other transactions' locks, and then raises an
+error of ``ErrorKind.LOCKED``. The limit is sent in the statement's own message and ends with its transaction.
 """
 
 from collections.abc import Iterable, Sequence
@@ -39,8 +39,8 @@ def delete_completed(
 ) -> list[int]:
     """Delete the rows of completed runs; return the ids whose claim was lost.
 
-    ``again`` says that the answer to a first try was lost. ``schema``, quoted for SQL, names the schema of
-    the table if the caller may have changed ``search_path``.
+    ``again`` means that the answer to a first attempt was lost. ``schema``, quoted for SQL, names the schema
+    of the table if the caller may have changed ``search_path``.
     """
     sql = _limited(DELETE, lock_timeout_ms, schema)
     return _lost(connection, pairs, _ids(fetch_all(connection, sql, _named(pairs))), again)
@@ -53,7 +53,10 @@ def finish_completed(
     lock_timeout_ms: int | None = None,
     schema: str = "",
 ) -> list[int]:
-    """Finish the rows of completed runs, and keep them; as ``delete_completed()``."""
+    """Mark the rows of completed runs as finished; return the ids whose claim was lost.
+
+    The options are those of ``delete_completed()``.
+    """
     sql = _limited(FINISH, lock_timeout_ms, schema)
     parameters = (*_kept_arrays(runs), *_id_bounds(runs))
     return _lost(connection, runs, _ids(fetch_all(connection, sql, parameters)), again)
@@ -67,10 +70,11 @@ def apply_changes(
     lock_timeout_ms: int | None = None,
     schema: str = "",
 ) -> list[int]:
-    """Write outcomes; return the ids whose claim was lost. ``schema`` is that of ``delete_completed()``.
+    """Write outcomes; return the ids whose claim was lost.
 
-    Raises ``IntegrityError`` if a row meets a duplicate, and waits for the end of a transaction that
-    has inserted one; ``keep_keys=False`` makes the rows give up their keys.
+    Raises ``IntegrityError`` if a row that becomes ``new`` has a duplicate, and waits for the end of a
+    transaction that has inserted one; with ``keep_keys=False``, the rows give up their unique keys. The
+    other options are those of ``delete_completed()``.
     """
     *columns, started = (list(column) for column in zip(*outcomes, strict=True))
     sql = _limited(APPLY, lock_timeout_ms, schema)
@@ -88,7 +92,7 @@ def release(
 ) -> list[int]:
     """Release tasks that were not started, or whose run was stopped; return the ids whose claim was lost.
 
-    Meets duplicates as ``apply_changes()`` does.
+    Duplicates have the same effect as in ``apply_changes()``.
     """
     sql = _limited(RELEASE, lock_timeout_ms)
     stopped = array_of(task.id for task in tasks if isinstance(task, Stopped))
@@ -99,16 +103,16 @@ def release(
 def count_crashes(
     connection: BaseDatabaseWrapper, crashes: Sequence[Crash], lock_timeout_ms: int | None = None
 ) -> list[int]:
-    """Count crashes and put the new tokens in place; return the ids of the rows that are not ours.
+    """Count crashes and set the new tokens; return the ids whose claim was lost.
 
-    Every other row carries its new token, also if the answer to a first try was lost.
+    Every other row has its new token, even if the answer to a first attempt was lost.
     """
     *numbers, entries, started = zip(*crashes, strict=True)
     ids, tokens, new_tokens = map(array_of, numbers)
     sql = _limited(COUNT_CRASHES, lock_timeout_ms)
     parameters = (ids, tokens, new_tokens, list(entries), _ages(started), *_id_bounds(crashes))
     counted = set(_ids(fetch_all(connection, sql, parameters)))
-    if len(counted) < len(crashes):  # a statement of its own sees what a first try committed meanwhile
+    if len(counted) < len(crashes):  # a separate statement sees what a first attempt has committed since
         renewed = [(crash.id, crash.new_token) for crash in crashes]
         counted.update(_ids(fetch_all(connection, COUNTED, _named(renewed))))
     return [crash.id for crash in crashes if crash.id not in counted]
@@ -117,7 +121,7 @@ def count_crashes(
 def locked_by_others(
     connection: BaseDatabaseWrapper, pairs: Sequence[Pair], lock_timeout_ms: int | None = None
 ) -> set[int]:
-    """Return the ids of the rows that are ours and that other transactions lock now, without waiting."""
+    """Return the ids of the rows under these claims that other transactions lock now, without waiting."""
     named = _named(pairs)
     return set(_ids(fetch_all(connection, _limited(LOCKED, lock_timeout_ms), (*named, *named))))
 
@@ -132,7 +136,7 @@ def _limited(sql: str, lock_timeout_ms: int | None, schema: str = "") -> str:
 def _lost(
     connection: BaseDatabaseWrapper, items: Sequence[Item], settled: list[int], again: bool
 ) -> list[int]:
-    """Return the ids that were not settled because somebody else holds, or held, the claim."""
+    """Return the ids that were not settled because their claim was lost."""
     if len(settled) == len(items):
         return []
     missing = {item[0] for item in items}.difference(settled)
@@ -149,7 +153,7 @@ def _id_arrays(items: Sequence[Item]) -> tuple[str, str, str]:
 
 
 def _named(items: Sequence[Item]) -> tuple[object, ...]:
-    """Return what names the rows in a statement: the arrays of ``_id_arrays``, and the bounds of the ids."""
+    """Return the parameters that identify rows: the arrays of ``_id_arrays``, and the bounds of the ids."""
     return *_id_arrays(items), *_id_bounds(items)
 
 
@@ -160,10 +164,10 @@ def _id_bounds(items: Sequence[Item]) -> tuple[int, int]:
 
 
 def _kept_arrays(runs: Sequence[Kept]) -> tuple[object, ...]:
-    """Return the present time, and arrays: those of ``_id_arrays``, the starts, the workers, the results."""
+    """Return the current time, and arrays: those of ``_id_arrays``, the starts, the workers, the results."""
     _, _, started, workers, results = zip(*runs, strict=True)
     now = microseconds(monotonic())
-    returned = array_of(map(element, results)) if any(results) else None  # mostly there are none
+    returned = array_of(map(element, results)) if any(results) else None  # usually there are none
     return now, *_id_arrays(runs), array_of(started), array_of(map(_worker, workers)), returned
 
 
@@ -174,7 +178,7 @@ def _ages(moments: Iterable[float | None]) -> list[float | None]:
 
 
 _worker: Final = cache(element)
-"""There are few names of workers."""
+"""Cached, because there are few names of workers."""
 
 
 def _ids(rows: list[tuple[Any, ...]]) -> list[int]:

@@ -1,4 +1,4 @@
-"""The statements of ``settling``."""
+"""The SQL statements of ``settling``."""
 
 from typing import Final
 
@@ -7,11 +7,11 @@ from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.history import appended
 from django_partisan.sql.tokens import NO_CLAIM
 
-# Tasks that end together mostly have ids that are close to each other. Without the bounds, the planner would
-# rather walk over all older rows than look up some thousand ids.
+# Tasks that end together usually have ids that are close to each other. Without the bounds, the planner would
+# scan all older rows instead of looking up a few thousand ids.
 _ARE_NAMED = "task.id = outcome.id AND task.id BETWEEN %s AND %s"
 # A row carries a claim's token only while it is in process under that claim, so an outcome of a claim
-# that was lost is never written. The status is not asked for: it would invite a plan that walks over
+# that was lost is never written. The status is not compared, because that would allow a plan that scans
 # all rows in process to find a few.
 _ARE_OURS = f"{_ARE_NAMED} AND task.claim_token = outcome.token"
 # Many rows share few tokens: each row has the position of its token in a list that is sent once.
@@ -19,7 +19,7 @@ _TOKEN = "(%s::bigint[])[place] AS token"
 _PAIRS = f"(SELECT id, {_TOKEN} FROM unnest(%s::bigint[], %s::int[]) AS o (id, place)) AS outcome"
 
 _SECOND: Final = "interval '1 second'"
-# Not the time of the transaction: that of an ATOMIC task began before its run.
+# Not the time of the transaction, which for an ATOMIC task began before the run.
 _NOW: Final = "statement_timestamp()"
 _STARTED_AT: Final = f"{_NOW} - outcome.age * {_SECOND}"
 
@@ -36,8 +36,8 @@ FINISH: Final = f"""
 """
 DELETE: Final = f"DELETE FROM django_partisan_task AS task USING {_PAIRS} WHERE {_ARE_OURS} RETURNING task.id"
 
-# After an answer that was lost: rows without the token of a claim, or deleted, were settled by the first try.
-# One that waits and has the token of no claim was enqueued again meanwhile.
+# After a lost answer: rows that are deleted or have no claim's token were settled by the first attempt. But a
+# waiting row with the token NO_CLAIM was enqueued again since, and counts as taken over.
 TAKEN_OVER: Final = f"""
     SELECT task.id FROM django_partisan_task AS task, {_PAIRS}
      WHERE {_ARE_NAMED} AND task.claim_token <> outcome.token
@@ -89,8 +89,8 @@ APPLY: Final = f"""
     RETURNING task.id
 """
 
-# As after an insert, a manager that sleeps is woken, whoever released the tasks. Those that have started are
-# named: nothing else in their rows shows it, and only a task that never started expires.
+# As after an insert, managers that sleep are notified, whoever released the tasks. The caller names the tasks
+# that have started: nothing else in their rows shows it, and only a task that never started expires.
 RELEASE: Final = f"""
     WITH released AS (
         UPDATE django_partisan_task AS task

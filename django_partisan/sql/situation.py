@@ -1,7 +1,7 @@
-"""What the tables say of one task: the situation from which ``why`` makes its sentence.
+"""Read the situation of one task, from which ``why`` builds its sentence.
 
-Every statement is bounded, whatever the tables hold: rows are read by key, and tasks ahead are counted by
-the index of the claim, up to ``AHEAD_AT_MOST``.
+Every statement is bounded, whatever the tables hold: rows are read by key, and tasks ahead are counted in the
+index for claims, up to ``AHEAD_AT_MOST``.
 """
 
 from datetime import datetime
@@ -18,7 +18,7 @@ from django_partisan.sql.manager_state import PublishedManager, published_manage
 AHEAD_AT_MOST: Final = 10_000
 MESSAGE_CHARACTERS: Final = 200
 ARGUMENTS_BYTES: Final = 1_000_000
-"""Arguments that take more are not compared with those of other tasks."""
+"""Larger arguments are not compared with those of other tasks."""
 
 _TASK: Final = f"""
     SELECT id, status, queue_name, processor_class, priority, attempts, retries, postpones, held,
@@ -80,20 +80,20 @@ class TaskRecord(NamedTuple):
     held: str | None
     due_at: datetime
     due_in_seconds: float
-    """Below zero if it is due already."""
+    """Negative if it is due already."""
     claimed_by: UUID | None
     claimed_seconds: float | None
-    """How long ago it was claimed."""
+    """Seconds since it was claimed."""
     finished_at: datetime | None
     worker: str | None
     error_reason: str | None
     error_type: str | None
     error_message: str | None
     last_outcome: str | None
-    """How its last entry of the history ended."""
+    """The outcome of the last entry of its history."""
     last_comment: str | None
     unregistered_seconds: float | None
-    """For how long no manager has known its processor."""
+    """How long it has been held because its processor is not registered in any manager."""
     is_cancel_requested: bool
     expires_at: datetime | None
     expires_in_seconds: float | None
@@ -108,17 +108,17 @@ class PauseInForce(NamedTuple):
 
 
 class Serving(NamedTuple):
-    """The live managers of a queue: how many, and how many of them know a processor."""
+    """The numbers of live managers of a queue: all, those that drain, and those that can run a processor."""
 
     managers: int = 0
     draining: int = 0
     knowing: int = 0
     unsure: int = 0
-    """How many have not published which processors they know."""
+    """How many have not published which processors they can run."""
 
 
 class Situation(NamedTuple):
-    """A task, and what is around it; what does not matter for its status is left at the default."""
+    """A task and its environment; values that do not matter for its status have their defaults."""
 
     task: TaskRecord
     serving: Serving
@@ -152,7 +152,7 @@ def situation_of(connection: BaseDatabaseWrapper, task_id: int) -> Situation | N
 
 
 def latest_id(connection: BaseDatabaseWrapper) -> int | None:
-    """Return the highest id that a task has had; ``None`` if it is not known."""
+    """Return the highest id that a task has had; ``None`` if it is unknown."""
     rows = fetch_all(connection, _LATEST_ID)
     return rows[0][0] if rows else None
 

@@ -1,12 +1,12 @@
-"""The statement that reads the statistics of a queue and of the table: bounded, from partial indexes only."""
+"""The statement that reads the statistics of a queue and of the table, bounded, from partial indexes only."""
 
 from typing import Any, Final, NamedTuple
 
 from django_partisan.outcomes import REASONS_TO_NAME
 from django_partisan.sql.manager_rows import IS_ALIVE, SERVES
 
-# Set for the one transaction, so that it holds behind a pooler too. A sequential scan would be
-# chosen where the planner believes that a queue holds most of the table.
+# The settings are local to the transaction, so that they also work behind a pooler. A sequential scan would
+# be chosen where the planner believes that a queue holds most of the table.
 PREPARE: Final = """
     SELECT set_config('statement_timeout', %s, true),
            set_config('enable_seqscan', 'off', true),
@@ -16,9 +16,9 @@ PREPARE: Final = """
            extract(epoch FROM clock_timestamp())::float8
 """
 
-# A backlog's rows are counted by the index in which they stand; rows that fell due and were not
-# promoted yet stand in the index of scheduled ones. Where there are too many failed rows to count, those
-# that were cancelled may be the latest, or the oldest: both ends say which part of them failed.
+# Waiting rows are counted in the index that contains them; rows that are due but not yet promoted are in the
+# index of scheduled rows. If there are too many failed rows to count, both ends of the index are read to
+# estimate the share of cancelled and expired tasks, which may be the latest or the oldest rows.
 STATISTICS: Final = f"""
 WITH RECURSIVE ready AS MATERIALIZED (
     SELECT count(*) AS n FROM (
@@ -183,14 +183,14 @@ SELECT ready.n, overdue.n, scheduled.n, in_process.n, error.n, error.is_estimate
 
 
 class Limits(NamedTuple):
-    """How many rows are read at most."""
+    """Limits for the number of rows that are read."""
 
     counted: int = 100_000
     """Rows of a state that are counted; more are estimated."""
     front: int = 10_000
-    """Due rows, in the order of the claim, of which the oldest is found: no index is by due time."""
+    """Due rows, in the order of claims, among which the oldest is searched: no index is by due time."""
     lanes: int = 100
-    """Priorities of which the first rows are looked at where there are more due rows than that."""
+    """Priorities whose first ``lane_rows`` rows are also searched if there are more due rows than that."""
     lane_rows: int = 200
     kinds: int = 50
     """Pairs of reason and processor whose held rows are counted, up to ``front`` each."""

@@ -1,4 +1,4 @@
-"""Insert the tasks of ticks, as ``bulk_enqueueing`` inserts others."""
+"""Insert the tasks of ticks, with the statements of ``bulk_enqueueing``."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -16,7 +16,7 @@ class NewTick(NamedTuple):
     """The task of a tick, which is due at once."""
 
     task: NewTask
-    """Without its expiry."""
+    """The new task, without its expiry."""
     scheduled_for: datetime
     expires_at: datetime | None
 
@@ -24,9 +24,10 @@ class NewTick(NamedTuple):
 def insert_ticks(
     connection: BaseDatabaseWrapper, ticks: Sequence[NewTick], part_bytes: int = PART_BYTES
 ) -> list[tuple[int, bool]]:
-    """Insert the tasks of ticks in a transaction; return the id of each and whether it is new, in order.
+    """Insert the tasks of ticks in the caller's transaction; return the id of each and whether it is new.
 
-    A duplicate of a waiting task, or of an earlier tick, has the id of that one, which gets the later expiry.
+    The order is that of ``ticks``. A tick that is a duplicate of a waiting task, or of an earlier tick, has
+    the id of that task, which gets the later expiry.
     """
     if not ticks:
         return []
@@ -45,7 +46,7 @@ def _with_expiry(tick: NewTick) -> NewTask:
 
 
 def _distinct(ticks: Sequence[NewTick]) -> tuple[list[int], list[NewTick]]:
-    """Return the place of each tick's row, and the ticks to insert, of those with the same key the first."""
+    """Return the position of each tick's row, and the ticks to insert: the first one of each unique key."""
     places: list[int] = []
     distinct: list[NewTick] = []
     known: dict[UUID, int] = {}
@@ -63,5 +64,5 @@ def _distinct(ticks: Sequence[NewTick]) -> tuple[list[int], list[NewTick]]:
 
 
 def _later(one: datetime | None, other: datetime | None) -> datetime | None:
-    """Return the later of two moments at which tasks expire; never is the latest."""
+    """Return the later of two moments at which tasks expire; ``None``, which is never, is the latest."""
     return None if one is None or other is None else max(one, other)

@@ -1,1 +1,1 @@
-"""Events of a task's life, the bus that carries them, and what subscribers share."""
+"""Events in the life of a task, the bus that carries them, and code that the subscribers share."""

@@ -1,7 +1,7 @@
-"""The seam between the core and its subscribers: logs, spans, metrics, Django signals.
+"""The event bus between the core and its subscribers: logs, spans, metrics and Django signals.
 
-The core emits events (``emit``) and opens scopes (``around``); it never calls a logger, a tracer or a
-metric. A subscriber that raises is counted, reported once on standard error, and never reaches the task.
+The core emits events (``emit``) and opens scopes (``around``); it never calls a logger, a tracer or a metric.
+If a subscriber raises, the error is counted, reported once on standard error, and never reaches the task.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 class Subscriber:
-    """Receive what the core emits; every method does nothing by default.
+    """The base class of subscribers; by default every method does nothing.
 
-    ``name`` stands in counters of swallowed errors (``logs``, ``traces``, ``metrics``, ...).
+    ``name`` is the label in counters of swallowed errors (``logs``, ``traces``, ``metrics``, ...).
     """
 
     name = "subscriber"
@@ -38,18 +38,18 @@ class Subscriber:
         return type(self).handle is not Subscriber.handle
 
     def wants_in_bulk(self, kind: type[Event]) -> bool:
-        """Return whether to receive events of this kind of every task of a bulk; called for each bulk."""
+        """Return whether to receive an event of this kind for every task of a bulk; called for each bulk."""
         return True
 
     def handle(self, event: Event) -> None:
         """Receive an event. Must not block."""
 
     def around(self, scope: Scope) -> AbstractContextManager[None]:
-        """Return a context manager for an enqueueing or a run."""
+        """Return a context manager to enter around an enqueueing, a batch of ticks or a run."""
         return nullcontext()
 
     def surrounds_every_run(self) -> bool:
-        """Return whether ``around`` does anything for a run whose task carries no context."""
+        """Return whether ``around()`` does anything for a run whose task carries no context."""
         return type(self).around is not Subscriber.around
 
     def quiet(self) -> AbstractContextManager[None]:
@@ -68,18 +68,19 @@ class Subscriber:
         return None
 
     def absorb(self, slot: int, value: Any) -> None:
-        """Receive, in the manager, what ``take()`` returned in the worker of that slot."""
+        """Receive, in the manager, the value that ``take()`` returned in the worker of this slot."""
 
     def close(self, timeout: float) -> None:
-        """Flush, within ``timeout`` seconds; the process is about to end."""
+        """Flush within ``timeout`` seconds, because the process is about to end."""
 
 
 LAST_SECONDS: Final = 0.5
-"""How long ``close()`` waits at least for the first subscriber; a shorter time loses its last lines."""
+"""The minimum time in seconds that ``close()`` gives the first subscriber; with less, its last lines are
+lost."""
 
 
 class _Wanting(dict[Any, tuple[Subscriber, ...]]):
-    """Hold who wants the events of each kind; filled on demand."""
+    """The subscribers that want each kind of event; filled on demand."""
 
     def __missing__(self, kind: Any) -> tuple[Subscriber, ...]:
         answers = from_each(subscribers(), lambda one: one.wants(kind))
@@ -98,20 +99,20 @@ _tools: dict[str, Callable[[TaskRef, TaskDefinition], Any]] = {}
 
 
 def subscribe(subscriber: Subscriber) -> None:
-    """Let ``subscriber`` receive every event from now on, once even if it is subscribed twice."""
+    """Make ``subscriber`` receive all events from now on; subscribing it twice has no further effect."""
     if subscriber not in _subscribers:
         _subscribers.append(subscriber)
     refresh()
 
 
 def unsubscribe(subscriber: Subscriber) -> None:
-    """Let ``subscriber`` receive nothing more."""
+    """Make ``subscriber`` receive no more events."""
     _subscribers.remove(subscriber)
     refresh()
 
 
 def exchange(old: Sequence[Subscriber], new: Sequence[Subscriber]) -> None:
-    """Let ``new`` subscribers receive events in the place of the first of ``old``, or after all others."""
+    """Replace the subscribers ``old`` with ``new``, where the first of ``old`` was, or at the end."""
     place = min(map(_subscribers.index, old), default=len(_subscribers))
     _subscribers[place:] = [*new, *(one for one in _subscribers[place:] if one not in old)]
     refresh()
@@ -123,7 +124,7 @@ def subscribers() -> tuple[Subscriber, ...]:
 
 
 def refresh() -> None:
-    """Ask the subscribers again what they want, as log levels may have changed."""
+    """Ask the subscribers again what they want, for example because log levels may have changed."""
     global _wrapping, _heading, _each_run_is_watched, _each_run_is_surrounded
     _wanting.clear()
     _wrapping = tuple(one for one in subscribers() if type(one).around is not Subscriber.around)
@@ -138,17 +139,17 @@ def wanted(kind: type[Event]) -> bool:
 
 
 def wanted_in_bulk(kind: type[Event]) -> bool:
-    """Return whether any subscriber wants an event of this kind for every task of a bulk, at this moment."""
+    """Return whether any subscriber now wants an event of this kind for every task of a bulk."""
     return any(is_wanted for _, is_wanted in from_each(_wanting[kind], lambda one: one.wants_in_bulk(kind)))
 
 
 def each_run_is_watched() -> bool:
-    """Return whether any subscriber wants events of every run, or to be around it."""
+    """Return whether any subscriber wants events of every run, or enters a scope around every run."""
     return _each_run_is_watched
 
 
 def each_run_is_surrounded() -> bool:
-    """Return whether any subscriber wants to be around every run, even if it carries no context."""
+    """Return whether any subscriber enters a scope around every run, even if its task carries no context."""
     return _each_run_is_surrounded
 
 
@@ -166,17 +167,17 @@ def emit(kind: "Callable[[Unpack[Values]], Event]", *values: "Unpack[Values]") -
 
 
 def around(scope: Scope) -> AbstractContextManager[None]:
-    """Return a context manager in which every subscriber's own ``around`` is entered."""
+    """Return a context manager that enters the ``around()`` of every subscriber."""
     return AroundEach(_wrapping, lambda one: one.around(scope)) if _wrapping else _NOTHING_AROUND
 
 
 def provide(name: str, make: Callable[[TaskRef, TaskDefinition], Any]) -> None:
-    """Let ``make(task, definition)`` give running tasks their ``self.log`` or ``self.metrics``."""
+    """Set ``make(task, definition)`` as the source of a running task's ``self.log`` or ``self.metrics``."""
     _tools[name] = make
 
 
 def tool(name: str, task: TaskRef, definition: TaskDefinition) -> Any:
-    """Return what was provided under ``name`` for a running task."""
+    """Return what ``provide()`` set under ``name`` for a running task."""
     return _tools[name](task, definition)
 
 
@@ -186,10 +187,10 @@ def quiet() -> AbstractContextManager[None]:
 
 
 def headers() -> dict[str, str]:
-    """Return what the subscribers want stored with a new task.
+    """Return the headers that the subscribers want to store with a new task.
 
-    All of it is dropped and counted if it is longer than ``task_context.MAX_BYTES`` or not text that
-    PostgreSQL's JSON can hold: a task is never refused for its context.
+    If they are longer than ``task_context.MAX_BYTES``, or not text that PostgreSQL's JSON can store, they are
+    all dropped and counted: a task is never refused because of its context.
     """
     collected: dict[str, str] = {}
     for subscriber in _heading:
@@ -209,7 +210,7 @@ def preload() -> None:
 
 
 def take() -> list[tuple[str, Any]]:
-    """Return the subscribers' values for the next report, by subscriber name."""
+    """Return the subscribers' values for the next report, with the subscribers' names."""
     return [
         (one.name, value)
         for one, value in from_each(subscribers(), lambda one: one.take())
@@ -218,7 +219,7 @@ def take() -> list[tuple[str, Any]]:
 
 
 def absorb(slot: int, taken: list[tuple[str, Any]]) -> None:
-    """Hand each value to the subscriber of the same name in this process."""
+    """Pass each value to the subscriber of the same name in this process."""
     for name, value in taken:
         same_named = (one for one in subscribers() if one.name == name)
         from_each(same_named, methodcaller("absorb", slot, value))
@@ -227,8 +228,8 @@ def absorb(slot: int, taken: list[tuple[str, Any]]) -> None:
 def close(timeout: float) -> None:
     """Close every subscriber within ``timeout`` seconds, or ``LAST_SECONDS`` more.
 
-    The first is closed last: logs, which write what the others emit meanwhile. It has ``LAST_SECONDS`` also
-    if the others have used all of the time.
+    The first subscriber, logs, is closed last, because it writes what the others emit while they close. It
+    gets at least ``LAST_SECONDS``, even if the others have used all of the time.
     """
     deadline = monotonic() + timeout
     first, others = subscribers()[:1], subscribers()[1:]

@@ -1,6 +1,6 @@
-"""The traceback of an exception as the host's handlers get it: without our own frames at its beginning.
+"""Prepare exceptions for the host's handlers: remove our own frames from the beginning of the traceback.
 
-Error trackers store the locals of every frame. Ours hold the row and the arguments of a task.
+Error trackers store the local variables of every frame. Ours hold the row and the arguments of a task.
 """
 
 from types import TracebackType
@@ -12,7 +12,7 @@ _PACKAGE: Final = __name__.partition(".")[0]
 
 
 def exc_info_of(exception: BaseException) -> ExcInfo:
-    """Return ``exc_info`` of an exception, whose traceback begins in code that is not ours."""
+    """Return ``exc_info`` for an exception, with a traceback that begins in code that is not ours."""
     found = exception.__traceback__
     while found is not None and is_ours(found.tb_frame.f_globals.get("__name__")):
         found = found.tb_next
@@ -20,5 +20,5 @@ def exc_info_of(exception: BaseException) -> ExcInfo:
 
 
 def is_ours(module: object) -> bool:
-    """Return whether a name is that of a module of this package."""
+    """Return whether a module name belongs to this package."""
     return isinstance(module, str) and module.partition(".")[0] == _PACKAGE

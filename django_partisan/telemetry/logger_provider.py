@@ -1,4 +1,4 @@
-"""OpenTelemetry's provider for log lines, if one is set up; its API for them is not public yet."""
+"""Find OpenTelemetry's provider for log lines, if one is set up; its API is not public yet."""
 
 import sys
 from typing import Any, Final

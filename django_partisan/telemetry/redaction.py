@@ -1,4 +1,4 @@
-"""Redaction of a task's arguments and context: one rule for logs, spans and the admin."""
+"""Redact a task's arguments and context: one rule for logs, spans and the admin."""
 
 import json
 import re
@@ -10,17 +10,17 @@ from django_partisan.config import observability
 
 REDACTED: Final = "[redacted]"
 SHOWN_MAX_BYTES: Final = 1024
-"""Longest text shown of one value."""
+"""The maximum length of the text shown for one value, in bytes."""
 _MARK: Final = "…"
 _OBJECT: Final = re.compile(r"""\{\s*\\*["']""")
-"""The beginning of a JSON object in a text, possibly escaped, or of a Python dict."""
+"""The beginning of a JSON object inside a text, possibly escaped, or of a Python dict."""
 _WHOLE: Final = ("{", "[", '"')
-"""The first characters of JSON that may hold keys."""
+"""The first characters of JSON that may contain keys."""
 _DEPTH_MAX: Final = 50
 
 
 def _with_every_value(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object of JSON; a key that it has twice has a list of its values, so that none hides."""
+    """Return a JSON object in which a repeated key has a list of all its values, so that none is hidden."""
     found = dict(pairs)
     if len(found) == len(pairs):
         return found
@@ -34,16 +34,16 @@ _decoder: Final = json.JSONDecoder(object_pairs_hook=_with_every_value)
 
 
 def is_secret(key: Any, parts: Collection[str] | None = None) -> bool:
-    """Return whether a key names a secret: any of ``REDACT_KEYS`` is a part of it, in any case."""
+    """Return whether a key names a secret: it contains any of ``REDACT_KEYS``, ignoring case."""
     parts = observability.value("REDACT_KEYS") if parts is None else parts
     folded = str(key).lower().replace("-", "_")
     return any(part.lower().replace("-", "_") in folded for part in parts)
 
 
 def redact(value: Any, parts: Collection[str] | None = None, depth: int = _DEPTH_MAX) -> Any:
-    """Return ``value`` with the values of all secret keys in it replaced, to ``depth`` levels.
+    """Return ``value`` with the values of all secret keys in it replaced, up to ``depth`` levels deep.
 
-    This includes keys in strings that are JSON or hold JSON objects.
+    This includes keys in strings that are JSON or contain JSON objects.
     """
     if depth == 0:
         return "[too deep]"
@@ -65,14 +65,14 @@ def _redact_text(text: str, parts: Collection[str], depth: int) -> str:
         try:
             value = _decoder.decode(text)
         except (ValueError, RecursionError):
-            pass  # it may still hold JSON
+            pass  # the text may still contain JSON
         else:
             return _as_text(value, text, parts, depth)
     return _redact_objects(text, parts, depth)
 
 
 def _redact_objects(text: str, parts: Collection[str], depth: int) -> str:
-    """Redact each object in a text; drop all from one that cannot be parsed, if it may hold a secret."""
+    """Redact each object in a text; where one cannot be parsed and may contain a secret, drop the rest."""
     pieces: list[str] = []
     end = 0
     while found := _OBJECT.search(text, end):
@@ -89,7 +89,7 @@ def _redact_objects(text: str, parts: Collection[str], depth: int) -> str:
 
 
 def _as_text(value: Any, text: str, parts: Collection[str], depth: int) -> str:
-    """Return ``value`` as redacted text, or ``text``, from which it was read, if it holds no secret."""
+    """Return ``value`` as redacted text, or the ``text`` it was parsed from if it contains no secret."""
     redacted = redact(value, parts, depth - 1)
     return text if redacted == value else json.dumps(redacted, ensure_ascii=False)
 
@@ -100,7 +100,7 @@ def shown(value: Any) -> str:
 
 
 def shown_arguments(text: str) -> str:
-    """Return a task's stored arguments, JSON text, redacted and cut to 1 KiB."""
+    """Return a task's stored arguments (JSON text), redacted and cut to 1 KiB."""
     try:
         arguments = json.loads(text)
     except (ValueError, RecursionError):
@@ -109,7 +109,7 @@ def shown_arguments(text: str) -> str:
 
 
 def readable(value: Any) -> str:
-    """Return ``value`` as text, also if its own ``__str__`` raises."""
+    """Return ``value`` as text, even if its ``__str__`` raises."""
     try:
         return str(value)
     except Exception:
@@ -117,7 +117,7 @@ def readable(value: Any) -> str:
 
 
 def cut(text: str, limit: int) -> str:
-    """Return ``text`` cut to ``limit`` bytes of UTF-8, with a mark at its end if anything is missing."""
+    """Return ``text`` cut to ``limit`` bytes of UTF-8, ending with a mark if anything was cut."""
     if len(text) * 4 <= limit:
         return text
     encoded = text.encode("utf-8", "replace")

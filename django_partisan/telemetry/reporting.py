@@ -1,6 +1,6 @@
-"""Let subscribers have their worker report at once what must not wait until the end of a run.
+"""Let subscribers make their worker report immediately what cannot wait until the end of a run.
 
-Subscribers do not know the worker; it registers its report function while it runs tasks.
+Subscribers do not have access to the worker; it registers its report function while it runs tasks.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ _reports: Final[list[Callable[[], None]]] = []
 
 @contextmanager
 def reporting(report: Callable[[], None]) -> Iterator[None]:
-    """Call ``report`` at each ``report_now()`` in any thread, while this context manager is active."""
+    """Call ``report`` for each ``report_now()`` in any thread, while this context manager is active."""
     _reports.append(report)
     try:
         yield
@@ -27,6 +27,6 @@ def stop(report: Callable[[], None]) -> None:
 
 
 def report_now() -> None:
-    """Have this worker report; does nothing in other processes."""
+    """Make this worker report; does nothing in other processes."""
     for report in tuple(_reports):
         report()

@@ -1,4 +1,4 @@
-"""Call subscribers: an error of one is counted, reaches no caller, and does not end the calls of others."""
+"""Call subscribers; an error in one is counted, and reaches neither the caller nor other subscribers."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -8,7 +8,7 @@ from django_partisan.telemetry import swallowed
 
 
 class _Named(Protocol):
-    """What is called, with the name under which its errors are counted."""
+    """An object to call, with the name under which its errors are counted."""
 
     name: str
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def from_each(called: Iterable[S], call: Callable[[S], T]) -> list[tuple[S, T]]:
-    """Return each subscriber with its answer, without those that raise."""
+    """Return each subscriber with its answer, leaving out those that raise."""
     answers = []
     for subscriber in called:
         try:
@@ -29,9 +29,9 @@ def from_each(called: Iterable[S], call: Callable[[S], T]) -> list[tuple[S, T]]:
 
 
 class AroundEach(Generic[S]):
-    """Enter the context manager that ``make`` returns for each subscriber; leave them in reverse.
+    """Enter the context manager that ``make`` returns for each subscriber; exit them in reverse order.
 
-    A class rather than an ``ExitStack`` in a generator: it is entered for every run.
+    A class rather than an ``ExitStack`` in a generator, because it is entered for every run.
     """
 
     __slots__ = ("_entered", "_make", "_subscribers")

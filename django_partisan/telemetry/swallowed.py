@@ -1,4 +1,4 @@
-"""Errors of subscribers, which never reach a task: each is counted, the first of each subscriber reported."""
+"""Count the errors of subscribers, which never reach a task, and report the first of each subscriber."""
 
 import sys
 import traceback
@@ -6,19 +6,19 @@ from collections import Counter
 from collections.abc import Callable
 
 counts: Counter[str] = Counter()
-"""Errors by the name of the subscriber, and ``headers`` for carried contexts that were dropped."""
+"""The number of errors by subscriber name, and under ``headers`` the number of carried contexts dropped."""
 
 _reported: set[str] = set()
 
 
 def report_errors_to(write: Callable[[str], None]) -> None:
-    """Let ``write`` report the errors of subscribers; by default they are printed on standard error."""
+    """Report the errors of subscribers with ``write``; by default they are printed on standard error."""
     global _report_to
     _report_to = write
 
 
 def print_error(text: str) -> None:
-    """Print the report of an error on standard error."""
+    """Print an error report on standard error."""
     print(text, file=sys.stderr)
 
 
@@ -26,7 +26,7 @@ _report_to = print_error
 
 
 def swallow(name: str) -> None:
-    """Count the current exception for a subscriber; report its first one."""
+    """Count the current exception for a subscriber; report it if it is that subscriber's first."""
     counts[name] += 1
     if name in _reported:
         return
@@ -34,7 +34,8 @@ def swallow(name: str) -> None:
     try:
         error = traceback.format_exc().rstrip()
         _report_to(
-            f"django_partisan: the {name} subscriber raised; further errors are only counted.\n{error}"
+            f"django_partisan: the {name} subscriber raised an exception; "
+            f"further errors are only counted.\n{error}"
         )
-    except Exception:  # standard error is closed: the count stands, the task goes on
+    except Exception:  # standard error is closed: the error stays counted, and the task continues
         counts["stderr"] += 1

@@ -1,6 +1,6 @@
-"""Trace context that logs, spans and the admin share: ids as text, not objects of a library.
+"""Trace ids that logs, spans and the admin share, as text instead of a library's objects.
 
-The subscriber that makes spans sets ``process_span_id``; the one that logs reads it.
+The tracing subscriber sets ``process_span_id``; the logging subscriber reads it.
 """
 
 import re
@@ -8,10 +8,10 @@ from contextvars import ContextVar
 from typing import Any, Final
 
 process_span_id: ContextVar[str | None] = ContextVar("partisan_process_span_id", default=None)
-"""The id of the run's span, 16 lower-case hex digits, while the run goes on."""
+"""The id of the run's span, 16 lower-case hex digits, while the run is in progress."""
 
 TRACEPARENT: Final = "traceparent"
-# Version 00 ends after its flags; a later version may go on.
+# Version 00 ends after its flags; later versions may continue.
 _PATTERN: Final = re.compile(
     r"(?:(00)|(?!00|ff)[0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
     r"(?(1)|(?:-.*)?)"
@@ -19,7 +19,7 @@ _PATTERN: Final = re.compile(
 
 
 def enqueued_trace_id(headers: Any) -> str | None:
-    """Return the id of the trace in which a task was enqueued; ``None`` if its row carries no valid one.
+    """Return the id of the trace in which a task was enqueued; ``None`` if its row carries no valid id.
 
     Source: W3C Trace Context, ``traceparent``.
     """

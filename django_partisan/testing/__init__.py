@@ -1,4 +1,4 @@
-"""Run tasks inside a test, and assert what was enqueued and emitted, without a manager and its workers.
+"""Run tasks inside a test, and assert what was enqueued and emitted, without a manager or workers.
 
 from django_partisan.testing import assert_enqueued, drain
 

@@ -1,4 +1,4 @@
-"""Assert which tasks wait, with a message that lists them."""
+"""Assert which tasks are waiting; the message of a failed assertion lists them."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ class FunctionTask(Protocol):
 
     @property
     def module_path(self) -> str:
-        """The path of its function, by which its tasks are stored."""
+        """The path of its function, under which its tasks are stored."""
 
 
 Processor: TypeAlias = type[Any] | FunctionTask | str
@@ -36,14 +36,14 @@ def assert_enqueued(
     at: datetime | None = None,
     count: int | None = None,
 ) -> list[Task]:
-    """Assert that tasks wait, and return them in the order of enqueueing.
+    """Assert that matching tasks are waiting, and return them in the order of enqueueing.
 
-    ``processor`` is a class, a task of Django's framework, or the name of either; ``at`` is
-    ``execute_after``; only given values are compared. ``count`` is how many, by default at least one.
-    Raises ``AssertionError`` that lists what waits, and ``ProcessorClassNotFound`` or ``UnknownQueue`` for a
-    name that does not exist.
+    ``processor`` is a class, a task of Django's framework, or the name of either. ``at`` is compared with
+    ``execute_after``. Only the given values are compared. ``count`` is the expected number of tasks; by
+    default at least one is expected. Raises an ``AssertionError`` that lists the waiting tasks, and
+    ``ProcessorClassNotFound`` or ``UnknownQueue`` for a name that does not exist.
     """
-    __tracebackhide__ = True  # pytest shows the line of the test
+    __tracebackhide__ = True  # so that pytest shows the line of the test
     wanted = _Wanted(processor, args, kwargs, queue_name, priority, at)
     waiting = _waiting()
     found = [task for task in waiting if not any(wanted.differences(task))]
@@ -62,7 +62,7 @@ def assert_not_enqueued(
     priority: int | None = None,
     at: datetime | None = None,
 ) -> None:
-    """Assert that no such task waits; as ``assert_enqueued()``."""
+    """Assert that no matching task is waiting; the arguments are those of ``assert_enqueued()``."""
     __tracebackhide__ = True
     assert_enqueued(
         processor, args=args, kwargs=kwargs, queue_name=queue_name, priority=priority, at=at, count=0
@@ -70,7 +70,7 @@ def assert_not_enqueued(
 
 
 class _Wanted:
-    """What the caller says of a task."""
+    """The values that the caller expects of a task."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class _Wanted:
         self.processor = _name_of(processor)
         if queue_name is not None:
             check_queue_name(queue_name)
-        # As they are stored: a tuple is a list by then.
+        # The values as they are stored: a tuple has become a list.
         stored_args, stored_kwargs = arguments.decode(
             arguments.encode("assert_enqueued()", tuple(args or ()), kwargs or {})
         )
@@ -99,7 +99,7 @@ class _Wanted:
         }
 
     def differences(self, task: Task) -> Iterator[str]:
-        """Yield the names of what is not as wanted."""
+        """Yield the names of the values that differ."""
         for name, value in _described(task).items():
             wanted = self._values[name]
             if wanted is not None and value != wanted:
@@ -143,7 +143,7 @@ def _described(task: Task) -> dict[str, Any]:
 
 
 def _listed(wanted: _Wanted, waiting: list[Task]) -> str:
-    """Return what waits, a task on each line, and how many have run."""
+    """Return a list of the waiting tasks, one on each line, and the numbers of those no longer waiting."""
     lines = []
     for task in waiting[:LISTED_AT_MOST]:
         values = _described(task)
@@ -154,12 +154,12 @@ def _listed(wanted: _Wanted, waiting: list[Task]) -> str:
     more = len(waiting) - LISTED_AT_MOST
     if more > 0:
         lines.append(f"\n  and {more} more")
-    heading = f" {_counted(len(waiting), 'wait')}:" if waiting else " No task waits."
+    heading = f" {_counted(len(waiting), 'wait')}:" if waiting else " No task is waiting."
     return heading + "".join(lines) + _ended(wanted)
 
 
 def _ended(wanted: _Wanted) -> str:
-    """Return how many tasks of the processor do not wait any more."""
+    """Return the numbers, by status, of the processor's tasks that are no longer waiting."""
     tasks = Task.objects.using(task_database()).exclude(status="new")
     if wanted.processor is not None:
         tasks = tasks.filter(processor_class=wanted.processor)
@@ -168,7 +168,7 @@ def _ended(wanted: _Wanted) -> str:
         return ""
     shown = ", ".join(f"{number} {status}" for status, number in sorted(statuses.items()))
     of = f" of {wanted.processor}" if wanted.processor else ""
-    return f"\nTasks{of} that do not wait any more: {shown}."
+    return f"\nTasks{of} that are no longer waiting: {shown}."
 
 
 def _shown(value: Any) -> str:

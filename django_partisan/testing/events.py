@@ -1,4 +1,4 @@
-"""Capture the log events of a block, whatever the project's ``LOGGING`` is."""
+"""Capture the log events of a ``with`` block, whatever the project's ``LOGGING`` is."""
 
 import logging
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ class CapturedEvents(list[CapturedEvent]):
         return [event.name for event in self]
 
     def named(self, name: str) -> list[CapturedEvent]:
-        """Return the events of one name; raise ``ValueError`` if there is no log event of that name."""
+        """Return the events with this name; raises ``ValueError`` if no log event has it."""
         known = sorted(one.action for one in LOG_EVENTS.values())
         if name not in known:
             raise ValueError(f"There is no log event {name!r}; known: {', '.join(known)}.")
@@ -37,9 +37,9 @@ class CapturedEvents(list[CapturedEvent]):
 
 @contextmanager
 def captured_events() -> Iterator[CapturedEvents]:
-    """Capture the log events that this process emits in a ``with`` block, of every level.
+    """Capture the log events of all levels that this process emits in a ``with`` block.
 
-    An event of ``delay()`` is emitted after the commit. The project's own logging goes on.
+    The event of ``delay()`` is emitted after the commit. The project's own logging is not affected.
     """
     subscriber = _Capture()
     bus.subscribe(subscriber)

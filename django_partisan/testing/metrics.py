@@ -1,4 +1,4 @@
-"""Capture what a block adds to the metrics, without an exporter or a registry."""
+"""Capture what a ``with`` block adds to the metrics, without an exporter or a registry."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +12,11 @@ from django_partisan.names import DEFAULT_QUEUE
 from django_partisan.telemetry import bus
 
 _PARTS: Final = ("_count", "_sum")
-"""Of a histogram: how many values were observed, and their sum."""
+"""The suffixes of a histogram's series: the number of observed values, and their sum."""
 
 
 class Sample(NamedTuple):
-    """How much was added to one series."""
+    """The amount that was added to one series."""
 
     name: str
     labels: dict[str, str]
@@ -24,7 +24,7 @@ class Sample(NamedTuple):
 
 
 class CapturedMetrics:
-    """What was added to counters and histograms so far."""
+    """The amounts that were added to counters and histograms so far."""
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
@@ -32,7 +32,7 @@ class CapturedMetrics:
 
     @property
     def samples(self) -> list[Sample]:
-        """What was added to each series; a histogram has one of ``_count`` and one of ``_sum``."""
+        """The amount added to each series; a histogram has the series ``_count`` and ``_sum``."""
         self._take()
         metrics = _metrics()
         return [
@@ -41,10 +41,10 @@ class CapturedMetrics:
         ]
 
     def value(self, name: str, **labels: str) -> float:
-        """Return how much was added to the series of a metric that have these labels; 0 if there is none.
+        """Return the amount added to all series of a metric with these labels; 0 if there is no such series.
 
-        Of a histogram, ask for ``{name}_count`` or ``{name}_sum``. Raises ``ValueError`` for a metric or a
-        label that does not exist.
+        For a histogram, use ``{name}_count`` or ``{name}_sum``. Raises ``ValueError`` for a metric or a label
+        that does not exist.
         """
         metrics = _metrics()
         if name not in metrics:
@@ -71,9 +71,9 @@ class CapturedMetrics:
 
 @contextmanager
 def captured_metrics() -> Iterator[CapturedMetrics]:
-    """Capture what this process adds to the library's metrics, and to tasks' own, in a ``with`` block.
+    """Capture what this process adds to metrics of the library and of tasks in a ``with`` block.
 
-    Gauges, and what only a manager counts, such as claims, are not captured.
+    Gauges, and counters that only a manager increments, such as claims, are not captured.
     """
     recorder = Recorder(DEFAULT_QUEUE)
     captured = CapturedMetrics(recorder)
@@ -85,7 +85,7 @@ def captured_metrics() -> Iterator[CapturedMetrics]:
 
 
 def _metrics() -> dict[str, Metric]:
-    """Return each counter by its name, and each histogram by those of its parts."""
+    """Return each counter by its name, and each histogram by the names of its series."""
     found: dict[str, Metric] = {}
     for metric in {**catalogue.METRICS, **custom.declared(registry.definitions.values())}.values():
         if metric.kind == COUNTER:

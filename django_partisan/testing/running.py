@@ -1,7 +1,7 @@
 """Run tasks in the process and the transaction of a test.
 
-Tasks run as they do in a worker. Callbacks of ``on_commit()`` run only where there is a commit: in Django's
-``TestCase`` use ``captureOnCommitCallbacks(execute=True)``.
+Tasks run as they do in a worker. Callbacks of ``on_commit()`` run only if there is a commit: in Django's
+``TestCase``, use ``captureOnCommitCallbacks(execute=True)``.
 """
 
 from datetime import datetime
@@ -13,12 +13,12 @@ from django_partisan.names import DEFAULT_QUEUE
 def run_pending(
     queue_name: str = DEFAULT_QUEUE, *, now: datetime | None = None, raise_errors: bool = True
 ) -> list[Ran]:
-    """Run each task that is due now once, in the order of a manager, and return the runs.
+    """Run each task that is due now once, in the order in which a manager would, and return the runs.
 
-    Tasks that they enqueue wait for the next call. ``now`` is another time to assume: tasks scheduled
-    up to it are due. Raises the error that fails a task, unless ``raise_errors`` is ``False``: tasks that did
-    not start wait as before. Raises ``UnknownQueue``, and ``WrongSetting`` for a wrong attribute of a
-    processor.
+    Tasks that they enqueue wait for the next call. ``now`` replaces the current time: tasks that are
+    scheduled up to it are due. If a task fails, its error is raised and tasks that have not started still
+    wait, unless ``raise_errors`` is ``False``. Raises ``UnknownQueue``, and ``WrongSetting`` for an invalid
+    attribute of a processor.
     """
     with InlineManager(queue_name) as manager:
         return [manager.run(row, raise_errors) for row in manager.claim_due(now)]
@@ -33,7 +33,7 @@ def drain(
 ) -> list[Ran]:
     """Run tasks until none is due, including those that tasks enqueue, and return the runs.
 
-    If ``now`` is in the future, tasks that were postponed or retried up to it run again. Raises
+    If ``now`` is in the future, tasks that are postponed or retried until then run again. Raises
     ``AssertionError`` if tasks are still due after ``at_most`` runs, and the errors of ``run_pending()``.
     """
     ran: list[Ran] = []

@@ -1,4 +1,4 @@
-"""Capture the spans of a block, whatever OpenTelemetry is configured to do."""
+"""Capture the spans of a ``with`` block, however OpenTelemetry is configured."""
 
 import os
 from collections.abc import Iterator
@@ -23,15 +23,15 @@ class CapturedSpans(list[ReadableSpan]):
         return [span.name for span in self]
 
     def named(self, name: str) -> list[ReadableSpan]:
-        """Return the spans of one name."""
+        """Return the spans with this name."""
         return [span for span in self if span.name == name]
 
 
 @contextmanager
 def captured_spans() -> Iterator[CapturedSpans]:
-    """Capture the library's spans that this process makes in a ``with`` block.
+    """Capture the library's spans that this process creates in a ``with`` block.
 
-    They are not exported: where the project has configured an SDK, it does not get them.
+    They are not exported: an SDK that the project has configured does not receive them.
     """
     captured = CapturedSpans()
     instead = TracingSubscriber(tracer_provider=_provider())
@@ -56,7 +56,7 @@ class _Collector(SpanProcessor):
 
 @cache
 def _provider() -> TracerProvider:
-    """Return a provider that no variable of the environment switches off, and that no exit waits for."""
+    """Return a provider that no environment variable disables, and that does not delay the process exit."""
     is_disabled = os.environ.pop(OTEL_SDK_DISABLED, None)
     try:
         provider = TracerProvider(ALWAYS_ON, Resource.get_empty(), shutdown_on_exit=False)

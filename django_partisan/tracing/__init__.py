@@ -1,6 +1,6 @@
-"""Spans of every step of a task, by OpenTelemetry.
+"""OpenTelemetry spans for every step of a task.
 
-Importing this configures nothing; ``setup()`` does, and only processes of ``start_partisan`` call it.
+Importing this package configures nothing; ``setup()`` does, and only processes of ``start_partisan`` call it.
 """
 
 from django_partisan.tracing.installation import install, is_stuck, setup

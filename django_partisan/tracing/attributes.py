@@ -1,4 +1,4 @@
-"""Names and attributes of spans that are known at their start, and texts short enough for a collector."""
+"""Names and attributes that spans have at their start; texts cut to a size that collectors accept."""
 
 import os
 import socket
@@ -16,15 +16,16 @@ from django_partisan.tracing import spans
 Attributes = dict[str, AttributeValue]
 
 MESSAGE_MAX: Final = 1024
-"""Longest error message, in characters."""
+"""The maximum length of an error message, in characters."""
 STACK_TRACE_MAX: Final = 8192
-"""Longest stack trace, in characters: a batch of 512 spans stays within a collector's 4 MiB."""
+"""The maximum length of a stack trace, in characters: a batch of 512 spans stays within a collector's 4
+MiB."""
 DEFAULT_PORT: Final = 5432
 _CUT: Final = "\n  [...]\n"
 
 
 class SpanDescriptions:
-    """Give the name and the attributes that all spans of one kind, queue and processor share; built once."""
+    """The names and attributes that all spans of one kind, queue and processor share; each is built once."""
 
     def __init__(self, manager_pid: int | None, slot: int | None) -> None:
         self._client = f"{socket.gethostname()}:{manager_pid or os.getpid()}"
@@ -35,9 +36,9 @@ class SpanDescriptions:
     def of(
         self, span: str, queue: str, processor: str | None = None, slot: int | None = None
     ) -> tuple[str, Attributes]:
-        """Return the name of ``span`` and its attributes that do not depend on the task; do not change them.
+        """Return the name of ``span`` and its attributes that do not depend on the task; do not modify them.
 
-        A run names the slot of its worker; its task is in the database of the worker's manager.
+        For a run, pass the slot of its worker; the task is in the database of the worker's manager.
         """
         alias = router.db_for_write(self._task_model) if slot is None else None
         key = (alias, observability.value("SPAN_NAMING"), span, queue, processor, slot)
@@ -65,14 +66,14 @@ class SpanDescriptions:
 
 
 def server_of(database: Mapping[str, Any], environ: Mapping[str, str]) -> Attributes:
-    """Return host and port of a database from its settings or libpq's variables; never user or password."""
+    """Return host and port of a database, from its settings or libpq's variables; never user or password."""
     options = database.get("OPTIONS") or {}
     host = database.get("HOST") or options.get("host") or environ.get("PGHOST") or environ.get("PGHOSTADDR")
     port = database.get("PORT") or options.get("port") or environ.get("PGPORT")
     found: Attributes = {}
     if host:
         found[spans.SERVER_ADDRESS] = str(host)
-    if not port and "service" not in options:  # libpq reads the service file, which may name another port
+    if not port and "service" not in options:  # libpq reads the service file, which may set another port
         port = DEFAULT_PORT
     if port and str(port).isdecimal():
         found[spans.SERVER_PORT] = int(port)
@@ -80,14 +81,14 @@ def server_of(database: Mapping[str, Any], environ: Mapping[str, str]) -> Attrib
 
 
 def of_run(common: Attributes, run: Run) -> Attributes:
-    """Return the attributes with which a run's span starts."""
+    """Return the attributes with which the span of a run starts."""
     attributes = of_task(common, run)
     attributes[spans.WAIT_SECONDS] = float(run.wait_seconds)
     return attributes
 
 
 def of_task(common: Attributes, task: Run | TaskRef) -> Attributes:
-    """Return the attributes of a run whose wait is not known."""
+    """Return the attributes of a run whose wait is unknown."""
     return {
         **common,
         spans.MESSAGE_ID: str(task.id),
@@ -99,12 +100,12 @@ def of_task(common: Attributes, task: Run | TaskRef) -> Attributes:
 
 
 def message(text: str) -> str:
-    """Return ``text`` without its end if it is too long, and without lone surrogates."""
+    """Return ``text``, cut if it is too long, without lone surrogates."""
     return _encodable(text[:MESSAGE_MAX])
 
 
 def stack_trace(text: str) -> str:
-    """Return ``text`` without its middle if it is too long, and without lone surrogates."""
+    """Return ``text``, with its middle removed if it is too long, without lone surrogates."""
     if len(text) > STACK_TRACE_MAX:
         half = (STACK_TRACE_MAX - len(_CUT)) // 2
         text = text[:half] + _CUT + text[-half:]
@@ -112,5 +113,5 @@ def stack_trace(text: str) -> str:
 
 
 def _encodable(text: str) -> str:
-    """Replace lone surrogates: one would cost the whole batch of spans its export."""
+    """Replace lone surrogates; a single one would prevent the export of the whole batch of spans."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")

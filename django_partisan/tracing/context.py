@@ -1,4 +1,4 @@
-"""OpenTelemetry's context: into the rows of tasks, out of them, and one that suppresses instrumentations."""
+"""Write OpenTelemetry's context to tasks' rows and read it from them; suppress instrumentations."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,8 +17,8 @@ ROOT: Final = Context()
 """A context without a span: a span started in it has no parent."""
 
 W3C: Final = TraceContextTextMapPropagator()
-# The key that instrumentations read is private in the API; the plain word is the older one, which
-# they still read.
+# The key that instrumentations read is private in the API; the plain word is the older key, which they still
+# read.
 _SUPPRESSING: Final = (
     "suppress_instrumentation",
     getattr(context_api, "_SUPPRESS_INSTRUMENTATION_KEY", "suppress_instrumentation"),
@@ -27,7 +27,7 @@ _SUPPRESSING: Final = (
 
 
 def injected(context: Context | None = None) -> dict[str, str]:
-    """Return what the global propagator writes for ``context``, by default the current one."""
+    """Return the headers that the global propagator writes for ``context``, by default the current one."""
     carrier: dict[str, str] = {}
     if context if context is not None else context_api.get_current():
         propagate.inject(carrier, context)
@@ -37,7 +37,7 @@ def injected(context: Context | None = None) -> dict[str, str]:
 def extracted(headers: Any) -> tuple[Context, SpanContext | None]:
     """Return the context that a row carries, and the span that enqueued its task.
 
-    A malformed context is an empty one. The context need not hold the span: use ``with_remote_parent()``.
+    A malformed context is treated as empty. The context may lack the span: use ``with_remote_parent()``.
     """
     if not headers or not isinstance(headers, dict):
         return ROOT, None
@@ -46,18 +46,18 @@ def extracted(headers: Any) -> tuple[Context, SpanContext | None]:
         return ROOT, enqueuer
     try:
         context = propagate.extract(headers, ROOT)
-    except Exception:  # whatever the row carries, the task runs
+    except Exception:  # the task runs, whatever the row carries
         return ROOT, None
     return context, span_context_of(context)
 
 
 def with_remote_parent(parent: SpanContext | None, context: Context) -> Context:
-    """Return ``context`` as one in which spans are started as children of ``parent``, if there is one."""
+    """Return ``context`` with ``parent``, if there is one, as the parent of spans started in it."""
     return context if parent is None else trace.set_span_in_context(trace.NonRecordingSpan(parent), context)
 
 
 def span_context_of(context: Context) -> SpanContext | None:
-    """Return the valid span context in ``context``, if there is one."""
+    """Return the valid span context in ``context``, or ``None``."""
     if not context:
         return None
     found = trace.get_current_span(context).get_span_context()
@@ -65,7 +65,7 @@ def span_context_of(context: Context) -> SpanContext | None:
 
 
 def traceparent(span: trace.Span) -> str | None:
-    """Return ``span`` as W3C text, whatever propagator is configured."""
+    """Return ``span`` as a W3C ``traceparent``, whatever propagator is configured."""
     carrier: dict[str, str] = {}
     W3C.inject(carrier, trace.set_span_in_context(span, ROOT))
     return carrier.get(TRACEPARENT)
@@ -73,7 +73,7 @@ def traceparent(span: trace.Span) -> str | None:
 
 @contextmanager
 def suppressed() -> Iterator[None]:
-    """Suppress instrumentations of this thread (database drivers, HTTP clients)."""
+    """Suppress instrumentations in this thread (database drivers, HTTP clients)."""
     context = context_api.get_current()
     for key in _SUPPRESSING:
         context = context_api.set_value(key, True, context)

@@ -1,6 +1,7 @@
-"""Spans that never reach a collector: counted in each process, reported by the manager.
+"""Count the spans that never reach a collector, in each process; the manager reports them.
 
-The SDK's own warnings about failed exports, which every process would repeat for every batch, are limited.
+This also limits the SDK's own warnings about failed exports, which every process would repeat for every
+batch.
 """
 
 import logging
@@ -21,7 +22,7 @@ INTERVAL_SECONDS: Final = 60.0
 SDK_LOGGER: Final = "opentelemetry"
 
 unexported: Final[list[Callable[[], int]]] = []
-"""Each function returns how many spans of this process an exporter has yet to export."""
+"""Functions that each return how many spans of this process an exporter still has to export."""
 
 _lock = threading.Lock()
 _counts: Counter[str] = Counter()
@@ -34,34 +35,34 @@ def count(reason: str, spans: int) -> None:
 
 
 def waiting() -> int:
-    """Return how many spans of this process wait for a collector."""
+    """Return how many spans of this process are waiting for a collector."""
     return sum(of_one() for of_one in unexported)
 
 
 def count_unexported() -> None:
-    """Count what is not exported yet as dropped; call it when the process waits no longer."""
+    """Count the spans not yet exported as dropped; call it when the process stops waiting for them."""
     count(NOT_FLUSHED, waiting())
 
 
 def taken() -> dict[str, int]:
-    """Return how many spans this process dropped since the last call, by reason."""
+    """Return how many spans this process has dropped since the last call, by reason."""
     if not _counts:
         return {}
     with _lock:
-        found = dict(+_counts)  # none of 0
+        found = dict(+_counts)  # without zeros
         _counts.clear()
     return found
 
 
 class OnceAMinute:
-    """Let each key pass once a minute."""
+    """A rate limit that lets each key pass once a minute."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._passed_at: dict[Any, float] = {}
 
     def lets_pass(self, key: Any) -> bool:
-        """Return whether ``key`` did not pass within the last minute; it passes now."""
+        """Return whether ``key`` may pass: it did not pass within the last minute. If so, it passes now."""
         now = self._clock()
         if now - self._passed_at.get(key, -INTERVAL_SECONDS) < INTERVAL_SECONDS:
             return False
@@ -70,9 +71,9 @@ class OnceAMinute:
 
 
 class DroppedSpans:
-    """Report the dropped spans of a manager and its workers as events, each reason once a minute.
+    """Reports the dropped spans of a manager and its workers as events, each reason at most once a minute.
 
-    A worker reports how many of its spans wait for a collector; if it dies, these are dropped.
+    A worker reports how many of its spans are waiting for a collector; if it dies, these count as dropped.
     """
 
     def __init__(self, queue: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -82,14 +83,14 @@ class DroppedSpans:
         self._waiting: dict[int, int] = {}
 
     def add(self, dropped: Mapping[str, int], at_once: bool = False) -> None:
-        """Add counts by reason and report those that are due; ``at_once`` reports all."""
+        """Add counts by reason and report those that are due; with ``at_once``, report all."""
         self._unreported.update(dropped)
         for reason in list(self._unreported):
             if at_once or self._limit.lets_pass(reason):
                 bus.emit(TelemetryDropped, self._queue, reason, self._unreported.pop(reason))
 
     def note_waiting(self, pid: int, spans: int) -> None:
-        """Note how many spans of a worker wait; a worker that has flushed reports 0."""
+        """Record how many spans of a worker are waiting; a worker that has flushed reports 0."""
         self._waiting[pid] = spans
 
     def worker_exited(self, pid: int) -> None:
@@ -100,7 +101,7 @@ class DroppedSpans:
 
 
 def limit_sdk_warnings(silent: bool) -> None:
-    """Write each of the SDK's warnings once a minute, or never; where the host set up logging, it decides."""
+    """Limit each SDK warning to once a minute, or silence them all, unless the host has set up logging."""
     logger = logging.getLogger(SDK_LOGGER)
     if logger.handlers or logging.getLogger().handlers:
         return

@@ -1,4 +1,4 @@
-"""Span exporters that the ``OTEL_*`` variables ask for: their names, their classes, and what to install."""
+"""Create the span exporters that the ``OTEL_*`` variables request, or say what to install."""
 
 import contextlib
 import os
@@ -26,7 +26,7 @@ _CREDENTIALS: Final = (
     "OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER",
     "OTEL_PYTHON_EXPORTER_OTLP_HTTP_TRACES_CREDENTIAL_PROVIDER",
 )
-"""With one of these the SDK's own exporter makes its HTTP session itself."""
+"""With either of these variables, the SDK's own exporter creates its HTTP session itself."""
 _OTLP_MODULES: Final = {
     OTLP_HTTP: "opentelemetry.exporter.otlp.proto.http.trace_exporter",
     OTLP_GRPC: "opentelemetry.exporter.otlp.proto.grpc.trace_exporter",
@@ -42,18 +42,18 @@ _SCHEMES: Final = ("http", "https")
 
 
 class CannotExport(Exception):
-    """An exporter that the environment asks for cannot be made; the message says why and what to do."""
+    """A requested exporter cannot be created; the message says why and what to do."""
 
 
 def exporter_names(environ: Mapping[str, str]) -> list[str]:
-    """Return the exporters that the environment asks for, ``otlp`` resolved by protocol."""
+    """Return the names of the requested exporters, with ``otlp`` resolved by protocol."""
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return []
     listed = environ.get("OTEL_TRACES_EXPORTER", "")
     if not listed.strip() and any(environ.get(name) for name in ENDPOINTS):
         listed = "otlp"
     protocol = next((environ[key].strip() for key in PROTOCOLS if environ.get(key)), HTTP)
-    # An unknown protocol names no exporter, and the error message shows it.
+    # An unknown protocol matches no exporter, and the error message shows it.
     otlp = {HTTP: OTLP_HTTP, GRPC: OTLP_GRPC}.get(protocol, f"otlp over {protocol}")
     names = [name.strip() for name in listed.split(",")]
     return [otlp if name == "otlp" else name for name in names if name and name.lower() != "none"]
@@ -62,7 +62,7 @@ def exporter_names(environ: Mapping[str, str]) -> list[str]:
 def ensure_right_endpoint(environ: Mapping[str, str]) -> None:
     """Raise ``CannotStart`` if OTLP over HTTP is configured and its endpoint is not an HTTP URL.
 
-    The exporter would drop every span. gRPC accepts an address without a scheme.
+    With such an endpoint the exporter would drop every span. gRPC accepts an address without a scheme.
     """
     name = next((name for name in reversed(ENDPOINTS) if environ.get(name)), None)
     if name is None or OTLP_HTTP not in exporter_names(environ):
@@ -71,7 +71,7 @@ def ensure_right_endpoint(environ: Mapping[str, str]) -> None:
     try:
         url = urlsplit(given)
         is_right = url.scheme in _SCHEMES and bool(url.hostname) and url.port != 0
-    except ValueError:  # a port that is not a number, or an open bracket
+    except ValueError:  # the port is not a number, or a bracket is not closed
         is_right = False
     if not is_right:
         raise CannotStart(
@@ -81,7 +81,7 @@ def ensure_right_endpoint(environ: Mapping[str, str]) -> None:
 
 
 def exporters(silent: bool) -> "Iterator[SpanExporter]":
-    """Make the exporters that the environment asks for; print one line for each that cannot be made."""
+    """Create the requested exporters; unless ``silent``, print a line for each that cannot be created."""
     for name in exporter_names(os.environ):
         try:
             yield _exporter(name)
@@ -91,12 +91,12 @@ def exporters(silent: bool) -> "Iterator[SpanExporter]":
 
 
 def import_exporter() -> None:
-    """Import, without starting anything, what processes forked from this one use to export.
+    """Import, without starting anything, what processes forked from this one need to export.
 
-    For HTTP alone: what gRPC's library or somebody else's exporter starts on import may not survive a fork.
+    This covers HTTP only: what gRPC's library or other exporters start on import might not survive a fork.
     """
     if OTLP_HTTP in exporter_names(os.environ):
-        with contextlib.suppress(CannotExport):  # each process that lacks it says so
+        with contextlib.suppress(CannotExport):  # each process that lacks it reports that itself
             _exporter_class(OTLP_HTTP)
             import_module("django_partisan.tracing.provider")
 
@@ -104,31 +104,31 @@ def import_exporter() -> None:
 def _exporter(name: str) -> "SpanExporter":
     exporter_class = _exporter_class(name)
     try:
-        # Standard output is for log lines.
+        # Standard output is reserved for log lines.
         made: SpanExporter = exporter_class(out=sys.stderr) if name == "console" else exporter_class()
     except Exception as error:
-        raise CannotExport(f"The span exporter {name!r} refused its settings: {error}") from error
+        raise CannotExport(f"The span exporter {name!r} rejected its settings: {error}") from error
     return made
 
 
 def _exporter_class(name: str) -> Any:
     try:
         if name == OTLP_HTTP and not any(os.environ.get(variable) for variable in _CREDENTIALS):
-            with contextlib.suppress(ImportError):  # the SDK's own may still be there
+            with contextlib.suppress(ImportError):  # the SDK's own exporter may still be installed
                 return import_module("django_partisan.tracing.otlp_http").TemplateExporter
-        if name in _OTLP_MODULES:  # asking the installed packages for entry points costs more than the import
+        if name in _OTLP_MODULES:  # looking up entry points would take longer than the import
             return import_module(_OTLP_MODULES[name]).OTLPSpanExporter
         [entry] = entry_points(group="opentelemetry_traces_exporter", name=name)
         return entry.load()
     except (ImportError, ValueError) as error:
         raise CannotExport(
-            f"OTEL_* asks for the span exporter {name!r}, which is not installed, so no spans go there. "
+            f"OTEL_* variables select the span exporter {name!r}, which is not installed: it gets no spans. "
             + _remedy_for_missing(name)
         ) from error
 
 
 def _remedy_for_missing(name: str) -> str:
     if name.startswith("otlp over"):
-        return f"OTEL_EXPORTER_OTLP_PROTOCOL is {HTTP} (the extra 'otlp') or {GRPC}."
+        return f"OTEL_EXPORTER_OTLP_PROTOCOL must be {HTTP} (the extra 'otlp') or {GRPC}."
     other = "Install its package, or correct OTEL_TRACES_EXPORTER (otlp, console, none)."
     return _REMEDIES.get(name, other)

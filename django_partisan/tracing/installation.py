@@ -1,4 +1,4 @@
-"""Which subscriber traces in this process: one at most, and none where it would only cost."""
+"""Install this process's tracing subscriber: at most one, and none where it would only add cost."""
 
 import os
 from typing import Literal
@@ -13,7 +13,7 @@ _subscriber: TracingSubscriber | None = None
 
 
 def install() -> None:
-    """Trace what this process enqueues as soon as its host configures an SDK."""
+    """Trace the tasks that this process enqueues, as soon as its host configures an SDK."""
     if _subscriber is None:
         _replace(TracingSubscriber())
 
@@ -26,8 +26,8 @@ def setup(
 ) -> None:
     """Set up tracing in a process of ``start_partisan``.
 
-    Call it after the process started, with the manager's pid and, in a worker, the slot. Where no SDK
-    is configured, by ``OTEL_*`` or by the host, no subscriber is added: each run would pay for it.
+    Call it after the process has started, with the manager's pid and, in a worker, the slot. If no SDK is
+    configured, by ``OTEL_*`` or by the host, no subscriber is added, because it would cost time in every run.
     """
     if role == "manager":
         datadog.disable()
@@ -45,7 +45,7 @@ def is_stuck() -> bool:
 
 
 def _replace(subscriber: TracingSubscriber | None) -> None:
-    """Replace the current subscriber, which a fork server may have left to this process."""
+    """Replace the current subscriber, which this process may have inherited from a fork server."""
     global _subscriber
     if _subscriber is not None:
         bus.unsubscribe(_subscriber)

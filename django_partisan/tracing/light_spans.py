@@ -1,8 +1,8 @@
-"""Spans of runs that cost little as long as there is no more to record than that the run completed.
+"""Light spans for runs: cheap as long as there is nothing to record except that the run completed.
 
-Nearly all that the span of a completed run holds is the same as in the previous one. The SDK would check and
-copy it for each run, which takes longer than a short task. A light span keeps only what differs, for
-``otlp_templates`` to encode. Any other use, by the task, an exporter or us, makes it a full span.
+Nearly everything in the span of a completed run is the same as in the previous one. The SDK would check and
+copy it for each run, which takes longer than a short task. A light span keeps only what differs, and
+``otlp_templates`` encodes it. Any other use, by the task, an exporter or us, turns it into a full span.
 """
 
 import threading
@@ -33,12 +33,12 @@ _KIND: Final = spans.SPANS[spans.PROCESS].kind
 _RANDOM: Final = getattr(TraceFlags, "RANDOM_TRACE_ID", 0)
 """The flag of W3C Trace Context level 2, which older SDKs do not set."""
 _SAMPLE_ROOTS: Final = (ALWAYS_ON, DEFAULT_ON)
-"""The samplers of the SDK that sample every span without a parent; one of them is the default."""
+"""The SDK's samplers that sample every span without a parent; one of them is the default."""
 _CARRIED: Final = Run._fields.index("headers")
 
 
 class LightSpans:
-    """Start spans of runs as ``provider`` would: with its ids, by its sampler, for its ``processors``."""
+    """Starts spans of runs like ``provider``: with its ids, its sampler, and for its ``processors``."""
 
     def __init__(self, provider: TracerProvider, processors: SynchronousMultiSpanProcessor) -> None:
         self.processors = processors
@@ -54,7 +54,7 @@ class LightSpans:
         self._end_only.add_span_processor(processors)
 
     def start(self, name: str, parent: Context, links: Sequence[Link], common: Attributes, run: Run) -> Span:
-        """Start the span of a run, which records nothing if it is not sampled."""
+        """Start the span of a run; it records nothing if it is not sampled."""
         within = span_context_of(parent)
         trace_id = self._ids.generate_trace_id() if within is None else within.trace_id
         is_sampled, trace_state = True, None
@@ -72,7 +72,7 @@ class LightSpans:
         return LightSpan(self, ids, within, name, links, common, run) if is_sampled else NonRecordingSpan(ids)
 
     def full(self, light: "LightSpan") -> SdkSpan:
-        """Return the SDK's span with all that ``light`` holds; only an end to come is news to processors."""
+        """Return an SDK span with the content of ``light``; processors get its end if it is still open."""
         span = _FullSpan(
             light.first_name,
             light.ids,
@@ -95,10 +95,10 @@ class LightSpans:
 
 
 class LightSpan(SdkSpan):
-    """A span of the SDK's whose own attributes are set at their first use; times in ns since the epoch."""
+    """An SDK span that sets the SDK's attributes on first use; times are in ns since the epoch."""
 
     def __new__(cls, *_: Any) -> "LightSpan":
-        return object.__new__(cls)  # a run starts sooner without the SDK's
+        return object.__new__(cls)  # a run starts sooner without the SDK's __new__
 
     def __init__(
         self,
@@ -115,24 +115,24 @@ class LightSpan(SdkSpan):
         self.first_name = name
         self.first_links = links
         self.common = common
-        """The attributes of all runs of one processor, as the same object for each."""
+        """The attributes shared by all runs of a processor: the same object for each run."""
         self.run = Run._make((*run[:_CARRIED], None, None))
-        """Without what its task carries, which may be large: spans may wait for a slow collector."""
+        """Without what the task carries, which may be large: spans may wait for a slow collector."""
         self.fields: Attributes = {}
-        """Those of the span event ``task.completed``."""
+        """The fields of the span event ``task.completed``."""
         self.completed_at: int | None = None
         self.ended_at: int | None = None
-        """``None`` as well where the span ended as a full one."""
+        """Also ``None`` if the span ended as a full span."""
         self._origin = origin
         self._is_full = False
         self._mutex = threading.RLock()  # threads of the task may write to the span while it ends
         self.started_at = time_ns()
 
-    context = property(attrgetter("ids"))  # which the batch processor asks for, without a full span
+    context = property(attrgetter("ids"))  # the batch processor reads it; that needs no full span
 
     def __getattr__(self, name: str) -> Any:
-        """Take over the attributes of a full span: the SDK's code asks for one that is not set yet."""
-        if name.startswith("__"):  # asked for while the span is copied
+        """Turn this into a full span: the SDK's code asks for one of its attributes, which is not set yet."""
+        if name.startswith("__"):  # requested while the span is copied
             raise AttributeError(name)
         with self._mutex:
             if not self._is_full:
@@ -141,7 +141,7 @@ class LightSpan(SdkSpan):
         return object.__getattribute__(self, name)
 
     def complete_run(self, fields: Attributes) -> bool:
-        """Note that the run completed; return False if the span is a full one, which has to be told."""
+        """Record that the run completed; return False if this is a full span, which has to be set itself."""
         with self._mutex:
             if not self._is_full:
                 self.fields, self.completed_at = fields, time_ns()
@@ -165,11 +165,11 @@ class LightSpan(SdkSpan):
 
 
 class _FullSpan(SdkSpan):
-    """The SDK's own class has to be subclassed to be made without a tracer."""
+    """The SDK's class, which must be subclassed to be created without a tracer."""
 
 
 class _EndOnly(SynchronousMultiSpanProcessor):
-    """Pass on the ends of spans alone: nobody but our own processors was there at their start."""
+    """Passes on only the ends of spans: at their start there were no processors except our own."""
 
     def on_start(self, span: SdkSpan, parent_context: Context | None = None) -> None:
-        """Pass on nothing."""
+        """Ignore the start."""

@@ -1,4 +1,4 @@
-"""Links between the spans of a task: to its enqueueing, to its previous run, from its settle to its run."""
+"""Link the spans of a task: a run to its enqueueing and its previous run, a settle to the runs it settles."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ from django_partisan.tracing.spans import LINK, LINK_PREVIOUS_RUN, LINKS_MAX, PR
 from django_partisan.tracing.traceparents import parsed
 
 RUNS_KEPT_MAX: Final = 100_000
-"""How many runs a manager keeps until their settle; runs of lost claims are never settled."""
+"""How many runs a manager keeps until they are settled; runs whose claims were lost never are."""
 
 
 def links_of_run(enqueuer: SpanContext | None, headers: Any, attempt: int) -> list[Link]:
@@ -31,7 +31,7 @@ def links_of_run(enqueuer: SpanContext | None, headers: Any, attempt: int) -> li
 def relation_of_run(run: Run | TaskRef, propagation: str | None) -> tuple[Context, Context, list[Link]]:
     """Return the parent of a run's span, the context in which the task runs, and the span's links.
 
-    ``propagation`` is the processor's own ``TRACE_PROPAGATION``, if it has one.
+    ``propagation`` is the processor's own ``TRACE_PROPAGATION``, if any.
     """
     propagation = propagation or observability.value("TRACE_PROPAGATION")
     carried, enqueuer = extracted(run.headers)
@@ -43,12 +43,12 @@ def relation_of_run(run: Run | TaskRef, propagation: str | None) -> tuple[Contex
 
 
 def links_to_enqueueings(contexts: Iterable[str]) -> list[Link]:
-    """Return links to the first enqueueings; ``contexts`` are what their tasks' rows carry, as JSON text."""
+    """Return links to the first enqueueings; ``contexts`` are carried by the tasks' rows, as JSON text."""
     return _links(extracted(_decoded(text))[1] for text in islice(contexts, LINKS_MAX))
 
 
 class RunsToSettle:
-    """Hold the spans of runs until the settle of their outcomes, which links to them.
+    """The spans of runs whose outcomes are not settled yet; the settle span links to them.
 
     A worker adds them and sends them with the outcomes; its manager keeps them until these are settled.
     """
@@ -65,18 +65,18 @@ class RunsToSettle:
             self._ended.append((task_id, text))
 
     def taken(self) -> list[tuple[int, str]]:
-        """Return the runs added since the last call, by task id."""
+        """Return the runs added since the last call, as pairs of task id and ``traceparent``."""
         ended, self._ended = self._ended, []
         return ended
 
     def absorb(self, ended: Iterable[tuple[int, str]]) -> None:
-        """Keep, in the manager, what a worker's ``taken()`` returned."""
+        """Keep, in the manager, the runs that a worker's ``taken()`` returned."""
         self._kept.update(ended)
         while len(self._kept) > self._most:
             del self._kept[next(iter(self._kept))]
 
     def links(self, task_ids: Iterable[int]) -> list[Link]:
-        """Return links to the runs of these tasks, and forget the runs."""
+        """Return links to the runs of these tasks, and remove the runs."""
         runs = [self._kept.pop(task_id, None) for task_id in task_ids]
         return _links(map(parsed, islice(filter(None, runs), LINKS_MAX)))
 

@@ -1,4 +1,4 @@
-"""Spans of runs that no worker could end: the manager makes them for tasks that it ends or rescues."""
+"""Create the spans of runs that no worker could end, for tasks that the manager ends or rescues."""
 
 import time
 from typing import Final, TypeAlias
@@ -18,11 +18,11 @@ from django_partisan.tracing.span_scopes import NANOSECONDS, record_error
 Ended: TypeAlias = TaskFailed | TaskRetried | TaskCancelled | TaskRescued
 
 RESCUED: Final = "rescued"
-"""The end of the span event's name; the run has no outcome, because nobody knows what it did."""
+"""The end of the span event's name. The run has no outcome, because what it did is unknown."""
 
 
 def add_run(tracer: Tracer, descriptions: SpanDescriptions, event: Ended) -> None:
-    """Add the span of a lost run; for a task that failed without a run, the span has no duration."""
+    """Add the span of a lost run; if the task failed without a run, the span has no duration."""
     task = event.task if isinstance(event, TaskRescued) else event.run
     now = time.time()
     lost = event.lost or LostRun(now, now)
@@ -42,8 +42,8 @@ def add_run(tracer: Tracer, descriptions: SpanDescriptions, event: Ended) -> Non
         span.set_attribute(spans.DELAY_SECONDS, float(event.delay_seconds))
     elif isinstance(event, TaskCancelled):
         outcome = outcomes.CANCELLED
-    elif event.reason != outcomes.REASON_STOPPED:  # a forced stop is no error
-        error = ErrorInfo.of(WorkerLost(f"{task.processor}: its worker died while it ran."))
+    elif event.reason != outcomes.REASON_STOPPED:  # a forced stop is not an error
+        error = ErrorInfo.of(WorkerLost(f"{task.processor}: the worker died while it ran this task."))
     if outcome != RESCUED:
         span.set_attribute(spans.OUTCOME, outcome)
     fields = _fields(event, lost)

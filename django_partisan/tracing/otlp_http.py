@@ -1,7 +1,7 @@
-"""An exporter over OTLP/HTTP that encodes by templates and sends as the SDK's own does.
+"""Export spans over OTLP/HTTP, encoded with templates and sent by the SDK's own exporter.
 
-Endpoint, headers, certificates, compression, timeout and retries are the SDK exporter's: it exports a batch
-without spans, and our body replaces its own where the request is sent.
+Endpoint, headers, certificates, compression, timeout and retries are those of the SDK's exporter: it exports
+an empty batch, and our body replaces its body when the request is sent.
 """
 
 import gzip
@@ -24,10 +24,10 @@ _COMPRESSIONS: Final[dict[object, Callable[[bytes], bytes]]] = {
 
 
 class TemplateExporter(OTLPSpanExporter):
-    """Export spans, those of completed runs by template; the batch processor exports one batch at a time."""
+    """Exports spans, using templates for those of completed runs; called for one batch at a time."""
 
     def __init__(self, request_max_bytes: int = 64 << 20) -> None:
-        """Send no request that is longer before compression; the default is that of the SDK's exporter."""
+        """Limit the size of requests before compression; the default is that of the SDK's exporter."""
         self._request_max_bytes = request_max_bytes
         self._templates = Templates()
         self._adapter = BodyAdapter()
@@ -42,12 +42,12 @@ class TemplateExporter(OTLPSpanExporter):
             return SpanExportResult.FAILURE
         self._adapter.replace_by(body)
         result = super().export([])
-        # A request that did not pass the adapter sent an empty batch, whatever came of it.
+        # A request that did not pass through the adapter sent an empty batch, whatever its result.
         return result if self._adapter.was_replaced else SpanExportResult.FAILURE
 
 
 class BodyAdapter(HTTPAdapter):
-    """Replace the body of each request, of the first and of those that retry it."""
+    """An adapter that replaces the body of each request, including those that retry it."""
 
     _body = b""
     was_replaced = False
@@ -57,7 +57,7 @@ class BodyAdapter(HTTPAdapter):
         self._body, self.was_replaced = body, False
 
     def send(self, request: PreparedRequest, *args: Any, **options: Any) -> Response:
-        if request.method == "POST":  # not one that follows a redirect
+        if request.method == "POST":  # not for a request that follows a redirect
             compress = _COMPRESSIONS.get(request.headers.get("Content-Encoding"), bytes)
             request.body = compress(self._body)
             request.headers["Content-Length"] = str(len(request.body))

@@ -1,7 +1,7 @@
-"""OTLP messages of ended spans; those of completed runs, which are much alike, are made from templates.
+"""Encode ended spans as OTLP messages, using templates for completed runs, which are very similar.
 
-A template is what the library's encoder made of the first such span, so all that stays the same is as the
-library writes it. Source: ``opentelemetry.proto.trace.v1``.
+A template is the message that the library's encoder produced for the first such span, so everything that
+stays the same is encoded by the library. Source: ``opentelemetry.proto.trace.v1``.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,11 +16,11 @@ from django_partisan.tracing.attributes import Attributes
 from django_partisan.tracing.light_spans import LightSpan
 
 TEMPLATES_MAX: Final = 250
-"""Most templates held, some 6 kB each; spans of further kinds are encoded without one."""
+"""The maximum number of templates, about 6 kB each; further kinds of spans are encoded without one."""
 
 
 class Templates:
-    """Encode the spans of one process, whose light spans all have one origin."""
+    """An encoder for the spans of one process, whose light spans all have the same origin."""
 
     def __init__(self, most: int = TEMPLATES_MAX) -> None:
         self._most = most
@@ -47,32 +47,32 @@ class Templates:
 
     def _template(self, span: LightSpan) -> "Template | None":
         if span.ids.trace_state or any(link.context.trace_state for link in span.first_links):
-            return None  # text of any kind
+            return None  # it may contain any text
         key = _likeness(span)
         template = self._known.get(key)
         if template is None and len(self._known) < self._most:
             made = encode_spans([span]).resource_spans[0]
             message = made.scope_spans[0].spans.pop()
-            if self._envelope is None:  # resource and scope, the same for all
+            if self._envelope is None:  # the resource and scope, which are the same for all
                 self._envelope = made
-            # Parsed again, a message shares no memory with all that it was a part of.
+            # After parsing it again, the message shares no memory with the one that contained it.
             template = Template(span.common, Span.FromString(message.SerializeToString()))
             self._known[key] = template
         return template
 
 
 class Template:
-    """The message of one span, with the places of what differs in spans like it."""
+    """The message of one span, with the positions of the values that differ in similar spans."""
 
     def __init__(self, common: Attributes, message: Span) -> None:
-        self._common = common  # held, so that its id, a part of the key, is never used again
+        self._common = common  # keeps the object alive: its id is part of the key and must not be reused
         self._message = message
         self._message_id = _place(message.attributes, spans.MESSAGE_ID)
         self._wait = _place(message.attributes, spans.WAIT_SECONDS)
         self._duration = _place(message.events[0].attributes, spans.EVENT_DURATION)
 
     def fill(self, message: Span, span: LightSpan) -> None:
-        """Make ``message`` that of ``span``."""
+        """Fill ``message`` with the content of ``span``."""
         message.CopyFrom(self._message)
         ids, parent = span.ids, span.parent_ids
         message.trace_id = ids.trace_id.to_bytes(16, "big")
@@ -91,7 +91,7 @@ class Template:
 
 
 def _likeness(span: LightSpan) -> tuple[Any, ...]:
-    """Return all that the message of a span depends on, except for what ``fill`` writes."""
+    """Return everything that the message of a span depends on, except what ``fill()`` writes."""
     run, parent, links = span.run, span.parent_ids, span.first_links
     return (
         id(span.common),

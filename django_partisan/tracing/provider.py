@@ -1,4 +1,4 @@
-"""The tracer provider of our own set-up, whose exporters and queues count the spans that they drop."""
+"""The tracer provider of our own set-up; its exporters and queues count the spans that they drop."""
 
 import os
 from collections import deque
@@ -20,23 +20,24 @@ from django_partisan.tracing import dropped_spans
 from django_partisan.tracing.light_spans import LightSpans
 
 _LIMIT: Final = "_LIMIT"
-"""Ends the names of the ``OTEL_*`` variables by which the SDK limits what a span holds."""
+"""The suffix of the ``OTEL_*`` variables that limit what a span contains."""
 _INTERNAL_METRICS: Final = "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED"
-"""The variable that has the SDK count its spans."""
+"""The variable that makes the SDK count its spans."""
 
 
 class Provider(TracerProvider):
-    """Export by ``exporters``.
+    """A tracer provider that exports with ``exporters``.
 
-    Runs have light spans unless the SDK is asked to limit or to count spans, the sampler is not the SDK's
-    (it may ask for attributes), or somebody adds a processor.
+    Runs get light spans unless the SDK is configured to limit or count spans, the sampler is not one of the
+    SDK's (it may ask for attributes), or a processor is added.
     """
 
     def __init__(self, exporters: Sequence[SpanExporter], resource: Resource) -> None:
         processors = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call]
         for exporter in exporters:
             processors.add_span_processor(CountingProcessor(exporter))
-        # Its own end at exit would wait 30 s for a dead collector: the subscriber flushes, within a bound.
+        # The SDK's exit handler would wait 30 s for a dead collector; the subscriber flushes within a time
+        # limit.
         super().__init__(resource=resource, shutdown_on_exit=False, active_span_processor=processors)
         self.light_spans: LightSpans | None = None
         if type(self.sampler).__module__ == sampling.__name__ and not _limits_or_counts(os.environ):
@@ -56,12 +57,12 @@ def _limits_or_counts(environ: Mapping[str, str]) -> bool:
 
 
 class CountingProcessor(BatchSpanProcessor):
-    """Count the spans that the queue drops: the SDK drops the oldest and does not count them."""
+    """A batch processor that counts the spans its queue drops; the SDK drops the oldest without counting."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         counting = CountingExporter(exporter)
         super().__init__(counting)
-        # Private in the SDK, and elsewhere in its older versions; without it nothing is counted.
+        # Private in the SDK, and placed differently in older versions; without it nothing is counted.
         within = getattr(self, "_batch_processor", self)
         self._waiting: deque[Any] = getattr(within, "_queue", getattr(within, "queue", deque()))
         dropped_spans.unexported.append(lambda: len(self._waiting) + counting.under_way)
@@ -73,7 +74,7 @@ class CountingProcessor(BatchSpanProcessor):
 
 
 class CountingExporter(SpanExporter):
-    """Count the spans that another exporter could not export."""
+    """An exporter that counts the spans another exporter could not export."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
@@ -88,7 +89,7 @@ class CountingExporter(SpanExporter):
             self.under_way = 0
             if result is not SpanExportResult.SUCCESS:
                 dropped_spans.count(dropped_spans.EXPORT_FAILED, len(spans))
-            reporting.report_now()  # before the next report, the run may take long and the worker may die
+            reporting.report_now()  # now: the run may take long, and the worker may die before its report
         return result
 
     def shutdown(self) -> None:

@@ -1,4 +1,4 @@
-"""OpenTelemetry's SDK in this process: find what the host set up, set it up if nobody did, flush it."""
+"""Find the OpenTelemetry SDK that the host set up, set one up if there is none, and flush it."""
 
 import os
 import threading
@@ -16,7 +16,7 @@ from django_partisan.tracing.spans import SUBSCRIBER, TRACER
 
 
 def configured_tracer(provider: trace.TracerProvider | None = None) -> trace.Tracer | None:
-    """Return our tracer, or ``None`` where no SDK is configured or it is disabled."""
+    """Return our tracer, or ``None`` if no SDK is configured or it is disabled."""
     provider = provider or trace.get_tracer_provider()
     if isinstance(provider, trace.ProxyTracerProvider):
         return None
@@ -25,10 +25,10 @@ def configured_tracer(provider: trace.TracerProvider | None = None) -> trace.Tra
 
 
 def configure_sdk_if_needed(process_role: str, queue: str) -> None:
-    """Export this process's spans if ``OTEL_*`` asks for it and the host set up nothing.
+    """Export this process's spans if ``OTEL_*`` variables request it and the host has not set up an SDK.
 
     Call it in each process after its start, never before a fork: the SDK's threads would not survive one.
-    Only the manager prints what is wrong; it raises ``CannotStart`` for an endpoint that cannot work.
+    Only the manager prints problems; it raises ``CannotStart`` for an endpoint that cannot work.
     """
     if not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
         return
@@ -38,7 +38,7 @@ def configure_sdk_if_needed(process_role: str, queue: str) -> None:
     made = list(exporters(silent=is_worker))
     if not made:
         return
-    from opentelemetry.sdk.resources import Resource  # only where there is something to export
+    from opentelemetry.sdk.resources import Resource  # only if there is something to export
 
     from django_partisan.tracing.provider import Provider
 
@@ -53,10 +53,10 @@ def configure_sdk_if_needed(process_role: str, queue: str) -> None:
 
 
 def flush(timeout: float, tracer_provider: trace.TracerProvider | None = None) -> bool:
-    """Flush the spans of this process and the host's metrics and lines; return whether all was in time.
+    """Flush this process's spans and the host's metrics and log lines; return whether all finished in time.
 
-    Most SDKs ignore a timeout (their issue 4568), so threads flush, and we stop waiting for them after
-    ``timeout`` seconds.
+    Most SDKs ignore the timeout (issue 4568 in the SDK's repository), so the flushes run in threads, and we
+    stop waiting for them after ``timeout`` seconds.
     """
     deadline = time.monotonic() + timeout
     tracers = tracer_provider or trace.get_tracer_provider()
@@ -66,13 +66,13 @@ def flush(timeout: float, tracer_provider: trace.TracerProvider | None = None) -
 
 
 def _started(provider: Any, timeout: float) -> threading.Event:
-    """Start to flush ``provider``; return an event that is set when it is done."""
+    """Start to flush ``provider``; return an event that is set when the flush ends."""
     done = threading.Event()
 
     def run() -> None:
         try:
             provider.force_flush(int(timeout * 2000))  # longer than we wait, so that we give up first
-        except Exception:  # what was to be exported is lost; the process still ends
+        except Exception:  # the data to export is lost; the process still ends
             swallowed.counts[SUBSCRIBER] += 1
         done.set()
 

@@ -1,4 +1,4 @@
-"""The spans around a ``delay()``, a ``bulk_delay()`` and a run, as context managers."""
+"""Context managers for the spans around a ``delay()``, a ``bulk_delay()``, a batch of ticks and a run."""
 
 from contextvars import ContextVar
 from time import time_ns
@@ -34,16 +34,16 @@ OUTCOMES: Final[dict[type, tuple[str, str]]] = {
     TaskFailed: (outcomes.FAILED, "failure"),
     TaskCancelled: (outcomes.CANCELLED, "unknown"),
 }
-"""Of each event that ends a run: the outcome, and ``event.outcome``."""
+"""For each event that ends a run: the outcome, and ``event.outcome``."""
 
 
 class SpanScope:
-    """A span that is current within the scope."""
+    """A span that is the current span inside the scope."""
 
     __slots__ = ("_attached", "_base", "_outer", "span")
 
     def __init__(self, span: Span, base: Context | None = None) -> None:
-        """Take the span and the context that it is added to, by default the current one."""
+        """Store the span and the context to which it is added, by default the current one."""
         self.span = span
         self._base = base
 
@@ -60,11 +60,11 @@ class SpanScope:
             current.reset(self._outer)
 
     def headers(self) -> dict[str, str]:
-        """Return what the row of the next task that is enqueued or put back carries."""
+        """Return the headers for the row of the next task that is enqueued or put back."""
         return injected()
 
     def finish(self, error: BaseException | None) -> None:
-        """Add to the span what is known at its end; ``error`` leaves the scope."""
+        """Add to the span what is known at its end; ``error`` is the exception that leaves the scope."""
         if error is not None:
             record_error(self.span, ErrorInfo.of(error))
 
@@ -92,7 +92,7 @@ class SendScope(SpanScope):
 
 
 class BatchScope(SpanScope):
-    """The span of one ``bulk_delay()``, and a short one for each of its tasks."""
+    """The span of one ``bulk_delay()``, and a short span for each of its tasks."""
 
     __slots__ = ("_created", "_descriptions", "_scope", "_tracer")
 
@@ -104,11 +104,11 @@ class BatchScope(SpanScope):
         self._created: list[tuple[Span, int]] = []
 
     def headers(self) -> dict[str, str]:
-        """Return the next task's; ``scope.queue`` and ``scope.processor`` are that task's by now."""
+        """Return the next task's headers; ``scope.queue`` and ``scope.processor`` are already that task's."""
         name, attributes = self._descriptions.of(spans.CREATE, self._scope.queue, self._scope.processor)
         kind = spans.SPANS[spans.CREATE].kind
         create = self._tracer.start_span(name, kind=kind, attributes=attributes)
-        # It ends with the scope, when the row has an id, but its end time is now.
+        # It is ended with the scope, once the row has an id, but with the current time as its end.
         self._created.append((create, time_ns()))
         self.span.add_link(create.get_span_context())
         return injected(trace.set_span_in_context(create))
@@ -156,7 +156,7 @@ class RunScope(SpanScope):
         super().__exit__(kind, error, tb)
 
     def headers(self) -> dict[str, str]:
-        """Return what the run's own row carries in addition, should the task run again."""
+        """Return what the run's own row also carries if the task runs again."""
         text = traceparent(self.span)
         return {spans.PREVIOUS_SPAN: text} if text else {}
 
@@ -173,7 +173,7 @@ class RunScope(SpanScope):
         fields[spans.WORKER_SLOT] = self.run.slot
         fields[spans.WORKER_GENERATION] = self.run.generation
         if isinstance(event, TaskCompleted):
-            complete = getattr(span, "complete_run", None)  # of a light span
+            complete = getattr(span, "complete_run", None)  # only light spans have it
             if complete is not None and complete(fields):
                 return
         span.set_attribute(spans.OUTCOME, outcome)
@@ -195,7 +195,7 @@ class RunScope(SpanScope):
 
 
 def record_error(span: Span, error: ErrorInfo) -> None:
-    """Set the status and record the exception, once."""
+    """Set the span's status and record the exception."""
     text = message(error.message)
     span.set_status(Status(StatusCode.ERROR, text))
     span.set_attribute(spans.ERROR_TYPE, error.type)

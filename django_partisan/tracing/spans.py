@@ -1,6 +1,6 @@
-"""Every span and attribute, declared once for the code, its documentation and its tests.
+"""All spans and attributes, declared once for the code, its documentation and its tests.
 
-Names in ``messaging.*``, ``server.*`` and ``error.*`` are OpenTelemetry's semantic conventions.
+Names in ``messaging.*``, ``server.*`` and ``error.*`` come from OpenTelemetry's semantic conventions.
 """
 
 from typing import Final, NamedTuple
@@ -24,7 +24,7 @@ SCHEDULE: Final = "schedule"
 
 
 class Span(NamedTuple):
-    """One span: ``operation`` is the first word of its name, and its type if it is ``typed``."""
+    """One kind of span: ``operation`` is the first word of its name, and its type if ``typed`` is true."""
 
     operation: str
     kind: SpanKind
@@ -34,7 +34,7 @@ class Span(NamedTuple):
 
 
 class Attribute(NamedTuple):
-    """One attribute: the spans that carry it, and ``when`` if not each of them always does."""
+    """One attribute: the spans that carry it, and ``when``, if some of them do not always carry it."""
 
     name: str
     type: type
@@ -46,8 +46,12 @@ class Attribute(NamedTuple):
 SPANS: Final[dict[str, Span]] = {
     SEND: Span("send", SpanKind.PRODUCER, "delay()", "child of the current span"),
     CREATE: Span("create", SpanKind.PRODUCER, "bulk_delay(), one per task", "child of the batch send"),
-    BATCH_SEND: Span("send", SpanKind.CLIENT, "bulk_delay()", "child of the current, links to creates"),
-    CLAIM: Span("claim", SpanKind.INTERNAL, "manager, if rows came", "root, a link per task", typed=False),
+    BATCH_SEND: Span(
+        "send", SpanKind.CLIENT, "bulk_delay()", "child of the current span, links to the creates"
+    ),
+    CLAIM: Span(
+        "claim", SpanKind.INTERNAL, "manager, if rows were claimed", "root, a link per task", typed=False
+    ),
     PROCESS: Span(
         "process", SpanKind.CONSUMER, "worker, around run(), or manager", "link, child with a link, or none"
     ),
@@ -81,7 +85,7 @@ _ALL: Final = tuple(SPANS)
 _SINGLE: Final = (SEND, CREATE, PROCESS)
 _BATCH: Final = (BATCH_SEND, CLAIM, SETTLE, SCHEDULE)
 _ENQUEUED: Final = "once the row is written"
-_SETTINGS: Final = "set in settings or libpq's variables"
+_SETTINGS: Final = "if set in the settings or libpq's variables"
 
 ATTRIBUTES: Final = (
     Attribute(MESSAGING_SYSTEM, str, _ALL, SYSTEM),
@@ -97,8 +101,8 @@ ATTRIBUTES: Final = (
     Attribute(ATTEMPT, int, (PROCESS,), "number of this run, from 1"),
     Attribute(RETRIES, int, (PROCESS,), "retries so far"),
     Attribute(POSTPONES, int, (PROCESS,), "postpones so far"),
-    Attribute(PRIORITY, int, (PROCESS,), "the lower, the earlier"),
-    Attribute(WAIT_SECONDS, float, (PROCESS,), "due to started", "where it is known"),
+    Attribute(PRIORITY, int, (PROCESS,), "the lower number runs first"),
+    Attribute(WAIT_SECONDS, float, (PROCESS,), "from due to started", "if it is known"),
     Attribute(
         OUTCOME,
         str,
@@ -106,16 +110,17 @@ ATTRIBUTES: Final = (
         "completed, postponed, retried, failed, cancelled",
         "unless the task was rescued",
     ),
-    Attribute(DELAY_SECONDS, float, (PROCESS,), "wait until the next run", "postponed or retried"),
-    Attribute(DEDUPLICATED, bool, (SEND,), "a duplicate was found", _ENQUEUED),
+    Attribute(DELAY_SECONDS, float, (PROCESS,), "delay before the next run", "if postponed or retried"),
+    Attribute(DEDUPLICATED, bool, (SEND,), "whether a duplicate was found", _ENQUEUED),
     Attribute(
-        ERROR_TYPE, str, (SEND, BATCH_SEND, PROCESS, SCHEDULE), "qualified class name", "failed or retried"
+        ERROR_TYPE, str, (SEND, BATCH_SEND, PROCESS, SCHEDULE), "qualified class name", "if failed or retried"
     ),
 )
 
 COMPLETED_EVENT: Final = f"task.{outcomes.COMPLETED}"
 
-# Of span events: the exception's are the conventions', the others those of the log event of that name.
+# Names in span events: the exception's follow the conventions, the others are fields of the log event of that
+# name.
 EXCEPTION: Final = "exception"
 EXCEPTION_TYPE: Final = "exception.type"
 EXCEPTION_MESSAGE: Final = "exception.message"
@@ -127,12 +132,12 @@ RETRIES_LEFT: Final = "partisan.task.retries_left"
 WORKER_SLOT: Final = "partisan.worker.slot"
 WORKER_GENERATION: Final = "partisan.worker.generation"
 
-# Of the link from a later run to the run before it.
+# The attribute of the link from a run to the previous run, and its value.
 LINK: Final = "partisan.link"
 LINK_PREVIOUS_RUN: Final = "previous_run"
 
 PREVIOUS_SPAN: Final = "partisan.previous_span"
-"""Key of a row's context: the ``traceparent`` of the previous run."""
+"""The key in a row's context for the ``traceparent`` of the previous run."""
 
 LINKS_MAX: Final = 128
-"""Most links of one claim or settle, as is the SDK's default."""
+"""The maximum number of links of one claim or settle, which is the SDK's default."""

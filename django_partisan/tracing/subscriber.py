@@ -1,4 +1,4 @@
-"""The subscriber that makes spans, through OpenTelemetry's API alone."""
+"""The subscriber that creates spans, using only OpenTelemetry's API."""
 
 import os
 import time
@@ -43,9 +43,9 @@ _SETTINGS: Final[Mapping[type, str]] = {TasksClaimed: "TRACE_CLAIMS", OutcomesSe
 
 
 class TracingSubscriber(Subscriber):
-    """Make the spans of ``tracing.spans``.
+    """Creates the spans declared in ``tracing.spans``.
 
-    A worker passes its manager's pid and its slot, a manager its own pid and the queue. While no SDK is
+    A worker passes its manager's pid and its slot, a manager its own pid and the queue. As long as no SDK is
     configured, nothing is recorded.
     """
 
@@ -65,7 +65,7 @@ class TracingSubscriber(Subscriber):
         self._dropped = dropped_spans.DroppedSpans(queue)
         self._runs = RunsToSettle()
         self._waiting = 0
-        """How many spans of this worker waited for a collector at the last report."""
+        """How many spans of this worker were waiting for a collector at the last report."""
         self._is_closed = False
         self.is_stuck = False
 
@@ -104,10 +104,10 @@ class TracingSubscriber(Subscriber):
     def headers(self) -> dict[str, str]:
         """Return the context for a task's row.
 
-        Inside a run, and outside an enqueueing, it is what the run's own row takes on when it is put back.
+        Inside a run, and outside an enqueueing, this is what the run's own row gets when it is put back.
         """
         scope = current.get()
-        # Where nothing records, a context that came from elsewhere is still passed on.
+        # If nothing records spans, a context that came from elsewhere is still passed on.
         return injected() if scope is None else scope.headers()
 
     def quiet(self) -> AbstractContextManager[None]:
@@ -140,11 +140,11 @@ class TracingSubscriber(Subscriber):
             self._dropped.add(dropped_spans.taken(), at_once=True)
 
     def _recording(self) -> Tracer | None:
-        """Return the tracer, or ``None`` while no SDK is configured."""
+        """Return the tracer, or ``None`` as long as no SDK is configured."""
         if self._tracer is None:
             self._tracer = configured_tracer(self._provider)
             if self._tracer is not None:
-                bus.refresh()  # events that nobody wanted so far are of use now
+                bus.refresh()  # events that were not wanted before are wanted now
         return self._tracer
 
     def _around_enqueueing(self, tracer: Tracer, scope: Enqueueing) -> SpanScope:
@@ -175,7 +175,7 @@ class TracingSubscriber(Subscriber):
         return RunScope(span, carried, run)
 
     def _end_run(self, event: Any) -> None:
-        if isinstance(event.run, TaskRef):  # it is the manager that ends the run
+        if isinstance(event.run, TaskRef):  # the manager ends the run
             self._add_run(event)
             return
         scope = current.get()
@@ -192,7 +192,7 @@ class TracingSubscriber(Subscriber):
             add_run(tracer, self._descriptions, event)
 
     def _add_ended(self, span: str, event: TasksClaimed | OutcomesSettled, links: list[Link]) -> None:
-        """Add the span of something that ended just now."""
+        """Add the span of an operation that has just ended."""
         tracer = self._recording()
         if tracer is None:
             return

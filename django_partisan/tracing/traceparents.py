@@ -1,7 +1,7 @@
-"""Read a row's ``traceparent`` without the propagators, where they would return the same.
+"""Parse a row's ``traceparent`` without the propagators, where they would return the same.
 
-Every run reads one, and OpenTelemetry's default propagators take a tenth of what a worker spends on the run
-of a task that does nothing. Whatever this module does not know for certain is left to them. Source: W3C Trace
+Every run reads one, and OpenTelemetry's default propagators take a tenth of the time that a worker spends on
+a task that does nothing. Everything that this module does not recognize is left to them. Source: W3C Trace
 Context, ``traceparent``.
 """
 
@@ -26,7 +26,7 @@ _VERSION_00: Final = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{
 
 
 def remote_span(headers: Mapping[str, Any]) -> SpanContext | None:
-    """Return the span context in the headers of a row; ``None`` if the propagators are to be asked."""
+    """Return the span context in a row's headers; ``None`` if the propagators have to parse them."""
     if any(name in headers for name in _OTHERS) or not _is_default(propagate.get_global_textmap()):
         return None
     return parsed(headers.get(TRACEPARENT))
@@ -42,8 +42,8 @@ def parsed(text: Any) -> SpanContext | None:
 
 
 def _is_default(propagator: TextMapPropagator) -> bool:
-    """Return whether a propagator consists of OpenTelemetry's default ones, and of no other."""
-    # A project's own propagator need not be hashable.
+    """Return whether a propagator consists of exactly OpenTelemetry's default ones."""
+    # A project's own propagator might not be hashable.
     return type(propagator) is CompositePropagator and _has_default_parts(propagator)
 
 

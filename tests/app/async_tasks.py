@@ -1,4 +1,4 @@
-"""Coroutine functions as tasks, by Django's task framework."""
+"""Coroutine functions as tasks of Django's task framework."""
 
 import asyncio
 from contextvars import ContextVar
@@ -21,7 +21,7 @@ _left: list[Any] = []
 
 @task
 async def surroundings(which: str) -> list[str | None]:
-    """Return what surrounds the run, after the loop went round once."""
+    """Return the context of the run after one turn of the event loop."""
     await asyncio.sleep(0)
     return [request.get(), translation.get_language(), timezone.get_current_timezone_name()]
 
@@ -33,7 +33,7 @@ async def count_tasks() -> int:
 
 @task
 async def dirty(how: str) -> None:
-    """Leave the loop in a state that would harm another task which used it."""
+    """Leave the event loop in a state that would harm another task using it."""
     loop = asyncio.get_running_loop()
     if how == "leave_a_task":
         _left.append(asyncio.create_task(asyncio.sleep(3600)))
@@ -49,7 +49,7 @@ async def dirty(how: str) -> None:
 
 @task
 async def run_and_span() -> list[Any]:
-    """Return the id of the task that logs name, and the span that is current."""
+    """Return the id of the task that log lines name, and the current span."""
     await asyncio.sleep(0)
     return [running.get().id, trace.get_current_span().get_span_context().span_id]
 
@@ -57,7 +57,7 @@ async def run_and_span() -> list[Any]:
 @task(takes_context=True)
 @task_options(max_attempts=2, backoff=lambda error, result: 0)
 async def look_back(context: Any) -> list[Any]:
-    """Fail once, then return what the second run knows of the task and of the first."""
+    """Fail once, then return what the second run knows about the task and about the first run."""
     result = context.task_result
     if context.attempt == 1:
         raise ConnectionError

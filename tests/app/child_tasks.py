@@ -1,4 +1,4 @@
-"""Processors that start processes in every way that Python has."""
+"""Processors that start processes in every way Python offers."""
 
 import multiprocessing
 import os
@@ -23,7 +23,7 @@ if "START_METHOD" in os.environ:
 
 @registry.register
 class TellMultiprocessing(BaseTaskProcessor):
-    """Tell what ``multiprocessing`` is like here, and how children of each start method end."""
+    """Record the state of ``multiprocessing`` here, and how children of each start method end."""
 
     def run(self) -> None:
         method = multiprocessing.get_start_method()
@@ -45,7 +45,7 @@ class TellMultiprocessing(BaseTaskProcessor):
 
 
 class _ForkAndReturn(BaseTaskProcessor):
-    """Fork, and let the child use the database and then leave ``run()`` as told."""
+    """Fork; the child uses the database and then leaves ``run()`` in the given way."""
 
     UNIQUE_FOR_PARAMS = False
 
@@ -69,19 +69,19 @@ class _ForkAndReturn(BaseTaskProcessor):
 
 @registry.register
 class ForkAndReturn(_ForkAndReturn):
-    """As above."""
+    """Fork and return, without a transaction."""
 
 
 @registry.register
 class ForkAndReturnAtomically(_ForkAndReturn):
-    """The same, in a transaction."""
+    """Fork and return, in a transaction."""
 
     ATOMIC = True
 
 
 @contextmanager
 def _many_threads() -> Iterator[None]:
-    """Ignore that Python 3.12 warns of forks in a process with threads."""
+    """Ignore Python 3.12's warning about forks in a process with threads."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         yield

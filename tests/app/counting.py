@@ -1,4 +1,4 @@
-"""Count in workers what the core emits, and add it up in their manager."""
+"""Count the core's events in workers, and add the counts up in the manager."""
 
 from collections import Counter
 from typing import Any
@@ -8,7 +8,7 @@ from django_partisan.telemetry.events.runs import RunsCompleted, TaskCancelled, 
 
 
 class OutcomeCounts(bus.Subscriber):
-    """How many runs ended in each way, by the name of the event."""
+    """How many runs ended in each way, by event name."""
 
     name = "outcome counts"
 
@@ -31,5 +31,5 @@ class OutcomeCounts(bus.Subscriber):
 
 
 def subscribe(spec: Any) -> None:
-    """Count in a worker."""
+    """Count events in a worker."""
     bus.subscribe(OutcomeCounts())

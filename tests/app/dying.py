@@ -1,4 +1,4 @@
-"""Functions whose worker is killed after they have returned, before their outcome has left it."""
+"""Functions whose worker is killed after they returned, before their outcome is sent to the manager."""
 
 import os
 import signal
@@ -13,14 +13,14 @@ task: Any = base.task
 
 @task(takes_context=True)
 def give_run(context: Any) -> list[int]:
-    """Return the number of the run, and the worker's process id."""
+    """Return the attempt's number and the worker's process id."""
     return _give_run(context)
 
 
 @task(takes_context=True)
 @task_options(atomic=True)
 def give_run_and_settle(context: Any) -> list[int]:
-    """The same, and commit the completion with the run."""
+    """Do the same, with the completion committed together with the run."""
     return _give_run(context)
 
 
@@ -33,7 +33,7 @@ _DYING: Final = (give_run.func, give_run_and_settle.func)
 
 
 def die_once(task_result: Any, **_: Any) -> None:
-    """Kill the worker of a first run; the signal is sent between its return and the report to the manager."""
+    """Kill the worker of a first attempt, between the function's return and the report to the manager."""
     if task_result.task.func in _DYING and task_result.attempts == 1:
         os.kill(os.getpid(), signal.SIGKILL)
 

@@ -1,4 +1,4 @@
-"""A processor that leaves something to do for the end of its worker, where the environment asks for it."""
+"""A processor that leaves work for its worker's exit, if the environment requests it."""
 
 import atexit
 import logging
@@ -23,7 +23,7 @@ def _tell_that_it_stops(queue: str, slot: int, **_: Any) -> None:
 
 def _tell_that_it_exits() -> None:
     if multiprocessing.parent_process() is None:
-        return  # the manager, or the fork server
+        return  # in the manager or the fork server
     journal.write("exiting")
     if ASKED == "hang":
         time.sleep(60)
@@ -48,7 +48,7 @@ if ASKED:
 
 @registry.register
 class HoldBack(BaseTaskProcessor):
-    """Log what a handler holds back, and print; tell what is there."""
+    """Log a line that a handler holds back, and print; record whether the shared folder exists."""
 
     UNIQUE_FOR_PARAMS = False
 

@@ -1,4 +1,4 @@
-"""Functions that know nothing but Django's task framework, for the tests of its documented behaviour."""
+"""Functions that use only Django's task framework, for tests of its documented behavior."""
 
 import datetime
 from importlib import import_module
@@ -9,7 +9,7 @@ base: Any = import_module(f"{'django.tasks' if find_spec('django.tasks') else 'd
 task: Any = base.task
 
 notes: list[Any] = []
-"""What ``note()`` was called with, in the order of its runs."""
+"""The arguments that ``note()`` was called with, in the order of its runs."""
 
 
 @task
@@ -44,7 +44,7 @@ def double_dictionary(key: Any) -> Any:
 
 @task(takes_context=True)
 def look_at_itself(context: Any, value: Any = None) -> Any:
-    """Return what a run sees of itself: by its context, and by its id."""
+    """Return what a run sees of its own task: through its context, and through its id."""
     result = context.task_result
     stored = look_at_itself.get_result(result.id)
     return {

@@ -1,4 +1,4 @@
-"""Processors whose runs take longer than they may."""
+"""Processors whose runs take longer than their time limit."""
 
 import ctypes
 import logging
@@ -18,7 +18,7 @@ from tests.app.models import Note
 
 LIMIT_SECONDS = 0.3
 LOCK = 4711
-"""The advisory lock for which a run waits."""
+"""The advisory lock that a run waits for."""
 _AGES = 3600
 
 
@@ -48,7 +48,7 @@ def _log() -> NoReturn:
 
 
 def wait_for_lock() -> None:
-    """Wait in PostgreSQL for as long as the test holds the lock."""
+    """Wait in PostgreSQL while the test holds the lock."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
 
@@ -74,7 +74,7 @@ WAYS: dict[str, Callable[[], Any]] = {
 
 
 class Overrunning(BaseTaskProcessor):
-    """Take an hour, in the way that is named."""
+    """Take an hour, in the given way."""
 
     UNIQUE_FOR_PARAMS = False
 
@@ -85,7 +85,7 @@ class Overrunning(BaseTaskProcessor):
 
 @registry.register
 class Unlimited(Overrunning):
-    """Take an hour, unless somebody interrupts it."""
+    """Take an hour, without a time limit."""
 
 
 @registry.register
@@ -95,7 +95,7 @@ class Limited(Overrunning):
 
 @registry.register
 class LimitedAndAtomic(Overrunning):
-    """The same, in a transaction with a note."""
+    """Take an hour in a transaction, after writing a note."""
 
     ATOMIC = True
     TIMEOUT_SECONDS = LIMIT_SECONDS
@@ -118,7 +118,7 @@ class LimitedAndRetried(Overrunning):
 
 @registry.register
 class LimitedAsynchronously(BaseTaskProcessor):
-    """Wait in a coroutine, and tell what was raised there."""
+    """Wait in a coroutine, and record the cancellation raised there."""
 
     TIMEOUT_SECONDS = LIMIT_SECONDS
 
@@ -134,7 +134,7 @@ class LimitedAsynchronously(BaseTaskProcessor):
 
 @registry.register
 class EndAboutTheLimit(BaseTaskProcessor):
-    """Take about as long as it may."""
+    """Run for about as long as its time limit."""
 
     UNIQUE_FOR_PARAMS = False
     TIMEOUT_SECONDS = 0.01
@@ -145,7 +145,7 @@ class EndAboutTheLimit(BaseTaskProcessor):
 
 @registry.register
 class EndInTime(BaseTaskProcessor):
-    """Take as long, without a limit."""
+    """Run for the same time, without a limit."""
 
     UNIQUE_FOR_PARAMS = False
 

@@ -1,7 +1,7 @@
-"""Who ran what, when, and in which process: lines appended to a file in the folder of the test.
+"""A record of which task ran when and in which process: lines appended to a file in the test's folder.
 
-Appending one short line is atomic, so any number of processes may write, and none can be killed in
-the middle of a line. The same folder holds the gates at which a task waits until its test lets it go on.
+Appending one short line is atomic, so any number of processes may write, and a killed process leaves no
+partial line. The same folder holds the gates: a task waits at a gate until its test opens it.
 """
 
 import json
@@ -31,7 +31,7 @@ def write(what: str, **more: Any) -> None:
 
 @contextmanager
 def recorded(processor: BaseTaskProcessor) -> Iterator[None]:
-    """Write that a run begins, and that it ends, however it does."""
+    """Record the start of a run, and its end, however it ends."""
     name, task = type(processor).__name__, processor.task
     write("begun", processor=name, id=task.id, attempt=task.attempt, args=processor.args)
     try:

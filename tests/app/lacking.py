@@ -1,4 +1,4 @@
-"""A module whose import fails, because it needs a module that does not exist."""
+"""A module whose import fails because it imports a module that does not exist."""
 
 import no_module_has_this_name  # type: ignore[import-not-found]  # noqa: F401
 

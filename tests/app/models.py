@@ -1,10 +1,10 @@
-"""Something for a task to write, so that tests see what was committed."""
+"""A model that tasks write to, so that tests see what was committed."""
 
 from django.db import models
 
 
 class Note(models.Model):
-    """A line that a task left behind."""
+    """A line written by a task."""
 
     id = models.BigAutoField(primary_key=True)
     text = models.TextField()

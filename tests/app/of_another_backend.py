@@ -1,4 +1,4 @@
-"""A task that is another backend's unless it is enqueued with ``using()``; its settings need that backend."""
+"""A task of another backend unless it is enqueued with ``using()``; the settings must define that backend."""
 
 from typing import Any
 

@@ -34,7 +34,7 @@ if "BREAK_WORKERS" in os.environ and multiprocessing.parent_process() is not Non
 
 
 class Recorded(BaseTaskProcessor, ABC):
-    """A processor whose runs stand in the journal; the work is for its subclasses."""
+    """A processor whose runs are recorded in the journal; subclasses do the work."""
 
     UNIQUE_FOR_PARAMS = False
 
@@ -49,7 +49,7 @@ class Recorded(BaseTaskProcessor, ABC):
 
 @registry.register
 class Pass(Recorded):
-    """Take some time, whatever it is told."""
+    """Take some time, and ignore all other arguments."""
 
     def work(self, *_: Any, seconds: float = 0.0) -> None:
         time.sleep(seconds)
@@ -83,12 +83,12 @@ class EnqueueAnother(Recorded):
 
 @registry.register
 class WaitBriefly(Wait):
-    """Wait at a gate; in the eyes of its manager a processor of its own, whose pace a test may teach."""
+    """Wait at a gate; a processor of its own, so that a test can teach the manager how long its runs take."""
 
 
 @registry.register
 class LeaveChild(Recorded):
-    """Fork a process in a session of its own, which waits at a gate, and wait there as well."""
+    """Fork a process with its own session, which waits at a gate, and wait there as well."""
 
     def work(self, gate: str) -> None:
         with warnings.catch_warnings():
@@ -104,7 +104,7 @@ class LeaveChild(Recorded):
 
 @registry.register
 class HoldInterpreter(Recorded):
-    """Sleep in C without letting any other thread run."""
+    """Sleep in C while holding the GIL."""
 
     def work(self, seconds: int) -> None:
         ctypes.PyDLL(None).sleep(seconds)
@@ -118,7 +118,7 @@ class Fail(Recorded):
 
 @registry.register
 class Print(Recorded):
-    """Print a part of a line: to anything but a terminal it is written when the worker ends."""
+    """Print a partial line; unless the output is a terminal, it is written when the worker ends."""
 
     def work(self, text: str) -> None:
         print(text, end="")
@@ -126,7 +126,7 @@ class Print(Recorded):
 
 @registry.register
 class FailUnprintably(Recorded):
-    """Raise an error whose text PostgreSQL cannot hold; a lone surrogate is no JSON argument."""
+    """Raise an error whose text PostgreSQL cannot store; a lone surrogate cannot be a JSON argument."""
 
     def work(self) -> None:
         raise ValueError("before\0between\ud800after")
@@ -149,7 +149,7 @@ class Die(Recorded):
 
 @registry.register
 class TakeDown(Recorded):
-    """Kill the manager and all its workers, as a container that has no memory left."""
+    """Kill the manager and all its workers, as happens to a container that runs out of memory."""
 
     def work(self) -> None:
         os.killpg(os.getpgid(0), signal.SIGKILL)
@@ -157,7 +157,7 @@ class TakeDown(Recorded):
 
 @registry.register
 class Postpone(Recorded):
-    """Ask to run again later, ``times`` times."""
+    """Postpone the task ``times`` times."""
 
     def work(self, times: int, seconds: float | None = None) -> None:
         if self.task.postpones < times:
@@ -166,7 +166,7 @@ class Postpone(Recorded):
 
 @registry.register
 class Twin(Recorded):
-    """Ask to run again, once, when the gate is open; there may be a twin by then."""
+    """Postpone once, when the gate is open; a duplicate may exist by then."""
 
     UNIQUE_FOR_PARAMS = True
 
@@ -188,7 +188,7 @@ class PostponeForEver(Postpone):
 
 @registry.register
 class PostponeOddly(Recorded):
-    """Ask with a delay that no clock has, and that is no JSON value."""
+    """Postpone with a delay that no clock can represent and that is not a valid JSON value."""
 
     def work(self, kind: str) -> None:
         if kind == "bare":
@@ -198,11 +198,11 @@ class PostponeOddly(Recorded):
 
 class _Bare(PostponeTask):
     def __init__(self) -> None:
-        """Forget what the base class knows."""
+        """Skip the attributes that the base class sets."""
 
 
 class _Retried(Recorded):
-    """Raise an error that is on the list in each of the first ``times`` runs."""
+    """Raise an error that is on the retry list in each of the first ``times`` runs."""
 
     def work(self, times: int) -> None:
         if self.task.retries < times:
@@ -226,7 +226,7 @@ class RetryIncrementally(_Retried):
 
 @registry.register
 class RetryOthers(Recorded):
-    """Raise an error that is not on the list."""
+    """Raise an error that is not on the retry list."""
 
     RETRY_ON_ERROR_CONFIG = ErrorsHandleConfig([TimeoutError], retries_count=3, retry_pause=0)
 
@@ -236,7 +236,7 @@ class RetryOthers(Recorded):
 
 @registry.register
 class OneArgument(BaseTaskProcessor):
-    """Cannot be made from any other number of arguments."""
+    """A processor whose constructor takes exactly one argument."""
 
     def __init__(self, only: int) -> None:
         super().__init__(only)
@@ -247,7 +247,7 @@ class OneArgument(BaseTaskProcessor):
 
 @registry.register
 class Atomic(Recorded):
-    """Write a note, then do as told, all in one transaction."""
+    """Write a note, then end in the given way, all in one transaction."""
 
     ATOMIC = True
     RETRY_ON_ERROR_CONFIG = ErrorsHandleConfig([TimeoutError], retries_count=1, retry_pause=0)
@@ -285,7 +285,7 @@ class WriteNote(Recorded):
 
 @registry.register
 class Travel(Recorded):
-    """Write down the language and the time zone, change them, and leave them so."""
+    """Record the language and the time zone, change them, and do not restore them."""
 
     def work(self) -> None:
         zone = django_timezone.get_current_timezone_name()
@@ -295,7 +295,7 @@ class Travel(Recorded):
 
 
 class RecordedAsynchronously(BaseTaskProcessor):
-    """A processor whose ``run()`` is a coroutine function that writes a note, then does as told."""
+    """A processor whose ``run()`` is a coroutine function that writes a note, then ends in the given way."""
 
     UNIQUE_FOR_PARAMS = False
 
@@ -316,19 +316,19 @@ class RecordedAsynchronously(BaseTaskProcessor):
 
 @registry.register
 class Asynchronous(RecordedAsynchronously):
-    """As above."""
+    """Run the coroutine without a transaction."""
 
 
 @registry.register
 class AsynchronousAndAtomic(RecordedAsynchronously):
-    """The same, with the note and the completion in one transaction."""
+    """Run the coroutine with the note and the completion in one transaction."""
 
     ATOMIC = True
 
 
 @registry.register
 class Measure(BaseTaskProcessor):
-    """Tell how long its text is, rather than the text."""
+    """Record the length of its text instead of the text."""
 
     def run(self) -> None:
         journal.write("measured", length=len(self.args[0]))
@@ -336,7 +336,7 @@ class Measure(BaseTaskProcessor):
 
 @registry.register
 class Mixed(Recorded):
-    """Complete in the end, or fail, by way of a postpone, a retry, or neither."""
+    """Complete in the end, or fail, after a postpone, a retry, or neither."""
 
     RETRY_ON_ERROR_CONFIG = ErrorsHandleConfig([TimeoutError], retries_count=2, retry_pause=0)
 
@@ -353,7 +353,7 @@ class Mixed(Recorded):
 
 @registry.register
 class TellSignals(BaseTaskProcessor):
-    """Tell what a program started by a task does not leave to the default: of TERM, INT, HUP and QUIT."""
+    """Record which of TERM, INT, HUP and QUIT a program started by a task ignores or blocks."""
 
     def run(self) -> None:
         shown = subprocess.run(

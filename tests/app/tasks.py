@@ -1,4 +1,4 @@
-"""Functions as tasks, by Django's task framework."""
+"""Functions as tasks of Django's task framework."""
 
 import asyncio
 import time
@@ -71,7 +71,7 @@ def slow(seconds: float) -> None:
 @task(takes_context=True)
 @task_options(max_attempts=3, backoff=lambda error, result: 0.5)
 def flaky_context(context: Any) -> Any:
-    """Fail twice, then return what the third run knows of the others."""
+    """Fail twice, then return what the third run knows about the others."""
     result = context.task_result
     if context.attempt < 3:
         raise ConnectionError(f"run {context.attempt}")
@@ -119,4 +119,4 @@ def together_later(context: Any) -> str:
 
 
 TASK_COUNT = 18
-"""Has a path as a function has, and is none."""
+"""A name with an importable path, like a function's, that is not a function."""

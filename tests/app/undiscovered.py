@@ -1,4 +1,4 @@
-"""Functions as tasks, in a module that nothing imports before a worker meets one of their paths."""
+"""Functions as tasks, in a module that nothing imports until a worker gets one of their paths."""
 
 import time
 from typing import Any
@@ -25,7 +25,7 @@ def sleep(seconds: float) -> None:
 @task
 @task_options(timeout=LIMIT_SECONDS, max_attempts=2)
 def refuse_to_end() -> None:
-    """Take longer than allowed, whatever is raised."""
+    """Exceed the time limit, and ignore every exception raised."""
     while True:
         try:
             time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""The examples of version 1's README, word for word but for a blank at the end of a line."""
+"""The examples of version 1's README, verbatim except for a trailing blank."""
 
 REGISTERED = """\
 # partisan_tasks.py

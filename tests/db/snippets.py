@@ -1,4 +1,4 @@
-"""Run the examples of a page as the modules of a project that they are."""
+"""Run the examples of a page as modules of a project."""
 
 import sys
 import unittest
@@ -24,16 +24,16 @@ class Project:
 
     @property
     def names(self) -> dict[str, Any]:
-        """What the snippets have defined."""
+        """The names that the snippets have defined."""
         return self.module.__dict__
 
     def run(self, snippet: str, place: str = "snippet", line: int = 1) -> None:
-        """Run a snippet; what it defines is there for those after it."""
-        code = "\n" * (line - 1) + snippet  # so that a traceback names the line of the page
+        """Run a snippet; later snippets see what it defines."""
+        code = "\n" * (line - 1) + snippet  # so that a traceback has the line number of the page
         exec(compile(code, place, "exec"), self.names)
 
     def configure(self, snippet: str) -> None:
-        """Have the settings that a snippet gives."""
+        """Apply the settings that a snippet defines."""
         given: dict[str, Any] = {}
         exec(snippet, given)
         for name, value in given.items():
@@ -41,7 +41,7 @@ class Project:
                 setattr(self._settings, name, value)
 
     def run_page(self, name: str, text: str) -> list[Block]:
-        """Run every Python block of a page, its settings first; return those that are no settings."""
+        """Run every Python block of a page, settings first; return the blocks that are not settings."""
         blocks = [block for block in blocks_of(text) if block.kind == "python"]
         for block in blocks:
             if block.text.startswith(OF_SETTINGS):

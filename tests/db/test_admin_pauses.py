@@ -1,4 +1,4 @@
-"""The admin pauses and resumes queues, for those who may."""
+"""The admin pauses and resumes queues, for users with permission."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -28,7 +28,7 @@ def two_queues() -> Iterator[None]:
 
 @pytest.fixture
 def clerk(client: Client) -> Any:
-    """Return a function that logs in somebody with some permissions on pauses."""
+    """Return a function that logs in a user with permissions on pauses."""
 
     def log_in(*actions: str) -> Client:
         user = User.objects.create_user("clerk", is_staff=True)
@@ -105,7 +105,7 @@ def test_to_delete_a_pause_resumes_its_queue(clerk):
 def test_an_end_in_the_past_is_refused(clerk):
     response = clerk("view", "add").post(ADD, filled(until=timezone.now() - timedelta(days=1)))
 
-    assert "This is in the past." in response.content.decode()
+    assert "This moment is in the past." in response.content.decode()
     assert not Pause.objects.exists()
 
 

@@ -47,7 +47,7 @@ def refusal_of(command: tuple[str, ...]) -> str:
 
 @pytest.fixture
 def moved() -> Iterator[Callable[..., None]]:
-    """Return a function that has new connections go elsewhere until the end of the test."""
+    """Return a function that redirects new connections until the end of the test."""
     settings: dict[str, Any] = connection.settings_dict
     before = dict(settings)
 
@@ -82,7 +82,7 @@ def test_a_connection_that_is_refused_is_named_with_its_address(command, moved):
 
     said = refusal_of(command)
 
-    assert f" at 127.0.0.1:{NOBODY} is out of reach: " in said
+    assert f" at 127.0.0.1:{NOBODY} cannot be reached: " in said
     assert said.endswith(" Start it, or correct DATABASES.")
 
 
@@ -105,13 +105,13 @@ def test_a_standby_is_named():
     finally:
         execute(connection, "SET default_transaction_read_only = off")
 
-    assert " accepts no writes: cannot execute SELECT in a read-only transaction. " in said
+    assert " does not accept writes: cannot execute SELECT in a read-only transaction. " in said
     assert said.endswith("Name the primary server in DATABASES.")
 
 
 @pytest.fixture
 def files() -> Iterator[None]:
-    """The tasks' database is not PostgreSQL."""
+    """Make the task database one that is not PostgreSQL."""
     with database_elsewhere(ENGINE="django.db.backends.sqlite3", NAME=":memory:"):
         yield
 

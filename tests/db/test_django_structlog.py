@@ -1,4 +1,4 @@
-"""A project with django-structlog: its lines inside a task name the request and the task."""
+"""A project with django-structlog: log lines inside a task contain the request and the task."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def lines() -> Iterator[list[dict[str, Any]]]:
-    """Configure structlog as django-structlog's documentation says, with our processor; keep its lines."""
+    """Configure structlog as django-structlog documents, plus our processor; collect its lines."""
     found: list[dict[str, Any]] = []
 
     def keep(_logger: Any, _method: str, event_dict: Any) -> Any:
@@ -32,7 +32,7 @@ def lines() -> Iterator[list[dict[str, Any]]]:
 
 
 class Confirm(Idle):
-    """Log through structlog, as any code of the project does."""
+    """Log with structlog, as any code of the project does."""
 
     def run(self) -> None:
         structlog.get_logger("shop").info("order confirmed")

@@ -56,7 +56,7 @@ def project(own_registry: None, monkeypatch: pytest.MonkeyPatch, settings: Any) 
 
 @pytest.fixture
 def django_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the framework under its name in Django 6, where Django 5.2 has the backport only."""
+    """Make the framework importable under its Django 6 name where only the backport for Django 5.2 exists."""
     if find_spec("django.tasks") is None:
         exceptions = import_module(framework.TaskResultDoesNotExist.__module__)
         monkeypatch.setitem(sys.modules, "django.tasks", framework.base)
@@ -108,7 +108,7 @@ def test_the_page_on_tasks(project: Project, django_capture_on_commit_callbacks:
     later = outcomes(drain(now=tomorrow()))
 
     assert now == {
-        ("Letter", "completed"): 7,  # seven letters that differ, and one for tomorrow
+        ("Letter", "completed"): 7,  # seven different letters now, and one tomorrow
         ("Reminder", "completed"): 1,
         ("Census", "completed"): 1,
         ("Archive", "completed"): 1,
@@ -146,7 +146,7 @@ INTERVAL = SimpleNamespace(schedule=SimpleNamespace(run_every=timedelta(seconds=
 
 
 def periodic_task(name: str = "invoice", **values: Any) -> SimpleNamespace:
-    """Return what a row of django-celery-beat looks like."""
+    """Return an object that looks like a row of django-celery-beat."""
     return SimpleNamespace(
         name=name, task="partisan_tasks.archive_invoice", args="[17]", kwargs="{}", **values
     )
@@ -275,7 +275,7 @@ def test_the_page_on_integrations(project: Project):
 
 
 def formatted(record: logging.LogRecord, config: dict[str, Any]) -> str:
-    """Return a record as the handler of a ``LOGGING`` writes it, without configuring this process."""
+    """Return a record as formatted by the handler of a ``LOGGING``, without configuring this process."""
     configurator = DictConfigurator(config)
     [handler] = config["handlers"].values()
     for name in handler.get("filters", ()):

@@ -1,4 +1,4 @@
-"""What an application logs of the tasks that it enqueues, and what context travels with them."""
+"""What an application logs about the tasks that it enqueues, and which context is stored with them."""
 
 import logging
 from collections.abc import Iterator

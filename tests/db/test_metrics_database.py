@@ -70,7 +70,7 @@ def test_an_empty_table_has_statistics_of_zero(query: StatisticsQuery) -> None:
 
 def test_tasks_are_counted_by_state_and_of_the_queue_alone(query: StatisticsQuery) -> None:
     insert(3, ready=True)
-    insert(2, ready=False)  # due, and not promoted yet
+    insert(2, ready=False)  # due, but not promoted yet
     insert(4, due_in=3600)
     insert(5, status=Task.STATUS_IN_PROCESS)
     insert(6, status=Task.STATUS_ERROR)
@@ -154,7 +154,7 @@ def test_without_statistics_it_is_one_more_than_are_counted() -> None:
 
 
 def insert_ended(number: int, first: int, every: int, **values: Any) -> None:
-    """Insert tasks that failed or were cancelled, ``first`` seconds ago and then each ``every`` before."""
+    """Insert failed or cancelled tasks that ended ``first`` seconds ago and at intervals before that."""
     now = timezone.now()
     Task.objects.bulk_create(
         Task(
@@ -242,7 +242,7 @@ def test_due_tasks_of_queues_that_no_live_manager_serves_are_counted_by_queue() 
         )
     for queue in ("served", "expired", "worker", "given up", QUEUE):
         insert(2, ready=True, queue_name=queue)
-        insert(1, ready=False, queue_name=queue)  # due, and nobody promotes it
+        insert(1, ready=False, queue_name=queue)  # due, but no manager promotes it
         insert(1, due_in=3600, queue_name=queue)
         insert(1, queue_name=queue, held="paused")
         insert(1, status=Task.STATUS_FINISHED, queue_name=queue)

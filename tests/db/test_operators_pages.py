@@ -1,4 +1,4 @@
-"""What the pages for operators tell to run can be run: each query, and each command that is marked as run."""
+"""Queries on the pages for operators, and commands marked as run there, can be run."""
 
 import re
 import shlex

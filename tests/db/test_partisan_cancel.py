@@ -1,4 +1,4 @@
-"""The command that cancels says what it will do, asks, does it, and says what it did."""
+"""The cancel command says what it will do, asks, does it, and reports what it did."""
 
 import sys
 from io import StringIO
@@ -123,7 +123,7 @@ def test_cancel_says_so_if_tasks_have_ended_meanwhile(monkeypatch):
     task_id = task()
 
     class Slow:
-        """Whoever answers only after one of the tasks has ended."""
+        """A terminal whose user answers only after one of the tasks has ended."""
 
         def readline(self) -> str:
             Task.objects.filter(pk=task_id).update(status="finished")
@@ -134,7 +134,7 @@ def test_cancel_says_so_if_tasks_have_ended_meanwhile(monkeypatch):
     *_, number, reason = run().splitlines()
 
     assert number == "Cancelled 1 of 2 tasks."
-    assert reason == "The others have ended meanwhile."
+    assert reason == "The others have ended in the meantime."
 
 
 def test_waiting_and_running_exclude_each_other():

@@ -1,4 +1,4 @@
-"""A task is enqueued by hand."""
+"""Enqueueing a task with the command."""
 
 import json
 from datetime import datetime, timedelta
@@ -80,7 +80,7 @@ def test_enqueue_says_that_a_duplicate_waits():
     out = run("partisan_enqueue", "Letter", "--args", '["ada"]')
 
     task = Task.objects.get()
-    assert out == f"Task {task.pk} waits already with these arguments; enqueued nothing.\n"
+    assert out == f"Task {task.pk} with these arguments is already waiting; enqueued nothing.\n"
 
 
 @pytest.mark.usefixtures("letter")
@@ -89,13 +89,13 @@ def test_enqueue_says_that_a_duplicate_waits():
     [
         (["Leter"], "No processor is registered as 'Leter'. Did you mean Letter?"),
         (["Zebra"], "No processor is registered as 'Zebra'. Known: Letter."),
-        (["Letter"], "Letter cannot be enqueued so: .*missing 1 required positional argument: 'to'"),
-        (["Letter", "--args", '["ada"]', "--queue-name", "nowhere"], "cannot be enqueued so: .*nowhere"),
-        (["Letter", "--args", "[NaN]"], "cannot be enqueued so"),
-        (["Letter", "--args", '"ada"'], "is JSON of another kind; expected an array"),
-        (["Letter", "--kwargs", "[]"], "is JSON of another kind; expected an object"),
-        (["Letter", "--args", "[ada]"], "is no JSON .*; expected an array"),
-        (["Letter", "--at", "soon"], "'soon' is no moment"),
+        (["Letter"], "Letter cannot be enqueued: .*missing 1 required positional argument: 'to'"),
+        (["Letter", "--args", '["ada"]', "--queue-name", "nowhere"], "cannot be enqueued: .*nowhere"),
+        (["Letter", "--args", "[NaN]"], "cannot be enqueued"),
+        (["Letter", "--args", '"ada"'], "is JSON of another type; expected an array"),
+        (["Letter", "--kwargs", "[]"], "is JSON of another type; expected an object"),
+        (["Letter", "--args", "[ada]"], "is not JSON .*; expected an array"),
+        (["Letter", "--at", "soon"], "'soon' is not a moment"),
     ],
 )
 def test_what_cannot_be_enqueued_is_refused_with_the_remedy(arguments, message):

@@ -1,4 +1,4 @@
-"""The commands that pause and resume queues say what they did, and what still runs."""
+"""The commands that pause and resume queues report what they did, and which tasks still run."""
 
 import getpass
 from collections.abc import Iterator
@@ -90,7 +90,7 @@ def test_a_queue_that_cannot_be_meant_is_refused(command: str, arguments: list[s
 
 @pytest.mark.parametrize("length", ["0", "soon"])
 def test_a_time_that_cannot_be_meant_is_refused(length: str):
-    with pytest.raises(CommandError, match=f"'{length}' is no"):
+    with pytest.raises(CommandError, match=f"'{length}' is not a duration"):
         run("partisan_pause", "--all", "--for", length)
 
 

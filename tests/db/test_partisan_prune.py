@@ -1,4 +1,4 @@
-"""The command that prunes says what it will do, asks, does it, and says what it did."""
+"""The prune command says what it will do, asks, does it, and reports what it did."""
 
 import sys
 import time
@@ -24,12 +24,12 @@ OLD = ("--yes", "--status", "finished", "failed", "--older-than", "7d")
 
 @pytest.fixture(autouse=True)
 def _no_processors(own_registry: None) -> None:
-    """Those of other tests set nothing."""
+    """Remove processors of other tests, which could set retention times."""
 
 
 @pytest.fixture
 def answer(monkeypatch) -> Callable[[str | None], None]:
-    """Return a function that says what is answered at the terminal; ``None`` for the end of the input."""
+    """Return a function that sets the terminal's input; ``None`` means that the input ends."""
 
     def set_answer(text: str | None) -> None:
         monkeypatch.setattr(sys, "stdin", StringIO("" if text is None else f"{text}\n"))
@@ -226,7 +226,7 @@ def test_ctrl_c_says_what_was_done_so_far(monkeypatch):
         (["--older-than", "7d"], "--older-than needs --status: finished, failed, or both."),
         (["--without-finished-at"], "--without-finished-at needs --older-than"),
         (["--rows-per-second", "0"], "expected an integer, at least 1"),
-        (["--older-than", "soon"], "'soon' is no duration"),
+        (["--older-than", "soon"], "'soon' is not a duration"),
     ],
 )
 def test_wrong_options_are_refused_with_the_remedy(options, message):

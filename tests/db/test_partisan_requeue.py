@@ -1,4 +1,4 @@
-"""The command that requeues says what it will do, asks, does it, and says what it did."""
+"""The requeue command says what it will do, asks, does it, and reports what it did."""
 
 import sys
 from collections.abc import Callable
@@ -23,7 +23,7 @@ NOON = "2026-11-29T12:00Z"
 
 @pytest.fixture
 def answer(monkeypatch) -> Callable[[str | None], None]:
-    """Return a function that says what is answered at the terminal; ``None`` for the end of the input."""
+    """Return a function that sets the terminal's input; ``None`` means that the input ends."""
 
     def set_answer(text: str | None) -> None:
         monkeypatch.setattr(sys, "stdin", StringIO("" if text is None else f"{text}\n"))
@@ -146,7 +146,7 @@ def test_requeue_says_so_if_tasks_are_not_failed_any_more(monkeypatch):
     task_id = failed()
 
     class Slow:
-        """Whoever answers only after another has requeued one of the tasks."""
+        """A terminal whose user answers only after another user has requeued one of the tasks."""
 
         def readline(self) -> str:
             Task.objects.filter(pk=task_id).update(status="new")
@@ -157,14 +157,14 @@ def test_requeue_says_so_if_tasks_are_not_failed_any_more(monkeypatch):
     *_, number, reason = run("partisan_requeue").splitlines()
 
     assert number == "Requeued 1 of 2 tasks."
-    assert reason.startswith("The others are not failed any more")
+    assert reason.startswith("The others are no longer failed")
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         (["--limit", "0"], "at least 1"),
-        (["--failed-after", "yesterday"], "'yesterday' is no moment; expected ISO 8601"),
+        (["--failed-after", "yesterday"], "'yesterday' is not a moment; expected ISO 8601"),
         (["--reason", "bored"], "invalid choice: 'bored'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The command that shows the status: what it prints, in each format, and how it watches."""
+"""The status command: its output in each format, and how it watches."""
 
 import json
 import re
@@ -59,7 +59,7 @@ def failed(**values: Any) -> Task:
 
 @pytest.fixture
 def busy_shop() -> int:
-    """Two queues with tasks of every kind, a manager that runs one, and a dead one; return the task's id."""
+    """Two queues with tasks of every kind, a manager that runs one, and a dead one; return that task's id."""
     manager = register_manager()
     [row, _] = claimed(2, manager=manager)
     insert_many(3)
@@ -150,7 +150,7 @@ def test_names_and_messages_cannot_command_the_terminal():
 
 
 STRANGE = "no\x1b]0;ink\x07 \x7f\u2028\x85\x9b2J ć"
-"""What ends lines in Python, and what a terminal obeys, of ASCII and beyond."""
+"""Characters that end lines in Python and that a terminal interprets, in ASCII and beyond."""
 
 
 def test_json_is_a_line_for_each_key_and_cannot_command_the_terminal():
@@ -325,7 +325,7 @@ def test_a_task_is_explained_in_one_sentence(busy_shop):
     document = json.loads(run("--task", str(busy_shop), "--format", "json"))
     assert document["task"] == busy_shop
     assert document["why"].startswith(f"Task {busy_shop} (Letter) has run for ")
-    with pytest.raises(CommandError, match="A task has no figures"):
+    with pytest.raises(CommandError, match="--task has no output for Prometheus"):
         run("--task", "1", "--format", "prometheus")
 
 
@@ -377,7 +377,7 @@ def test_the_end_of_a_pipe_ends_the_watch(monkeypatch, tmp_path):
 
 @pytest.fixture
 def break_database() -> Iterator[Callable[[], None]]:
-    """Return a function after which no connection can be opened."""
+    """Return a function that makes opening connections fail."""
     settings = connection.settings_dict
     name = settings["NAME"]
 
@@ -407,7 +407,7 @@ def test_all_queues_of_the_settings_are_shown():
 
 @pytest.fixture
 def shop_of_the_page() -> list[int]:
-    """The rows of the example on the page of the status; return the tasks that its sentences are about."""
+    """Insert the rows of the example on the status page; return the tasks that its sentences describe."""
     web = register_manager(host="web1")
     mail, gone = register_manager("mail", host="web2"), register_manager("mail", host="web3")
     rows = claimed(4, manager=web, processor="Thumbnail")
@@ -430,7 +430,7 @@ def shop_of_the_page() -> list[int]:
 
 
 def shape(text: str) -> str:
-    """Return a text without its version, numbers and durations, and with single spaces."""
+    """Return a text without versions, numbers and durations, and with single spaces."""
     text = text.replace(__version__, "V")
     return re.sub(r" +", " ", re.sub(r"[\d.:-]+( (s|min|h))?( [\d]+ (s|min))?", "N", text))
 

@@ -1,4 +1,4 @@
-"""The fixtures that pytest finds by the entry point of the package."""
+"""The fixtures that pytest finds through the package's entry point."""
 
 import importlib
 import os

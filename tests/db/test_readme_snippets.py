@@ -1,4 +1,4 @@
-"""The examples of version 1's README do what it says of them."""
+"""The examples of version 1's README do what it says."""
 
 from datetime import timedelta
 from typing import Any

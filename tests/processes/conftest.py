@@ -1,4 +1,4 @@
-"""What the tests of managers share: the database as other processes see it, and a bench to start them on."""
+"""Fixtures for the tests of managers: the database as other processes see it, and benches for managers."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +16,10 @@ from .own_database import OwnDatabase, own_database
 
 @pytest.fixture
 def db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Let the test use the database, in place of pytest-django's fixture of this name.
+    """Allow database access, in place of pytest-django's fixture of this name.
 
-    Nothing is rolled back, for managers must see it, and nothing is flushed, which takes longer
-    than most tests here.
+    Nothing is rolled back, because managers must see the rows, and nothing is flushed, because that takes
+    longer than most tests here.
     """
     with django_db_blocker.unblock():
         yield
@@ -28,7 +28,7 @@ def db(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[No
 
 @pytest.fixture
 def bench(db: None, tmp_path: Path) -> Iterator[Bench]:
-    """Make a bench for one test; what was started on it is gone after the test."""
+    """Return a bench for one test; everything started on it is ended after the test."""
     with bench_on_empty_tables(tmp_path) as made:
         yield made
 
@@ -37,7 +37,7 @@ def bench(db: None, tmp_path: Path) -> Iterator[Bench]:
 def module_bench(
     django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Bench]:
-    """Make a bench for all tests of a module: starting a manager takes longer than they do."""
+    """Return a bench for all tests of a module: starting a manager takes longer than a test."""
     with django_db_blocker.unblock(), bench_on_empty_tables(tmp_path_factory.mktemp("bench")) as made:
         yield made
     connection.close()
@@ -45,14 +45,14 @@ def module_bench(
 
 @pytest.fixture(scope="module")
 def shared_bench(module_bench: Bench) -> Bench:
-    """Return the module's bench, with one manager that serves all its tests."""
+    """Return the module's bench, with one running manager that serves all tests of the module."""
     module_bench.ready(SLEEP_DELAY_SECONDS=30, DEFAULT_POSTPONE_DELAY_SECONDS=0.2)
     return module_bench
 
 
 @pytest.fixture
 def serving(shared_bench: Bench, db: None) -> Iterator[Bench]:
-    """Return the shared bench, without tasks and with an empty journal."""
+    """Return the shared bench, with no tasks and an empty journal."""
     shared_bench.clear()
     yield shared_bench
     empty("django_partisan_task", "app_note")
@@ -60,13 +60,13 @@ def serving(shared_bench: Bench, db: None) -> Iterator[Bench]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[postgres.Server]:
-    """Run a server that one module may stop, restart and crash."""
+    """Run a PostgreSQL server that the tests of one module may stop, restart and crash."""
     with postgres.server(durable=True) as made:
         yield made
 
 
 @pytest.fixture
 def own(server: postgres.Server, tmp_path: Path) -> Iterator[OwnDatabase]:
-    """Make a database on that server for one test."""
+    """Return a database on that server for one test."""
     with own_database(server, tmp_path) as made:
         yield made

@@ -1,6 +1,6 @@
-"""The tests' settings with what tasks need and no more: most of a test is the start of its processes.
+"""The test settings reduced to what tasks need: starting processes takes most of the time of a test.
 
-The admin stays with the tests of the db tier, and with the manager of the demo.
+The admin is tested in the db tier and with the demo's manager.
 """
 
 import sys
@@ -12,5 +12,5 @@ MIDDLEWARE = []
 TEMPLATES = []
 ROOT_URLCONF = ""
 
-# Tools of development bring rich, which structlog imports where it is there; we render without it.
+# structlog's development tools import rich if it is installed; our log lines are rendered without it.
 sys.modules.setdefault("rich", None)  # type: ignore[arg-type]

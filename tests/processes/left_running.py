@@ -1,4 +1,4 @@
-"""A test that goes on until its terminal goes away; `test_terminal.py` runs it in a pytest of its own."""
+"""A test that runs until its terminal is closed; `test_terminal.py` runs it in a separate pytest process."""
 
 import os
 from pathlib import Path

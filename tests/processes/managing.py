@@ -1,4 +1,4 @@
-"""Start real managers, watch what they and their workers do, and send them signals."""
+"""Start real managers, observe them and their workers, and send them signals."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 
 class Process(NamedTuple):
-    """A process as /proc shows it; ``state`` is one letter."""
+    """A process as shown in /proc; ``state`` is one letter."""
 
     pid: int
     parent: int
@@ -29,22 +29,22 @@ class Process(NamedTuple):
 
 
 def processes(group: int | None = None) -> Iterator[Process]:
-    """Yield every process of this machine, or of a process group, that is no zombie."""
+    """Yield every process of this machine, or of a process group, that is not a zombie."""
     for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
         try:
-            # Asked first: reading the files of every process takes a hundred times as long.
+            # Checked first: reading the files of every process takes a hundred times as long.
             if group is not None and os.getpgid(pid) != group:
                 continue
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
-            continue  # it went meanwhile
+            continue  # the process ended in between
         if fields[0] not in "ZX":
             yield Process(pid, int(fields[1]), int(fields[2]), fields[0], command)
 
 
 class JsonLines:
-    """A growing file of JSON lines, each of which is parsed once however often it is read."""
+    """A growing file of JSON lines; each line is parsed once, however often the file is read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -52,7 +52,7 @@ class JsonLines:
         self._lines: list[dict[str, Any]] = []
 
     def so_far(self) -> list[dict[str, Any]]:
-        """Return the lines that are complete; none if there is no file yet."""
+        """Return the complete lines, or an empty list if the file does not exist yet."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._read)
@@ -65,13 +65,13 @@ class JsonLines:
         return self._lines
 
     def forget(self) -> None:
-        """Remove the file; the lines that come are those of a new one."""
+        """Remove the file and the lines read; later lines belong to a new file."""
         self._path.unlink(missing_ok=True)
         self._read, self._lines = 0, []
 
 
 class ManagerProcess:
-    """A ``start_partisan`` in a process group of its own."""
+    """A ``start_partisan`` command in its own process group."""
 
     def __init__(
         self,
@@ -96,25 +96,25 @@ class ManagerProcess:
 
     @property
     def pid(self) -> int:
-        """The manager's process id, which is also its group's."""
+        """The manager's process id, which is also its process group's id."""
         return self.process.pid
 
     def out(self) -> str:
-        """Return what stands on standard output."""
+        """Return the text written to standard output."""
         return self._out.read_text()
 
     def err(self) -> str:
-        """Return what stands on standard error."""
+        """Return the text written to standard error."""
         return self._err.read_text()
 
     def told(self, action: str) -> list[dict[str, Any]]:
-        """Return the log events of one action so far."""
+        """Return the log events with this action so far."""
         return [event for event in self._told.so_far() if event.get("event.action") == action]
 
     def wait_for(
         self, action: str, count: int = 1, seconds: float = PATIENCE_SECONDS
     ) -> list[dict[str, Any]]:
-        """Return the log events of one action as soon as there are ``count``."""
+        """Wait until there are ``count`` log events with this action, and return them."""
         wait_until(
             lambda: len(self.told(action)) >= count,
             seconds,
@@ -135,13 +135,13 @@ class ManagerProcess:
         return [process.pid for process in self.family()]
 
     def workers(self) -> list[int]:
-        """Return the ids of the workers that live."""
+        """Return the process ids of the live workers."""
         alive = {process.pid for process in self.family()}
         started = [event["partisan.worker.pid"] for event in self.told("worker.started")]
         return [pid for pid in started if pid in alive]
 
     def fork_server(self) -> int:
-        """Return the id of the fork server, the parent of every worker."""
+        """Return the process id of the fork server, the parent of every worker."""
         worker = self.workers()[0]
         [parent] = [process.parent for process in self.family() if process.pid == worker]
         return parent
@@ -151,11 +151,11 @@ class ManagerProcess:
         self.process.send_signal(number)
 
     def send_to_group(self, number: signal.Signals) -> None:
-        """Send a signal to the manager and all that it started, as a terminal does."""
+        """Send a signal to the manager and every process of its group, as a terminal does."""
         os.killpg(self.pid, number)
 
     def ended(self, seconds: float = PATIENCE_SECONDS) -> int:
-        """Wait for the end; return the exit code."""
+        """Wait until the manager has ended; return its exit code."""
         wait_until(
             lambda: self.process.poll() is not None,
             seconds,
@@ -165,30 +165,30 @@ class ManagerProcess:
         return self.process.wait()
 
     def stop(self) -> int:
-        """Ask it to stop; return the exit code."""
+        """Stop the manager with SIGTERM; return its exit code."""
         self.send(signal.SIGTERM)
         return self.ended()
 
     def is_gone(self) -> bool:
-        """True when nobody of the group is left."""
+        """Return whether every process of the group has ended."""
         return self.process.poll() is not None and not self.family()
 
     def destroy(self) -> None:
-        """Leave nothing of it."""
+        """Kill every process of the group."""
         for process in self.family():
-            with suppress(ProcessLookupError):  # it went by itself, or with the one before
+            with suppress(ProcessLookupError):  # it ended by itself, or together with the one before
                 os.kill(process.pid, signal.SIGKILL)
         wait_until(self.is_gone, what="every process of a manager is gone")
 
 
 class Bench:
-    """A folder, a database and managers for one test, or for the tests of one module."""
+    """A folder, a database and managers, for one test or for the tests of one module."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.temporary = Path(
             tempfile.mkdtemp(prefix="p-")
-        )  # pytest's folders have paths too long for sockets
+        )  # paths of pytest's folders are too long for sockets
         self.managers: list[ManagerProcess] = []
         self._journal = JsonLines(folder / journal.NAME)
 
@@ -202,10 +202,10 @@ class Bench:
         output: int | None = None,
         **queue: Any,
     ) -> ManagerProcess:
-        """Start a manager; ``queue`` are settings of its queue, ``settings`` any others of Django.
+        """Start a manager; ``queue`` are settings of its queue, ``settings`` any other Django settings.
 
-        ``tree`` is the folder from which its code is imported; ``output`` a descriptor for its standard
-        output and error, which the manager's ``out()`` and ``err()`` do not have then.
+        ``tree`` is the folder from which the code is imported. ``output`` is a descriptor for standard output
+        and error; the manager's ``out()`` and ``err()`` are then empty.
         """
         name = options[options.index("--queue-name") + 1] if "--queue-name" in options else "default"
         partisan = {"default": {}, name: {"WORKERS_COUNT": 2, **queue}}
@@ -216,7 +216,7 @@ class Bench:
         return manager
 
     def environment(self, database: dict[str, Any] | None, settings: dict[str, Any]) -> dict[str, str]:
-        """Return the variables for a process on this bench."""
+        """Return the environment variables for a process on this bench."""
         chosen = {"DATABASES": {"default": database or this_database()}, **settings}
         return {
             **os.environ,
@@ -230,7 +230,7 @@ class Bench:
     def manage(
         self, *command: str, database: dict[str, Any] | None = None, **settings: Any
     ) -> "subprocess.CompletedProcess[str]":
-        """Run a management command to its end."""
+        """Run a management command until it exits."""
         return manage(*command, env=self.environment(database, settings))
 
     def ready(self, *options: str, **queue: Any) -> ManagerProcess:
@@ -240,11 +240,11 @@ class Bench:
         return manager
 
     def presence(self) -> Path:
-        """Return the folder of the files that show who is alive."""
+        """Return the folder of the presence files."""
         return self.temporary / f"django-partisan-{os.getuid()}"
 
     def journal(self, what: str | None = None, **more: Any) -> list[dict[str, Any]]:
-        """Return the lines that tasks wrote, in order."""
+        """Return the journal's lines that match, in order."""
         lines = self._journal.so_far()
         wanted = {**more, **({} if what is None else {"what": what})}
         return [line for line in lines if all(line.get(key) == value for key, value in wanted.items())]
@@ -252,7 +252,7 @@ class Bench:
     def wait_for(
         self, what: str, count: int = 1, seconds: float = PATIENCE_SECONDS, **more: Any
     ) -> list[dict[str, Any]]:
-        """Return the lines of one kind as soon as there are ``count``."""
+        """Wait until ``count`` matching lines are in the journal, and return them."""
 
         def awaited() -> str:
             said = "\n".join(map(str, self.managers))
@@ -270,22 +270,22 @@ class Bench:
         return self.journal(what, **more)
 
     def open(self, gate: str) -> None:
-        """Let the tasks go on that wait at a gate."""
+        """Open a gate, so that the tasks waiting at it continue."""
         (self.folder / gate).touch()
 
     def forget(self) -> None:
-        """Forget what tasks wrote; the gates stay as they are."""
+        """Clear the journal; the gates stay as they are."""
         self._journal.forget()
 
     def clear(self) -> None:
-        """Forget what tasks wrote, and close the gates."""
+        """Clear the journal and close the gates."""
         self.forget()
         for path in self.folder.iterdir():
             if path.is_file() and path.suffix not in (".out", ".err"):
                 path.unlink()
 
     def destroy(self) -> None:
-        """End every manager that is still there."""
+        """End every running manager, and remove the temporary folder."""
         for manager in self.managers:
             manager.destroy()
         shutil.rmtree(self.temporary)
@@ -304,7 +304,7 @@ TABLES = (
 
 @contextmanager
 def bench_on_empty_tables(folder: Path) -> Iterator[Bench]:
-    """Make a bench; what was started on it is gone at the end, and so is every row."""
+    """Return a bench; at the end, every manager started on it is ended and every row deleted."""
     made = Bench(folder)
     empty(*TABLES)
     try:

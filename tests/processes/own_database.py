@@ -1,4 +1,4 @@
-"""A server of a test's own, which it may stop, with the tables of django-partisan."""
+"""A separate PostgreSQL server that a test may stop, with the tables of django-partisan."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ READY = "database system is ready to accept connections"
 
 
 class OwnDatabase:
-    """A server of our own, which a test may stop, with the tables of django-partisan."""
+    """A database on such a server, with the tables of django-partisan."""
 
     def __init__(self, server: postgres.Server, bench: Bench) -> None:
         self.server = server
@@ -42,14 +42,14 @@ class OwnDatabase:
         )
 
     def hold_back_flushes(self) -> None:
-        """Stop the process that flushes what commits have not; nothing else is to be committed meanwhile."""
+        """Stop the WAL writer, so asynchronous commits stay unflushed; commit nothing else until a crash."""
         [(pid,)] = self.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'")
         assert isinstance(pid, int)
         self._wal_writer = pid
         os.kill(pid, signal.SIGSTOP)
 
     def crash(self) -> None:
-        """End that process, which PostgreSQL takes for a crash: it restarts without what was not flushed."""
+        """Kill the WAL writer: PostgreSQL treats that as a crash and restarts without unflushed commits."""
         before = self.server.log().count(READY)
         os.kill(self._wal_writer, signal.SIGKILL)
         wait_until(lambda: self.server.log().count(READY) > before)
@@ -62,7 +62,7 @@ class OwnDatabase:
 
 @contextmanager
 def own_database(server: postgres.Server, folder: Path) -> Iterator[OwnDatabase]:
-    """Make the tables, empty; at the end, end the managers, and have the server run."""
+    """Yield the database with empty tables; then end the managers, and start the server if it is down."""
     made = OwnDatabase(server, Bench(folder))
     if made.execute("SELECT to_regclass('django_partisan_task')") == [(None,)]:
         done = made.bench.manage("migrate", "--run-syncdb", "-v0", database=made.settings)

@@ -1,4 +1,4 @@
-"""The settings of managers that tests start: the lean ones, and what the one test asks for."""
+"""The settings of managers that tests start: the lean settings, and those that the test adds."""
 
 import json
 import os
@@ -8,5 +8,5 @@ from tests.processes.lean_settings import *  # noqa: F403
 
 globals().update(json.loads(os.environ["TEST_SETTINGS"]))
 
-if "TEST_HOST" in os.environ:  # the name of the host on which the manager believes itself to be
+if "TEST_HOST" in os.environ:  # the host name that the manager sees
     socket.gethostname = lambda: os.environ["TEST_HOST"]

@@ -1,4 +1,4 @@
-"""The database of the benchmarks says when a transaction was not held open for a whole measurement."""
+"""The benchmark database reports when a transaction was not held open for a whole measurement."""
 
 from collections.abc import Iterator
 from contextlib import closing

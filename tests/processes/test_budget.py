@@ -1,4 +1,4 @@
-"""The budget is counted with a real server, and is missed where a task costs more than it may."""
+"""The budget is counted with a real server, and fails where a task costs more than it may."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Hand-over: no task waits for a worker that is busy while another is not; workers are recycled."""
+"""Dispatching: no task waits for a busy worker while another one is idle; workers are recycled."""
 
 import os
 import signal
@@ -40,8 +40,8 @@ def test_max_queue_size_bounds_what_is_claimed_and_not_begun(bench: Bench):
     bench.wait_for("begun", 2)
 
     wait_until(lambda: number_of("in_process") == 5)
-    for number, held in enumerate([7, 6, 5, 7, 6, 5, 7]):  # three more when only two have not begun
-        # Runs that take longer than this get no other task ahead of time, which would change the numbers.
+    for number, held in enumerate([7, 6, 5, 7, 6, 5, 7]):  # refilled by three when only two have not begun
+        # Longer runs get no further task in advance, which would change the numbers.
         begun_at = bench.wait_for("begun", args=[f"gate{number}"])[0]["at"]
         wait_until(lambda: time.monotonic() > begun_at + LONG_SECONDS)  # noqa: B023
         bench.open(f"gate{number}")
@@ -99,7 +99,7 @@ def test_long_call_in_c_stalls_no_other_worker(bench: Bench):
 
 
 def test_tasks_recalled_from_a_worker_do_not_count_towards_its_recycling(bench: Bench):
-    """Else a worker that gave tasks back would neither be handed any more nor be replaced."""
+    """Otherwise, a worker that released tasks would neither get more tasks nor be replaced."""
     bench.ready(TASKS_PER_WORKER_INSTANCE=130, MIN_QUEUE_SIZE=100, MAX_QUEUE_SIZE=200)
     learn_to_wait(bench)
     for gate in ("first", "second", "third"):

@@ -1,4 +1,4 @@
-"""A cancelled task ends: at once if it waits, within a moment if it runs, whichever manager has it."""
+"""A cancelled task ends at once if it waits, and within a moment if it runs, in whichever manager."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from tests.support.waiting import let_pass, wait_until
 from .managing import Bench
 
 HOUR = 3600
-"""Seconds between heartbeats: what happens earlier happens because of a notification."""
+"""Seconds between heartbeats: anything earlier is the effect of a notification."""
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +116,7 @@ def test_task_that_would_be_postponed_for_ever_is_cancelled(serving: Bench):
 
 
 def test_nothing_runs_after_it_was_cancelled_and_once_for_each_requeue(serving: Bench):
-    """Tasks that run again and again are cancelled and requeued while they wait, run, and are settled."""
+    """Cancel and requeue tasks that run again and again, while they wait, run, and are being settled."""
     random = Random(4711)
     ids = bulk_delay(postponing() for _ in range(40))
     serving.wait_for("begun", 40)

@@ -1,4 +1,4 @@
-"""What managers cancel that are not notified, or are about to stop."""
+"""Cancellation by managers that are not notified, or are about to stop."""
 
 from django_partisan.cancelling import CancelResult
 from django_partisan.models import Task

@@ -1,4 +1,4 @@
-"""The chaos proxy breaks connections as it says, and loses statements and answers at the right moment."""
+"""The chaos proxy breaks connections as asked, and drops statements and answers at the right moment."""
 
 import socket
 from collections.abc import Iterator
@@ -63,7 +63,7 @@ def rows(server: postgres.Server) -> int:
 
 
 def answers(connected: Any) -> bool:
-    """Return whether a connection answers within a moment; it is of no use afterwards if it does not."""
+    """Return whether a connection answers within a moment; if it does not, it cannot be used afterwards."""
     with socket.fromfd(connected.fileno(), socket.AF_INET, socket.SOCK_STREAM) as peer:
         peer.setblocking(False)
         peer.send(b"Q\0\0\0\rSELECT 1\0")

@@ -1,4 +1,4 @@
-"""Processes that tasks start: as in any Python program, and without a part of their worker."""
+"""Processes started by tasks behave as in any Python program, and do nothing of their worker's work."""
 
 import multiprocessing
 import signal
@@ -18,7 +18,7 @@ from .managing import Bench
 
 @pytest.fixture(scope="module")
 def shared_bench(module_bench: Bench) -> Bench:
-    """Return a bench with one worker, so that one task follows the other in it."""
+    """Return a bench with one worker, so that it runs one task after the other."""
     module_bench.ready(WORKERS_COUNT=1)
     return module_bench
 

@@ -1,4 +1,4 @@
-"""Several managers on one database: each task has one owner, and the dead and the late are found out."""
+"""Several managers on one database: each task has one owner, and dead or late managers are detected."""
 
 import signal
 
@@ -15,7 +15,7 @@ from .managing import Bench
 
 
 def enqueue_elsewhere(count: int) -> list[int]:
-    """Put tasks into the queue 'other', in which no processor of the tests' own settings may be."""
+    """Enqueue tasks into the queue 'other'; it is not in the test settings, so no processor may name it."""
     with transaction.atomic():
         ids = bulk_delay(processors.Pass("elsewhere", number) for number in range(count))
         Task.objects.filter(pk__in=ids).update(queue_name="other")
@@ -71,7 +71,7 @@ def test_tasks_of_a_killed_manager_go_to_its_neighbour_within_two_seconds(bench:
     victim = bench.ready()
     bulk_delay(processors.Wait("gate", number) for number in range(6))
     bench.wait_for("begun", 2)
-    neighbour = bench.ready(WORKERS_COUNT=1, LISTEN=False)  # never sleeps, so nothing is released for it
+    neighbour = bench.ready(WORKERS_COUNT=1, LISTEN=False)  # never sleeps, so no tasks are released for it
     wait_until(lambda: number_of("in_process") == 6)
 
     victim.send_to_group(signal.SIGKILL)
@@ -89,8 +89,8 @@ def test_manager_whose_lease_ran_out_lets_go_of_its_tasks_and_goes_on_under_a_ne
     bench.wait_for("begun", 2)
     wait_until(lambda: number_of("in_process") == 4)
     before = ManagerLease.objects.get()
-    # On another host, or it would leave what living workers run to them; it never sleeps, so nothing is
-    # released for it.
+    # On another host; otherwise it would leave the tasks of live workers to them. It never sleeps, so
+    # no tasks are released for it.
     punctual = bench.ready(LEASE_SECONDS=3, LISTEN=False, variables={"TEST_HOST": "elsewhere"})
 
     late.send(signal.SIGSTOP)
@@ -116,7 +116,7 @@ def test_manager_whose_lease_ran_out_lets_go_of_its_tasks_and_goes_on_under_a_ne
 
 
 def test_task_running_in_a_manager_that_lost_it_does_not_run_twice_there(bench: Bench):
-    """A manager of another host rescues the task and dies, so the task comes back to where it still runs."""
+    """A manager on another host rescues the task and dies, so the task returns to where it still runs."""
     late = bench.ready(LEASE_SECONDS=3, WORKERS_COUNT=1)
     task = processors.Wait("gate").delay()
     bench.wait_for("begun")

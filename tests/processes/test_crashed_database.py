@@ -1,4 +1,4 @@
-"""PostgreSQL crashes and forgets claims, whose commits it does not flush: no run is repeated without need."""
+"""PostgreSQL crashes and loses claims whose commits were not flushed: no run is repeated without need."""
 
 import signal
 from collections import Counter
@@ -26,7 +26,7 @@ CLAIM_BY_ANOTHER = """
 
 @pytest.fixture
 def manager(own: OwnDatabase) -> ManagerProcess:
-    """A manager that runs two tasks and holds two more, under a claim that a crash will make forgotten."""
+    """A manager that runs two tasks and holds two more, under a claim that a crash will lose."""
     sizes = {"MIN_QUEUE_SIZE": 1, "MAX_QUEUE_SIZE": HELD}
     made = own.bench.ready(database=own.settings, LEASE_SECONDS=120, SLEEP_DELAY_SECONDS=1, **sizes)
     wait_until(lambda: own.execute("SELECT id FROM django_partisan_manager WHERE sleeping"))

@@ -1,4 +1,4 @@
-"""The database goes away and comes back: the manager outlives it, and nothing is lost."""
+"""The database goes down and comes back: the manager survives, and nothing is lost."""
 
 import signal
 import time
@@ -141,7 +141,7 @@ def test_manager_outlives_the_end_of_every_one_of_its_connections(bench: Bench):
 def test_sleeping_manager_hears_of_tasks_soon_after_its_connections_were_ended(bench: Bench):
     bench.ready(SLEEP_DELAY_SECONDS=30)
     wait_until(is_asleep)
-    let_pass(0.3)  # until it has looked for the last time
+    let_pass(0.3)  # until the manager has polled for the last time
     first_value(END_CONNECTIONS)
 
     processors.Pass(1).delay()

@@ -1,4 +1,4 @@
-"""Processes that are killed outright: a worker, the fork server, the manager, all of them."""
+"""Processes that are killed: a worker, the fork server, the manager, all of them."""
 
 import os
 import shutil
@@ -255,7 +255,7 @@ def test_worker_that_cannot_start_is_tried_again_at_growing_intervals(bench: Ben
 
 
 def test_a_task_that_takes_down_its_container_fails_and_the_others_run(bench: Bench):
-    """No container leaves anything for the next: each has a host name and a temporary folder of its own."""
+    """Containers leave nothing to their successors: each has its own host name and temporary folder."""
     deadly = processors.TakeDown().delay(priority=0)
     others = bulk_delay(processors.Pass(index) for index in range(5))
     sizes: dict[str, Any] = {

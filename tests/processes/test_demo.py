@@ -1,4 +1,4 @@
-"""The demo does its work, says what came of it, and leaves nothing behind."""
+"""The demo does its work, reports the outcomes, and leaves no process behind."""
 
 import os
 import re
@@ -18,15 +18,15 @@ from tests.support.demo import number_of
 from tests.support.progress import descendants, progress_of
 from tests.support.waiting import wait_until
 
-# How long a demo may stand still.
+# How long a demo may make no progress.
 SECONDS = 60.0
 
-# Every process of a run inherits it, so that one that is left behind can be told from other runs' processes.
+# Inherited by every process of a run, so that processes left behind can be told apart from other runs'.
 MARK = "DEMO_TEST_RUN"
 
 WITHOUT_PROXIES = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-# Taken for valid when they are looked at again, the files whose tasks failed have no excuse.
+# The demo accepts failed tasks whose files are invalid; here it finds every file valid.
 NOTHING_MAY_FAIL = """
 import runpy, demo.library
 demo.library.is_valid = lambda path: True
@@ -49,7 +49,7 @@ runpy.run_module("demo", run_name="__main__")
 
 
 class Run:
-    """One demo in a process of its own, and all that it started."""
+    """A demo in a separate process, and all its descendants."""
 
     def __init__(self, output: Path, *options: str, code: str | None = None) -> None:
         self.output = output
@@ -75,18 +75,18 @@ class Run:
         return self.process.wait()
 
     def progress(self) -> Callable[[], object]:
-        """Return what shows that the demo comes forward."""
+        """Return the ``progress`` argument of ``wait_until()`` for the demo."""
         return progress_of(lambda: descendants(self.process.pid), SECONDS)
 
     def left_behind(self) -> list[str]:
-        """Return the command lines of the processes that are still there."""
+        """Return the command lines of processes of this run that are still alive."""
         mark = f"{MARK}={self._mark}".encode()
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
                 if mark in (process / "environ").read_bytes():
                     found.append((process / "cmdline").read_text().replace("\0", " "))
-            except OSError:  # it ended meanwhile, or is another user's
+            except OSError:  # it has just ended, or belongs to another user
                 continue
         return found
 

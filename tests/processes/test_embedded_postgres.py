@@ -1,4 +1,4 @@
-"""The embedded server: there when asked for, gone with its owner however the owner ends."""
+"""The embedded server starts on demand and ends with its owner, however the owner ends."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ def is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    # A container may have nobody who collects orphans: a zombie is as good as gone.
+    # A container may have no process that reaps orphans: a zombie counts as ended.
     status = Path(f"/proc/{pid}/stat")
     return not status.exists() or status.read_text().rpartition(")")[2].split()[0] != "Z"
 

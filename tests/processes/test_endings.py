@@ -1,4 +1,4 @@
-"""A worker that ends does what a Python process does at its end, within one bound."""
+"""A worker that ends does what a Python process does at exit, within a time limit."""
 
 import os
 import time
@@ -16,7 +16,7 @@ from .managing import Bench, ManagerProcess
 
 
 def start(bench: Bench, asked: str, *options: str, **queue: Any) -> ManagerProcess:
-    """Start a manager whose project holds log lines back in memory."""
+    """Start a manager whose project buffers log lines in memory."""
     memory = {"class": "logging.handlers.MemoryHandler", "capacity": 1000, "flushLevel": 50}
     logging = {
         "version": 1,
@@ -54,7 +54,7 @@ def test_recycled_workers_lose_nothing_that_handlers_and_libraries_hold_back(ben
     for pid, is_shared_folder_there in workers:
         assert is_shared_folder_there
         assert [what for of, what in steps if of == pid] == ["stopping", "exiting"]
-    if not preload:  # each worker has loaded the project, and has a folder of its own
+    if not preload:  # each worker loaded the project itself, and has its own folder
         assert not any(os.path.exists(line["folder"]) for line in bench.journal("held back"))
 
 
@@ -71,7 +71,7 @@ def test_what_a_task_prints_is_written_at_once_and_a_handler_that_hangs_delays_t
     began = time.monotonic()
     assert manager.stop() == 0
 
-    assert 1 <= time.monotonic() - began < 1.1 + 2  # as the guarantee says
+    assert 1 <= time.monotonic() - began < 1.1 + 2  # as guaranteed
     assert len(bench.journal("exiting")) == 1
     assert len(shop_log(bench)) == 1
     assert "worker.exit_timeout" in [line.get("event.action") for line in checked(log(bench))]

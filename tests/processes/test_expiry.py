@@ -1,4 +1,4 @@
-"""A task that has not started when it expires ends without a run, whoever has it then."""
+"""A task that has not started when it expires ends without a run, wherever it is at that moment."""
 
 import signal
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""The exporter of a real manager with real workers: figures add up, whatever happens to the workers."""
+"""The exporter of a real manager with real workers: its figures add up, whatever happens to the workers."""
 
 import signal
 import socket
@@ -23,7 +23,7 @@ FREQUENT = {"PARTISAN_OBSERVABILITY": {"METRICS_DB_MIN_INTERVAL": 0}}
 
 
 class Scraper:
-    """A Prometheus that remembers every counter, and minds when one goes down."""
+    """A scraper that remembers every counter and fails when one goes down."""
 
     def __init__(self, manager: ManagerProcess) -> None:
         [started] = manager.wait_for("manager.started")
@@ -32,7 +32,7 @@ class Scraper:
         self._last: dict[Series, float] = {}
 
     def scrape(self) -> "Scraper":
-        """Scrape once; fail if a counter is lower than before, or gone."""
+        """Scrape once; fail if a counter is lower than before, or missing."""
         with urllib.request.urlopen(f"{self.address}/metrics", timeout=10) as response:
             families = list(text_string_to_metric_families(response.read().decode()))
         counted = (family for family in families if family.type in ("counter", "histogram"))
@@ -50,7 +50,7 @@ class Scraper:
         return self
 
     def total(self, name: str, **labels: str) -> float:
-        """Return the sum of a metric's series that have these labels, at the last scrape."""
+        """Return the sum of a metric's series that match these labels, at the last scrape."""
         wanted = labels.items()
         return sum(
             value
@@ -59,11 +59,11 @@ class Scraper:
         )
 
     def workers_of(self, name: str) -> set[str]:
-        """Return the slots that a metric has series of, at the last scrape."""
+        """Return the slots for which a metric has series, at the last scrape."""
         return {dict(has)["worker"] for found, has in self._last if found == f"partisan_{name}"}
 
     def status(self, path: str) -> int:
-        """Return the status of another page."""
+        """Return the HTTP status of another page."""
         try:
             with urllib.request.urlopen(self.address + path, timeout=10) as response:
                 return int(response.status)
@@ -71,7 +71,7 @@ class Scraper:
             return error.code
 
     def assert_ledger(self, processor: str) -> None:
-        """Check that every run that started came to something."""
+        """Check that every run that started has an outcome."""
         labels = {"queue": "default", "processor": processor}
         failed = self.total("tasks_failed_total", **labels)
         aside = sum(

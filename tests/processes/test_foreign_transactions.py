@@ -1,4 +1,4 @@
-"""Transactions of others that stay open, and limits of the server, hold up no outcome but their own."""
+"""Other sessions' open transactions and the server's limits delay only the outcomes that they concern."""
 
 import os
 import signal
@@ -18,11 +18,11 @@ from tests.support.waiting import wait_until
 from .managing import Bench
 
 SOON_SECONDS = 8.0
-"""Far less than the foreign transactions here stay open, and far more than a manager needs."""
+"""Much shorter than the foreign transactions stay open, and much longer than a manager needs."""
 
 
 def duplicates_of(*ids: int) -> str:
-    """Return the statement by which another transaction enqueues duplicates of tasks."""
+    """Return the statement that enqueues duplicates of tasks, for another transaction."""
     return f"""
         INSERT INTO django_partisan_task (status, queue_name, created_at, updated_at, processor_class,
                                           priority, execute_after, ready, arguments, extra, unique_key)
@@ -115,13 +115,13 @@ def test_a_task_whose_row_is_deleted_while_it_runs_does_not_run_again_when_its_w
 
 @pytest.fixture
 def slow_rows(db: None) -> Iterator[None]:
-    """Have the completion of a task take 20 ms, or 2 s for one with the priority 99."""
+    """Delay the completion of a task by 20 ms, or by 2 s if its priority is 99."""
     with slow("CASE NEW.priority WHEN 99 THEN 2 ELSE 0.02 END", "NEW.status = 'finished'"):
         yield
 
 
 def impatient() -> dict[str, Any]:
-    """Return a database whose statements are cancelled after 400 ms."""
+    """Return database settings with a statement timeout of 400 ms."""
     return {**this_database(), "OPTIONS": {"options": "-c statement_timeout=400"}}
 
 

@@ -1,4 +1,4 @@
-"""Functions of Django's task framework on real workers, which are killed and recycled meanwhile."""
+"""Functions of Django's task framework on real workers, which are killed and recycled during the test."""
 
 import os
 import random
@@ -30,7 +30,7 @@ def wait_for_finished(number: int) -> None:
 
 
 def killed_one_of(workers: list[int], choose: random.Random) -> bool:
-    """Kill a worker; return False if there was none, or if it had just ended by itself."""
+    """Kill a worker; return ``False`` if there was none, or if it had just ended by itself."""
     if not workers:
         return False
     with suppress(ProcessLookupError):
@@ -120,7 +120,7 @@ def test_a_worker_that_is_killed_after_the_return_leaves_the_result_of_the_run_t
 
     def is_finished() -> bool:
         result.refresh()
-        with suppress(ValueError):  # it has no value yet
+        with suppress(ValueError):  # it has no return value yet
             seen.append(result.return_value)
         return bool(result.is_finished)
 

@@ -30,10 +30,10 @@ from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from .managing import TABLES
 
 RUNS = 2000
-"""Tasks of a round."""
+"""Tasks per round."""
 ROUNDS_AT_MOST = 10
 ENOUGH = RUNS // 50
-"""How often each end is to be seen, which takes more rounds where signals come late."""
+"""How often each outcome must occur; it takes more rounds where signals arrive late."""
 LONGEST_SECONDS = 0.02
 ENDS = ("finished", "timeout", "cancelled")
 
@@ -61,12 +61,12 @@ class CancelsAtTheEnd(Component):
 
 
 def children() -> list[int]:
-    """Return the processes that descend from this one, which turns the loop."""
+    """Return the descendants of this process, which runs the manager's loop."""
     return [pid for pid in descendants(os.getpid()) if pid != os.getpid()]
 
 
 def turn_for(manager: Manager, seconds: float) -> Manager:
-    """Turn the loop without a pause."""
+    """Run the loop without a pause."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         manager.turn(0.05)
@@ -75,7 +75,7 @@ def turn_for(manager: Manager, seconds: float) -> Manager:
 
 @pytest.fixture
 def manager(db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Manager]:
-    """Return a manager in this process, with real workers, whose loop the test turns."""
+    """Return a manager in this process, with real workers, whose loop the test runs."""
     monkeypatch.setenv(journal.FOLDER, str(tmp_path))
     empty(*TABLES)
     config = config_of(
@@ -100,14 +100,14 @@ def manager(db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
 
 
 def enqueue_round(chance: random.Random) -> dict[int, float]:
-    """Enqueue the tasks of a round; return how long each one's run takes, by the task's id."""
+    """Enqueue the tasks of a round; return the duration of each run by task id."""
     kinds = (processors.EndAboutTheLimit, processors.EndInTime)
     tasks = [kinds[n % 2](n, round(chance.uniform(0, LONGEST_SECONDS), 4)) for n in range(RUNS)]
     return {pk: task.args[1] for pk, task in zip(bulk_delay(tasks), tasks, strict=True)}
 
 
 def reasons() -> dict[tuple[int, str], str]:
-    """Return how each task ended, by its id and processor."""
+    """Return the reason or status with which each task ended, by its id and processor."""
     rows = Task.objects.values_list("pk", "processor_class", "status", "error_reason")
     return {(pk, name): reason or status for pk, name, status, reason in rows}
 

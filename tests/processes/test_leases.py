@@ -1,4 +1,4 @@
-"""What runs while a manager hangs or is dead: nothing new, and what runs already runs once."""
+"""While a manager hangs or is dead, nothing new runs in it, and running tasks run once."""
 
 import os
 import signal

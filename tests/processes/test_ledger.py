@@ -1,4 +1,4 @@
-"""Ten thousand tasks of every kind, workers that come and go: each task's account is right."""
+"""Ten thousand tasks of every kind while workers start and end: the account of each task is right."""
 
 import os
 import random
@@ -84,7 +84,7 @@ def test_every_task_ends_though_workers_fork_servers_and_managers_are_killed_in_
 
 
 def runs(bench: Bench) -> list[tuple[dict[str, Any], dict[str, Any] | None]]:
-    """Return the first and the last line of each run, ``None`` for the last of one that did not end."""
+    """Return the first and the last line of each run; the last is ``None`` if the run did not end."""
     open_: dict[int, dict[str, Any]] = {}
     found: list[tuple[dict[str, Any], dict[str, Any] | None]] = []
     for line in bench.journal():

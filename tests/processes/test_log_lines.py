@@ -1,4 +1,4 @@
-"""Log lines of real processes: six at once on one pipe or file, and outputs that go away."""
+"""Log lines of real processes: six at once on one pipe or file, and outputs that are closed."""
 
 import fcntl
 import json
@@ -87,7 +87,7 @@ def what_is_said_at_the_end(process: subprocess.Popen[str]) -> str:
 
 @pytest.fixture
 def processes() -> Iterator[ExitStack]:
-    """Own the processes of a test: those that still run at its end are killed."""
+    """Kill the processes of a test that are still running at its end."""
     with ExitStack() as stack:
         yield stack
 
@@ -112,7 +112,7 @@ def test_every_line_of_six_processes_on_one_pipe_parses_though_its_reader_is_slo
     os.close(writing)
     begin_together(started)
     almost_full = fcntl.fcntl(reading, fcntl.F_GETPIPE_SZ) - select.PIPE_BUF
-    wait_until(lambda: waiting_in(reading) >= almost_full)  # and all six wait to write, which tears lines
+    wait_until(lambda: waiting_in(reading) >= almost_full)  # all six are waiting to write, which tears lines
 
     with os.fdopen(reading, encoding="utf-8") as pipe:
         text = pipe.read()

@@ -1,4 +1,4 @@
-"""The command that UPGRADING gives for measuring the migrations works, and leaves nothing behind."""
+"""The command in UPGRADING that measures the migrations works, and leaves nothing behind."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Managers of the commit before the schema step and of this one share a migrated database."""
+"""Managers of the commit before the schema step and of the current code share a migrated database."""
 
 import os
 import shutil
@@ -18,7 +18,7 @@ from tests.support.waiting import wait_until
 from .managing import Bench, ManagerProcess
 
 BEFORE = "6bd1e30"
-"""The last commit that knows nothing of the migrations from 0005 on."""
+"""The last commit without the migrations from 0005 on."""
 
 ENQUEUE = """
 import django_partisan
@@ -32,7 +32,7 @@ print(django_partisan.__file__)
 
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the code of ``BEFORE``, the package and what its processes need to start."""
+    """A folder with the code of ``BEFORE``: the package and what its processes need to start."""
     folder = tmp_path_factory.mktemp("before")
     command = f"git archive {BEFORE} django_partisan tests lab | tar x -C '{folder}'"
     done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -42,7 +42,7 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def enqueue(bench: Bench, tree: Path) -> None:
-    """Enqueue 201 tasks by the code of a folder; a manager with that folder imports it in the same way."""
+    """Enqueue 201 tasks with the code of a folder; a manager with that folder imports it in the same way."""
     command = [sys.executable, "-m", "tests.manage", "shell", "--verbosity=0", "--command", ENQUEUE]
     variables = bench.environment(None, {})
     done = subprocess.run(command, cwd=tree, env=variables, capture_output=True, text=True, check=False)
@@ -57,7 +57,7 @@ def start(bench: Bench, tree: Path) -> ManagerProcess:
 
 @pytest.fixture
 def deployed(tmp_path: Path) -> Path:
-    """A folder with the code of now, which a test may replace."""
+    """A folder with the current code, which a test may replace."""
     for part in ("django_partisan", "tests/app"):
         shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
     for path in ("__init__.py", "manage.py", "settings.py", "urls.py", "processes/__init__.py",
@@ -121,7 +121,7 @@ def test_old_and_new_managers_run_each_task_once_and_rescue_each_others(
     assert set(Task.objects.values_list("attempts", "crashes")) == {(1, 0)}
 
     victims = set(first.workers())
-    held = bulk_delay(processors.Wait("gate", number) for number in range(40))  # more than one of them takes
+    held = bulk_delay(processors.Wait("gate", number) for number in range(40))  # more than one manager claims
     bench.wait_for("begun", 402 + 4)
     first.send_to_group(signal.SIGKILL)
     second.wait_for("task.rescued", 2)

@@ -1,4 +1,4 @@
-"""Managers and workers under ``opentelemetry-instrument``: lines reach the collector and a reader."""
+"""Managers and workers under ``opentelemetry-instrument``: log lines reach the collector and a reader."""
 
 import json
 import subprocess
@@ -30,7 +30,7 @@ def sink() -> Iterator[OtlpSink]:
 
 
 def serve(*options: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-    """Serve under the agent until nothing waits, with workers that run one task each."""
+    """Serve under the agent until no task is waiting, with workers that run one task each."""
     asked = {
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
         "OTEL_METRICS_EXPORTER": "none",
@@ -63,7 +63,7 @@ def test_without_its_sdk_a_failure_is_still_logged():
 
 
 def test_a_collector_that_never_answers_delays_the_stop_of_an_idle_manager_by_the_bound_alone(sink: OtlpSink):
-    """Spans, metrics and lines are flushed at once; the agent's exit handlers took 10 s for each."""
+    """Spans, metrics and lines are flushed concurrently; the agent's exit handlers took 10 s for each."""
     sink.mode = "hang"
     done = serve(
         *("--log-format", "ecs"),

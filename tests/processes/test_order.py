@@ -1,4 +1,4 @@
-"""Who runs when: by priority, on time, and soon after being enqueued."""
+"""The order of runs: by priority, on time, and soon after being enqueued."""
 
 import os
 import signal
@@ -93,7 +93,7 @@ def test_task_enqueued_in_a_transaction_starts_within_a_second_of_its_commit(ben
 
 
 def test_task_enqueued_as_the_manager_falls_asleep_starts_within_a_second(bench: Bench):
-    """Each pause of another length, so that some insert meets the moment of falling asleep."""
+    """Pauses of different lengths, so that some insert coincides with the manager falling asleep."""
     bench.ready(SLEEP_DELAY_SECONDS=30, WORKERS_COUNT=1)
 
     for number in range(60):
@@ -118,7 +118,7 @@ def test_completed_task_is_deleted_if_so_configured_and_a_failed_one_stays(bench
 def test_due_task_that_somebody_has_locked_is_not_asked_for_without_pause(bench: Bench):
     manager = bench.ready(SLEEP_DELAY_SECONDS=1)
     with transaction.atomic():
-        task = processors.OneArgument(1).delay()  # not committed yet: nobody sees it
+        task = processors.OneArgument(1).delay()  # not committed yet, so invisible to others
     wait_until(lambda: Task.objects.filter(pk=task.pk, status="finished"))
     manager.send(signal.SIGSTOP)
     locked = processors.OneArgument(2).delay()

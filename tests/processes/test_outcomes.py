@@ -1,4 +1,4 @@
-"""What comes of a run stands in the row, whatever the task does; and the worker lives on."""
+"""The outcome of a run is written to the row, whatever the task does, and the worker survives."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -21,7 +21,7 @@ from .managing import Bench
 
 
 def outcome_of(processor: BaseTaskProcessor) -> Task:
-    """Enqueue a task, and return its row when it ran for the last time."""
+    """Enqueue a task, and return its row after its last run."""
     return done(processor.delay())
 
 
@@ -189,7 +189,7 @@ def test_argument_of_a_megabyte_reaches_its_task(serving: Bench):
 
 @pytest.fixture
 def refusing_table(serving: Bench) -> Iterator[None]:
-    """Have PostgreSQL refuse the outcomes of tasks with priority 77."""
+    """Refuse the outcomes of tasks with priority 77."""
     with refusing("UPDATE", "NEW.priority = 77 AND (NEW.postpones = 1 OR NEW.status = 'finished')"):
         yield
 

@@ -1,4 +1,4 @@
-"""A paused queue stands still: real managers under load, restarts, deaths, and without notifications."""
+"""No task of a paused queue starts: real managers under load, restarts, kills, and without notifications."""
 
 import signal
 import time
@@ -19,13 +19,13 @@ from tests.support.waiting import let_pass, wait_until
 from .managing import Bench, ManagerProcess
 
 LATEST_SECONDS = 10.0
-"""Far below the 40 seconds between heartbeats here, and enough for a machine that is very busy."""
+"""Much shorter than the 40 seconds between heartbeats here, and enough for a very busy machine."""
 STILL_SECONDS = 1.5
-"""How long a test watches that nothing starts."""
+"""How long a test checks that nothing starts."""
 
 
 def begun_after(bench: Bench, moment: float) -> list[float]:
-    """Return how many seconds after a moment runs began, for those that did."""
+    """Return the start times of runs that began after a moment, in seconds since then."""
     return [line["at"] - moment for line in bench.journal("begun") if line["at"] > moment]
 
 
@@ -34,7 +34,7 @@ def enqueue(number: int, seconds: float = 0.005) -> None:
 
 
 def stands_still(bench: Bench) -> int:
-    """Wait until nothing is in process; return how many runs had begun then."""
+    """Wait until no task is in process; return how many runs had begun by then."""
     wait_until(lambda: number_of("in_process") == 0, progress=lambda: len(bench.journal()))
     return len(bench.journal("begun"))
 

@@ -1,4 +1,4 @@
-"""Projects whose processes need more than the name of a settings module."""
+"""Projects whose processes need more set-up than the name of a settings module."""
 
 import subprocess
 import sys
@@ -43,7 +43,7 @@ class Shop(Configuration):
 def run(
     bench: Bench, program: str, *options: str, preload: bool = True, **variables: str
 ) -> "subprocess.CompletedProcess[str]":
-    """Run a project's ``manage.py`` with ``start_partisan --once`` to its end."""
+    """Run a project's ``manage.py`` with ``start_partisan --once`` until it exits."""
     script = bench.folder / "manage.py"
     script.write_text(program)
     partisan = {"default": {"WORKERS_COUNT": 1, "PRELOAD": preload}}

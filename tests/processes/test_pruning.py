@@ -1,4 +1,4 @@
-"""Managers prune one at a time, continue what a killed one began, and keep the table bounded."""
+"""Managers prune one at a time, continue what a killed manager began, and keep the table bounded."""
 
 import signal
 import time
@@ -22,7 +22,7 @@ ROWS = """
            %s::timestamptz
       FROM generate_series(1, %s), (SELECT now() - interval '30 days' AS moment) AS made
 """
-# A log of deletions that no manager knows of: which id, and by which backend.
+# A log of deletions, independent of managers: the task's id and the backend that deleted it.
 LOG = """
     CREATE UNLOGGED TABLE pruned_log (id bigint, pid int);
     CREATE FUNCTION log_pruned() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -38,7 +38,7 @@ def old(number: int, status: str = "finished", finished_at: str | None = "2020-0
 
 
 def pruned_by(*managers: ManagerProcess) -> int:
-    """Return how many rows managers say they pruned."""
+    """Return how many rows managers logged as pruned."""
     lines = [line for manager in managers for line in manager.told("task.pruned")]
     return sum(line["partisan.prune.finished"] + line["partisan.prune.failed"] for line in lines)
 
@@ -119,6 +119,6 @@ def test_at_a_steady_rate_the_table_stays_bounded_and_every_task_runs(bench: Ben
         let_pass(0.05)
 
     wait_until(lambda: not Task.objects.exists(), PATIENCE_SECONDS)
-    # Two seconds, and at most five between passes.
+    # Rows are kept for two seconds, and passes are at most five seconds apart.
     assert max(sizes) < enqueued * 0.6, sizes
     assert len(bench.journal("begun")) == enqueued

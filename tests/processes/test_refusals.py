@@ -1,4 +1,4 @@
-"""What `start_partisan` refuses to start with: exit code 1, and one line that says why."""
+"""Configurations that `start_partisan` refuses: exit code 1, and one line that says why."""
 
 import signal
 import socket
@@ -28,7 +28,7 @@ def nowhere() -> dict[str, Any]:
 
 
 def refusal(manager: ManagerProcess) -> str:
-    """Return the one line that a manager refuses to start with."""
+    """Return the one line with which a manager refuses to start."""
     assert manager.ended() == 1
     assert manager.out() == ""
     [line] = manager.err().splitlines()

@@ -1,4 +1,4 @@
-"""Managers with new and old code serve one queue: each runs what it knows, and nothing fails meanwhile."""
+"""Managers with new and old code serve one queue: each runs the processors it has, and nothing fails."""
 
 import pytest
 
@@ -14,7 +14,7 @@ from .managing import Bench
 
 
 class Newcomer(Idle):
-    """What the process that enqueues knows of the new processor."""
+    """The new processor, as the enqueuing process defines it."""
 
     UNIQUE_FOR_PARAMS = False
 

@@ -1,4 +1,4 @@
-"""Schedules of real managers: no tick twice, none lost, whoever dies; lines and labels as documented."""
+"""Schedules of real managers: ticks are neither repeated nor lost when one dies; lines as documented."""
 
 import signal
 from collections import Counter
@@ -8,7 +8,7 @@ from django.db.models import Max
 
 from django_partisan.models import ManagerLease, Schedule, Task
 from tests.support.rows import number_of
-from tests.support.schedules import DAY, add_schedule, last_multiple
+from tests.support.schedules import PERIOD, add_schedule, last_multiple, periods
 from tests.support.waiting import wait_until
 
 from .managing import Bench
@@ -16,7 +16,7 @@ from .managing import Bench
 EACH_SECOND = {"PARTISAN_SCHEDULES": {"each second": {"task": "Pass", "every": 1, "catch_up": "all"}}}
 KILLS = 4
 LATEST_SECONDS = 20.0
-"""Far more than the fraction of a second that it takes where nothing else runs."""
+"""Much longer than the fraction of a second that it takes on an idle machine."""
 
 
 def ticks(name: str = "each second") -> int:
@@ -73,14 +73,14 @@ def test_many_ticks_of_one_moment_are_soon_enqueued(bench: Bench):
 
 
 def test_what_a_manager_logs_of_its_schedules_and_what_runs_say_of_theirs(bench: Bench):
-    add_schedule("missed", task="Pass", args=[1], next_at=last_multiple(DAY) - timedelta(days=2))
+    add_schedule("missed", task="Pass", args=[1], next_at=last_multiple(PERIOD) - periods(2))
     add_schedule("broken", task="Pass", args=[2], recent_ticks=["spoiled"])
     add_schedule("skipped", task="Wait", args=["gate"], overlap=False)
     manager = bench.ready(
-        settings={"PARTISAN_SCHEDULES": {"added": {"task": "Pass", "every": DAY}}}, LEASE_SECONDS=3
+        settings={"PARTISAN_SCHEDULES": {"added": {"task": "Pass", "every": PERIOD}}}, LEASE_SECONDS=3
     )
     bench.wait_for("begun", processor="Wait")
-    Schedule.objects.filter(pk="skipped").update(next_at=last_multiple(DAY))
+    Schedule.objects.filter(pk="skipped").update(next_at=last_multiple(PERIOD))
 
     [skipped] = manager.wait_for("schedule.skipped")
     bench.open("gate")

@@ -1,4 +1,4 @@
-"""Sentry, set up by the host, gets each failure of real workers once."""
+"""Sentry, set up by the host application, receives each failure of real workers once."""
 
 from collections import Counter
 from typing import Any
@@ -11,11 +11,11 @@ from .managing import Bench, ManagerProcess
 from .observability.watching import enqueue
 
 WAYS = ("plain", "plain", "captured", "forked", "retry")
-"""With the asynchronous one, six failures."""
+"""Together with the asynchronous task, six failures."""
 
 
 def serve(bench: Bench, sink: SentrySink) -> ManagerProcess:
-    """Serve the tracked application's tasks until nothing waits, each worker one of them."""
+    """Serve the tracked application's tasks until none is waiting, with workers that run one task each."""
     manager = bench.start(
         "--until-empty",
         settings={"INSTALLED_APPS": [*INSTALLED_APPS, "tests.processes.tracked"]},
@@ -23,7 +23,7 @@ def serve(bench: Bench, sink: SentrySink) -> ManagerProcess:
         TASKS_PER_WORKER_INSTANCE=1,
         MAX_CRASHES=1,
     )
-    assert manager.ended() == 2, str(manager)  # tasks have failed
+    assert manager.ended() == 2, str(manager)  # exit code: tasks have failed
     return manager
 
 

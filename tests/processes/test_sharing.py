@@ -1,4 +1,4 @@
-"""Managers of one queue share its tasks: none holds what another could start earlier."""
+"""Managers of one queue share its tasks: none holds tasks that another could start earlier."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_ten_tasks_that_take_long_are_shared_by_two_managers_of_one_worker_each(
     wait_until(is_asleep)
 
     bulk_delay(processors.Wait(f"gate{number}") for number in range(10))
-    for begun in (2, 4, 6, 8, 10):  # each worker runs one, and both go on when both have ended
+    for begun in (2, 4, 6, 8, 10):  # each worker runs one task, and both continue when both runs have ended
         for line in bench.wait_for("begun", begun, seconds=60):
             bench.open(line["args"][0])
     bench.wait_for("ended", 10)
@@ -32,7 +32,7 @@ def test_ten_tasks_that_take_long_are_shared_by_two_managers_of_one_worker_each(
 
 
 def test_tasks_of_a_short_kind_that_take_long_for_once_are_shared_too(bench: Bench):
-    """Both managers have learnt that the kind takes no time, so one of them claims them all."""
+    """Both managers have learned that these tasks take no time, so one of them claims them all."""
     managers = [bench.ready(WORKERS_COUNT=1) for _ in range(2)]
     bench.open("open")
     for number in range(100):

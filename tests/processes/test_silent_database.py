@@ -1,4 +1,4 @@
-"""The database falls silent or changes, and no socket says so: the manager notices, and goes on."""
+"""The database stops answering or changes, and no socket reports it: the manager notices and recovers."""
 
 import signal
 import time
@@ -19,7 +19,7 @@ from .observability.scraping import address_of, get
 
 CONNECTIONS = 4
 GRACE_SECONDS = 5.0
-"""What docs/running.md tells operators to grant beyond --stop-timeout."""
+"""The grace period beyond --stop-timeout that docs/running.md asks operators to allow."""
 METRICS = ("--metrics-port", "0")
 END_SESSIONS = """
 SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -36,12 +36,12 @@ def proxy(db: None) -> Iterator[TcpProxy]:
 
 @pytest.fixture
 def through(proxy: TcpProxy) -> dict[str, Any]:
-    """Return settings that lead to the database of the test by the proxy."""
+    """Return database settings that connect through the proxy."""
     return {**this_database(), "HOST": "127.0.0.1", "PORT": str(proxy.port)}
 
 
 def seconds_to_settle(number: int) -> float:
-    """Enqueue a task, and return how many seconds later it is settled."""
+    """Enqueue a task, and return the seconds until it is settled."""
     before = number_of("finished")
     started = time.monotonic()
     processors.Pass(number).delay()
@@ -152,11 +152,11 @@ def test_after_a_change_of_roles_connections_to_a_standby_are_left(bench: Bench)
     manager = bench.ready(SLEEP_DELAY_SECONDS=0.2, LEASE_SECONDS=3)
     seconds_to_settle(1)
     name = this_database()["NAME"]
-    # Committed before the sessions end: one that is quick to connect again must find a standby, too.
+    # Committed before the sessions end, so that even a quick reconnection meets a standby.
     first_value(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on; SELECT 1')
     first_value(END_SESSIONS)
     manager.wait_for("claim.failed")
-    let_pass(2.0)  # so that it connects to the standby, again and again
+    let_pass(2.0)  # so that the manager connects to the standby repeatedly
 
     first_value(f'ALTER DATABASE "{name}" RESET default_transaction_read_only; SELECT 1')
 

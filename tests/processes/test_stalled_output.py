@@ -1,4 +1,4 @@
-"""A standard output that nobody reads, or a log handler that does not return, stops nothing."""
+"""A standard output that nobody reads, or a log handler that does not return, blocks nothing else."""
 
 import fcntl
 import json
@@ -25,13 +25,13 @@ from .managing import Bench, ManagerProcess
 LONG_SECONDS = 60.0
 LEASE_SECONDS = 3.0
 TASKS = 300
-"""Their lines are more than a pipe of 64 KiB holds."""
+"""Enough for more log lines than fit into a pipe of 64 KiB."""
 FILLER = b"\n" * 4000
-"""Empty lines, as a terminal may take a part of it."""
+"""Empty lines, because a terminal may accept only part of a write."""
 
 
 class Output:
-    """A file to write to, and its other end, which reads when it is asked to."""
+    """A file to write to, and its other end, which reads on request."""
 
     def __init__(self, reading: int, writing: int) -> None:
         self.reading, self.writing = reading, writing
@@ -48,20 +48,20 @@ class Output:
         fcntl.fcntl(self.writing, fcntl.F_SETFL, before)
 
     def is_blocking(self) -> bool:
-        """Return whether writing to the file still blocks, as its other users expect."""
+        """Return whether writes to the file still block, as its other users expect."""
         return not fcntl.fcntl(self.writing, fcntl.F_GETFL) & os.O_NONBLOCK
 
     def read_on(self) -> None:
-        """Read what is there."""
+        """Read everything available."""
         while select.select([self.reading], [], [], 0)[0]:
-            with suppress(OSError):  # a terminal without a process at its other side
+            with suppress(OSError):  # a terminal whose other side no process has open
                 if data := os.read(self.reading, 65536):
                     self.read += data
                     continue
             return
 
     def lines(self) -> list[str]:
-        """Return the lines read so far without those that filled the file."""
+        """Return the lines read so far, without the filler."""
         *lines, rest = self.read.decode().replace("\r\n", "\n").split("\n")
         assert rest == ""
         return [line for line in lines if line]
@@ -76,7 +76,7 @@ class Output:
         wait_until(holds, LONG_SECONDS, lambda: self.read.decode(errors="replace")[-3000:])
 
     def events(self) -> list[dict[str, Any]]:
-        """Return the log lines read so far, which have to be whole."""
+        """Return the log events read so far; every line must be complete."""
         return [json.loads(line) for line in self.lines() if not line.startswith("Serving queue")]
 
 
@@ -97,7 +97,7 @@ def terminal() -> tuple[int, int]:
 
 @pytest.fixture
 def open_output() -> Iterator[Callable[[Callable[[], tuple[int, int]]], Output]]:
-    """Return a function that opens an output of a kind; both ends are closed after the test."""
+    """Return a function that opens an output of a given kind; both ends are closed after the test."""
     with ExitStack() as cleanup:
 
         def opened(kind: Callable[[], tuple[int, int]]) -> Output:
@@ -129,7 +129,7 @@ def run_tasks(number: int = TASKS) -> None:
 
 
 def ended_reading(manager: ManagerProcess, output: Output) -> int:
-    """Read until the manager has ended."""
+    """Read until the manager has ended; return its exit code."""
     output.read_until(lambda: manager.process.poll() is not None)
     output.read_on()
     return manager.ended()
@@ -183,7 +183,7 @@ def test_what_is_more_than_the_buffer_holds_is_dropped_whole_and_reported(bench:
     dropped = [event for event in events if event["event.action"] == "telemetry.dropped"]
     written = [event for event in events if event["event.action"] == "task.completed"]
     assert {event["event.reason"] for event in dropped} == {"log_output_stalled"}
-    assert len(dropped) <= 2  # the first, and what was still to be reported at the end
+    assert len(dropped) <= 2  # the first report, and the remainder at the end
     assert sum(event["partisan.telemetry.count"] for event in dropped) + len(written) == 6001
     assert len(written) < 6000
 

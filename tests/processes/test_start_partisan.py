@@ -1,4 +1,4 @@
-"""The command: what it says, what its options do, when it ends."""
+"""The command: its output, the effect of its options, and when it ends."""
 
 import os
 import signal
@@ -165,6 +165,6 @@ def test_in_immediate_mode_it_says_so_and_workers_leave_what_their_tasks_enqueue
     ]
     said = manager.err().splitlines()
     assert said[0].startswith(
-        "PARTISAN_IMMEDIATE is set: processes with these settings run what they enqueue"
+        "PARTISAN_IMMEDIATE is set: processes with these settings run the tasks that they enqueue"
     )
     assert said[1].startswith("Serving queue 'default'")

@@ -1,4 +1,4 @@
-"""Signals between the start of the command and its loop, also to the first process of a container."""
+"""Signals between the start of the command and its loop, also as the first process of a container."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ from .managing import Bench, processes
 
 @pytest.fixture
 def silent() -> Iterator[socket.socket]:
-    """A server that accepts connections and says nothing, on which a driver waits and heeds no signal."""
+    """A server that accepts connections and never answers; a driver that waits for it ignores signals."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         server.settimeout(20)
         yield server
@@ -36,10 +36,10 @@ def test_a_stop_while_it_waits_for_the_database_ends_the_command_with_nothing_cl
     with silent.accept()[0]:
         manager.send(number)
 
-        assert manager.ended(8) == 0  # an attempt to connect takes ten seconds
+        assert manager.ended(8) == 0  # the connection attempt takes ten seconds
 
     [line] = manager.err().splitlines()
-    assert line == f"Stopped by {number.name} before it served; nothing was claimed."
+    assert line == f"Stopped by {number.name} before it began to serve; nothing was claimed."
     assert Task.objects.get().attempts == 0
     assert not ManagerLease.objects.exists()
 
@@ -87,6 +87,6 @@ def test_stacks_are_logged_while_it_waits_for_the_database(bench: Bench, silent:
         stacks = manager.wait_for("thread.stack", 2)
         manager.send(signal.SIGTERM)
 
-        assert manager.ended(8) == 0  # an attempt to connect takes ten seconds
+        assert manager.ended(8) == 0  # the connection attempt takes ten seconds
     assert any("answer_to sql/readiness.py" in line["message"] for line in stacks)
     wait_until(manager.is_gone)

@@ -1,4 +1,4 @@
-"""What runs is visible from outside: in the managers' rows, in the command, and at a terminal."""
+"""Running tasks are visible from outside: in the managers' rows, with the command, and on a terminal."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from .managing import Bench
 
 QUIET_LEASE_SECONDS = 600
-"""Heartbeats come every 200 s: what is seen earlier was published between them."""
+"""Heartbeats are 200 s apart: anything seen earlier was published between them."""
 
 
 def states() -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Stopping: running tasks finish, the rest goes back, and nothing stays behind."""
+"""Stopping: running tasks finish, the others are released, and nothing is left behind."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ STOPPING = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
 
 def said(manager: ManagerProcess) -> list[str]:
-    """Return the lines on standard error beside the one that says what is served."""
+    """Return the lines on standard error after the one that says what is served."""
     first, *more = manager.err().splitlines()
     assert first.startswith("Serving queue")
     return more
@@ -92,7 +92,7 @@ def test_worker_that_dies_while_its_manager_stops_is_not_replaced_and_its_task_g
 
 
 def test_worker_whose_exit_code_is_not_known_yet_does_not_hinder_a_stop(bench: Bench):
-    """A fork server that stands still tells no exit codes, so the dead worker is still on the list."""
+    """A stopped fork server reports no exit codes, so the dead worker is still listed."""
     manager = bench.ready()
     fork_server, victim = manager.fork_server(), manager.workers()[0]
     os.kill(fork_server, signal.SIGSTOP)
@@ -108,7 +108,7 @@ def test_worker_whose_exit_code_is_not_known_yet_does_not_hinder_a_stop(bench: B
 
 @pytest.mark.parametrize("number", STOPPING)
 def test_signal_to_the_group_while_starting_leaves_no_fault(bench: Bench, number: signal.Signals):
-    """The fork server and the workers get the signal before they have begun to ignore it."""
+    """The fork server and the workers get the signal before they have started to ignore it."""
     managers = [bench.start(WORKERS_COUNT=1) for _ in range(2)]
     for manager, pause in zip(managers, (0.0, 0.15), strict=True):
         wait_until(lambda: any("forkserver" in process.command for process in manager.family()))  # noqa: B023
@@ -172,7 +172,7 @@ def test_end_of_the_stop_timeout_ends_running_tasks_which_run_in_the_next_manage
 
 
 def test_program_that_a_task_starts_gets_signals_as_usual(bench: Bench):
-    """None is ignored in it, though its worker leaves them to the manager."""
+    """The program ignores none of them, although its worker leaves them to the manager."""
     bench.ready()
     processors.TellSignals().delay()
 
@@ -203,7 +203,7 @@ def test_descriptors_and_threads_stay_the_same_while_workers_come_and_go(bench: 
 
 
 def after_recycling(bench: Bench, manager: ManagerProcess, count: int) -> tuple[int, int]:
-    """Recycle ``count`` workers; return how many descriptors and threads the manager has then."""
+    """Recycle ``count`` workers; return the manager's number of descriptors and of threads afterwards."""
     exits = len(manager.told("worker.exited")) + count
     bulk_delay(processors.Pass(index) for index in range(count))
     manager.wait_for("worker.exited", exits)

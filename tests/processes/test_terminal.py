@@ -1,4 +1,4 @@
-"""A run of tests whose terminal goes away leaves nothing behind."""
+"""A test run whose terminal is closed leaves nothing behind."""
 
 import os
 import pty
@@ -17,7 +17,7 @@ from tests.support.progress import progress_of
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 from tools import database_url, run_guard
 
-# Makes its input the terminal of a session of its own, as a log-in does, and becomes pytest.
+# Starts a session with its input as controlling terminal, as a log-in does, and becomes pytest.
 START = """
 import fcntl, os, sys, termios
 os.setsid()
@@ -28,14 +28,14 @@ os.execv(sys.executable, [sys.executable, "-m", "pytest", *sys.argv[1:]])
 
 @pytest.fixture
 def temporary() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="t-"))  # pytest's own folders are too deep for sockets
+    folder = Path(tempfile.mkdtemp(prefix="t-"))  # pytest's own paths are too long for sockets
     folder.chmod(0o711)
     yield folder
     shutil.rmtree(folder)
 
 
 def left_in(folder: Path) -> list[str]:
-    """Return what a run left but the folders that pytest keeps for its user to look at."""
+    """Return what a run left, except the folders that pytest keeps for inspection."""
     return [path.name for path in folder.iterdir() if not path.name.startswith("pytest-of-")]
 
 

@@ -1,4 +1,4 @@
-"""Runs that take longer than they may are interrupted, whatever they do."""
+"""Runs that exceed their time limit are interrupted, whatever they do."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,13 +32,13 @@ def done(bench: Bench, task: Task) -> Task:
 
 
 def outcome_of(bench: Bench, processor: BaseTaskProcessor) -> Task:
-    """Enqueue a task, and return its row when it ran for the last time."""
+    """Enqueue a task, and return its row after its last run."""
     return done(bench, processor.delay())
 
 
 @contextmanager
 def locked() -> Iterator[None]:
-    """Hold the lock for which runs wait."""
+    """Hold the lock that runs wait for."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", (processors.LOCK,))
         try:
@@ -49,7 +49,7 @@ def locked() -> Iterator[None]:
 
 @contextmanager
 def slow_commits(seconds: float) -> Iterator[None]:
-    """Make each commit of a note take long."""
+    """Make each commit of a note take ``seconds``."""
     with connection.cursor() as cursor:
         cursor.execute(
             "CREATE FUNCTION slow_commit() RETURNS trigger LANGUAGE plpgsql AS "

@@ -1,4 +1,4 @@
-"""Real managers and workers export to a real collector, and do not need it."""
+"""Real managers and workers export to a real collector, and work without it."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def sink() -> Iterator[OtlpSink]:
 
 
 def environment_of(**variables: str) -> dict[str, str]:
-    """Return the variables of a process of the traced application on this test's database."""
+    """Return the environment variables of a process of the traced application on the test database."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
     return {
         **inherited,
@@ -48,14 +48,14 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 
 def serve(*options: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Serve until nothing waits."""
+    """Serve until no task is waiting."""
     done = run("start_partisan", "--until-empty", *options, **variables)
     assert done.returncode == 0, done.stderr
     return done
 
 
 def serve_until_nothing_waits(**variables: str) -> None:
-    """Serve again while tasks wait: what a manager leaves, another takes up."""
+    """Serve repeatedly while tasks are waiting: what one manager leaves, the next one runs."""
     for _ in range(5):
         if not Task.objects.waiting().exists():
             return
@@ -135,13 +135,13 @@ def test_settles_link_to_the_runs_they_settle(sink: OtlpSink):
     ("set_up_by", "told"),
     [
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "worker.telemetry_flush_timeout"),
-        (HOST_ENDPOINT, "worker.exit_timeout"),  # whose SDK exports in its own exit handler
+        (HOST_ENDPOINT, "worker.exit_timeout"),  # the host's SDK exports in its own exit handler
     ],
 )
 def test_collector_that_never_answers_delays_the_end_by_the_bound_alone(
     set_up_by: str, told: str, sink: OtlpSink, tmp_path: Path
 ):
-    """The manager waits while its workers do: the bound is that of the whole stop."""
+    """The manager's wait and its workers' waits overlap: the limit applies to the whole stop."""
     sink.mode = "hang"
     log = tmp_path / "log.json"
     enqueue("Spread", 5)
@@ -171,7 +171,7 @@ def test_dead_collector_costs_no_capacity_where_workers_are_recycled(sink: OtlpS
     )
 
     assert len(times_of(log, "task.completed")) == 10
-    # A worker is replaced while it still waits for its last spans: the next one of its slot has begun.
+    # A worker is replaced while it still waits for its last spans: its successor in the slot has begun.
     exited = {worker(line): line["@timestamp"] for line in lines_of(log, "worker.exited")}
     starts = sorted((*worker(line), line["@timestamp"]) for line in lines_of(log, "worker.started"))
     replaced = [
@@ -184,7 +184,7 @@ def test_dead_collector_costs_no_capacity_where_workers_are_recycled(sink: OtlpS
 
 
 def worker(line: dict[str, Any]) -> tuple[int, int]:
-    """Return the slot and the generation that a line is about."""
+    """Return the slot and the generation of a line's worker."""
     return line["partisan"]["worker"]["slot"], line["partisan"]["worker"]["generation"]
 
 

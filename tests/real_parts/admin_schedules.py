@@ -1,4 +1,4 @@
-"""Schedules of every kind for the admin that a real Chromium looks at."""
+"""Schedules of every kind, for the admin pages that a real Chromium opens."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ OUTCOMES = (
 
 
 def recent(newest: datetime, seconds: int, number: int = 20) -> list[dict[str, Any]]:
-    """Return the last ticks of a schedule, oldest first, with each outcome."""
+    """Return the recent ticks of a schedule, oldest first, with every outcome."""
     found = []
     for place in reversed(range(number)):
         outcome, ended = OUTCOMES[-1 - place % len(OUTCOMES)]
@@ -28,7 +28,7 @@ def recent(newest: datetime, seconds: int, number: int = 20) -> list[dict[str, A
 
 
 def fill() -> dict[str, Schedule]:
-    """Insert schedules of settings and made by hand, in every state; return them by what they are."""
+    """Insert schedules from settings and from the admin, in every state; return them by kind."""
     now = timezone.now().replace(microsecond=0)
     hour = now.replace(minute=0, second=0)
     settings = {"origin": Schedule.ORIGIN_SETTINGS, "fingerprint": "f"}

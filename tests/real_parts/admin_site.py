@@ -1,4 +1,4 @@
-"""The admin with rows of every kind, served to a real Chromium that the tests look through."""
+"""An admin site with rows of every kind, and a real Chromium to open it."""
 
 import importlib
 import os
@@ -35,7 +35,7 @@ MESSAGE = "451 4.3.0 <customer@example.org>: Temporary lookup failure, the name 
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """Start Chromium; skip the test, with the remedy, where it or playwright is missing."""
+    """Start Chromium; skip the test, with the remedy, if Chromium or playwright is missing."""
     path = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if path is None:
         pytest.skip("chromium is missing; on Debian: apt-get install chromium")
@@ -52,7 +52,7 @@ def chromium() -> Iterator[Any]:
 
 
 def history() -> list[dict[str, Any]]:
-    """Return a history with each kind of entry."""
+    """Return a history with every kind of entry."""
     began = datetime(2026, 11, 24, 7, 3, 12, 345678, tzinfo=timezone.get_default_timezone())
 
     def at(minutes: int) -> str:
@@ -74,7 +74,7 @@ def history() -> list[dict[str, Any]]:
 
 
 def fill() -> dict[str, Task]:
-    """Insert tasks of every status and two managers; return some of them by what they are."""
+    """Insert tasks of every status and two managers; return some of the tasks by kind."""
     now = timezone.now()
     manager = make_manager(host="web-1.example.org", pid=4700, lease_seconds=3600)
     mail = {"processor_class": "SendOrderConfirmation", "queue_name": "mail"}

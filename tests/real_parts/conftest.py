@@ -1,4 +1,4 @@
-"""One real stack for tests that watch managers, one OpenSearch, and one database for each other module."""
+"""Shared fixtures: one monitoring stack, one OpenSearch, and one database for each module."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,21 +16,21 @@ from tools.parts.opensearch import OPENSEARCH, java
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """PostgreSQL, Prometheus with shortened rules, Alertmanager and a webhook; tests bring managers."""
+    """PostgreSQL, Prometheus with shortened rules, Alertmanager and a webhook; tests start the managers."""
     with live_stack(tmp_path_factory.mktemp("stack")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def env() -> Iterator[dict[str, str]]:
-    """PostgreSQL with the tables; the environment that leads the project's processes there."""
+    """The environment of the project's processes, with a running PostgreSQL that has the tables."""
     with project() as environment:
         yield environment
 
 
 @pytest.fixture(scope="session")
 def opensearch() -> Iterator[OpenSearch]:
-    """A server with our templates; each test has its own data stream there."""
+    """A server with our templates installed; each test has its own data stream on it."""
     try:
         parts.find(OPENSEARCH)
         java()
@@ -43,7 +43,7 @@ def opensearch() -> Iterator[OpenSearch]:
 
 @pytest.fixture
 def data_stream(opensearch: OpenSearch, tmp_path: Path) -> Iterator[DataStream]:
-    """A new data stream, removed after the test, because templates in use cannot be removed."""
+    """A new data stream; removed after the test, because templates in use cannot be removed."""
     made = DataStream(opensearch, namespace=tmp_path.name.lower())
     yield made
     made.remove()

@@ -1,8 +1,8 @@
-"""Check the dashboards' shape, then draw every panel on the data of real managers under load.
+"""Check the dashboards' structure, then draw every panel with data of real managers under load.
 
-``python -m tests.real_parts.draw_panels``. Grafana's own panel components draw (grafana/panels), not the
-Grafana server. It needs node and Debian's prometheus, prometheus-alertmanager and chromium; pictures go
-to build/panels, each dashboard at 1920 pixels and, with its panels below each other, as on a phone.
+``python -m tests.real_parts.draw_panels``. Grafana's own panel components (grafana/panels) draw, without the
+Grafana server. It needs node and Debian's prometheus, prometheus-alertmanager and chromium. Pictures are
+written to build/panels: each dashboard 1920 pixels wide, and as on a phone, with its panels in one column.
 """
 
 import argparse
@@ -31,7 +31,7 @@ NPM = [
 
 
 def main() -> int:
-    """Run the stack for some minutes, draw, and return the drawer's exit code."""
+    """Run the stack for some minutes, draw the panels, and return the drawing program's exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=4, help="how long the managers work first")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "panels")

@@ -1,7 +1,7 @@
-"""A proxy that makes clients of Elastic take an OpenSearch for Elasticsearch.
+"""A proxy that makes Elastic clients accept an OpenSearch server as Elasticsearch.
 
-They send nothing to a server that is not Elasticsearch, that has no license, or that is older than they are.
-All other answers are those of the server itself.
+They send nothing to a server that is not Elasticsearch, has no license, or is older than the client.
+All other answers come from the server itself.
 """
 
 import http.client
@@ -31,9 +31,9 @@ PASSED_BACK: Final = ("Content-Type", "Content-Encoding")
 
 
 class ElasticProxy:
-    """Serve in front of a port of this host while used as a context manager.
+    """Forward to a port of this host while used as a context manager.
 
-    While ``denies`` is true, bulk requests are answered as for an expired key; ``denied`` counts them.
+    While ``denies`` is true, bulk requests get the answer for an expired key; ``denied`` counts them.
     """
 
     def __init__(self, target_port: int) -> None:
@@ -64,7 +64,7 @@ def _handler_of(proxy: ElasticProxy, target_port: int) -> type[BaseHTTPRequestHa
         protocol_version = "HTTP/1.1"
 
         def handle_one_request(self) -> None:
-            # Some tests are about a client that disconnects in the middle.
+            # Some tests have clients that disconnect during a request.
             try:
                 super().handle_one_request()
             except ConnectionError:
@@ -119,6 +119,6 @@ def _handler_of(proxy: ElasticProxy, target_port: int) -> type[BaseHTTPRequestHa
                 self.wfile.write(data)
 
         def log_message(self, *_: Any) -> None:
-            """Stay silent."""
+            """Log nothing."""
 
     return Handler

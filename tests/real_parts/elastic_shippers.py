@@ -1,4 +1,4 @@
-"""Shippers that send to Elasticsearch only, built by `make parts PARTS=all`: Filebeat and the Collector."""
+"""Shippers that only send to Elasticsearch, built by `make parts PARTS=all`: Filebeat and the Collector."""
 
 import os
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ from tools import parts
 from tools.parts.go_programs import FILEBEAT, OTELCOL
 
 QUIET: Final = "--set=service::telemetry::metrics::level=none"
-"""The Collector's own metrics would use a fixed port, which another run may hold."""
+"""The Collector's own metrics would use a fixed port, which another run may be using."""
 
 ADDED: Final = ("agent.", "host.", "input.", "log.file.", "log.offset")
-"""What Filebeat adds to a line."""
+"""Fields that Filebeat adds to a line."""
 
 
 def is_there(part: parts.Part) -> pytest.MarkDecorator:
-    """Return a mark that skips a test if a part was not built, with what to run as the reason."""
+    """Return a mark that skips a test if a part is not built; the reason gives the command to build it."""
     try:
         parts.find(part)
     except parts.PartMissing as missing:
@@ -35,7 +35,7 @@ FILEBEAT_IS_THERE: Final = is_there(FILEBEAT)
 
 
 class ElasticStream:
-    """A data stream as clients of Elastic see it, behind a connection that can be broken.
+    """A data stream as Elastic clients see it, behind a connection that can be broken.
 
     Shippers set their own document ids; here documents are identified by the ``event.id`` of their line.
     """
@@ -49,24 +49,24 @@ class ElasticStream:
 
     @property
     def url(self) -> str:
-        """The address."""
+        """The URL of the proxy."""
         return f"http://{HOST}:{self.port}"
 
     @property
     def port(self) -> int:
-        """The address's port."""
+        """The port of the proxy."""
         return self.way.port
 
     def documents(self) -> list[dict[str, Any]]:
-        """Return every document with dotted field names, without the fields that a shipper adds."""
+        """Return every document with dotted field names, without the fields that shippers add."""
         return [lines_fields(hit["_source"]) for hit in self._documents.hits({})]
 
     def ids(self) -> set[str]:
-        """Return the ids of the lines that were stored."""
+        """Return the ids of the stored lines."""
         return {document["event.id"] for document in self.documents() if "event.id" in document}
 
     def stored(self) -> dict[str, dict[str, Any]]:
-        """Return the lines that were stored, by id; fail if one was stored twice."""
+        """Return the stored lines by id; fail if one was stored twice."""
         documents = [document for document in self.documents() if "event.id" in document]
         by_id = {document["event.id"]: document for document in documents}
         assert len(by_id) == len(documents)
@@ -74,7 +74,7 @@ class ElasticStream:
 
 
 def refused_stream(stream: str) -> str:
-    """Return the name of the data stream of refused lines that belongs to ``stream``."""
+    """Return the name of the data stream for lines that ``stream`` refuses."""
     return stream.replace(".events-", ".refused-")
 
 
@@ -92,7 +92,7 @@ def _flat(document: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 
 
 def recipe(name: str, replaced: dict[str, str]) -> str:
-    """Return a recipe in which only paths, ports and data stream are replaced by those of a test."""
+    """Return a recipe with paths, ports and data stream replaced by those of the test, and nothing else."""
     text = (ELK / name).read_text()
     for old, new in replaced.items():
         assert old in text
@@ -101,7 +101,7 @@ def recipe(name: str, replaced: dict[str, str]) -> str:
 
 
 class Filebeat(Child):
-    """A real Filebeat that runs the recipe."""
+    """A real Filebeat that runs the shipped recipe."""
 
     def __init__(self, folder: Path, url: str, stream: str) -> None:
         config, home = folder / "filebeat.yml", folder / "filebeat"
@@ -112,13 +112,13 @@ class Filebeat(Child):
         }
         config.write_text(recipe("filebeat/filebeat.yml", replaced))
         paths = ["-c", str(config), "--path.home", str(home), "--path.data", str(home / "data")]
-        # The file belongs to the user who runs the tests; as root, the program would refuse that.
+        # The file belongs to the user who runs the tests; if that is root, Filebeat would refuse it.
         command = [str(parts.find(FILEBEAT)), *paths, "--strict.perms=false"]
         super().__init__("filebeat", command, folder, {**os.environ, "ELASTICSEARCH_URL": url})
 
 
 class Collector(Child):
-    """A real Collector that runs the recipe; it accepts spans at ``otlp_url``."""
+    """A real Collector that runs the shipped recipe; it accepts spans at ``otlp_url``."""
 
     def __init__(self, folder: Path, url: str, stream: str, tempo: str = f"{HOST}:1") -> None:
         config = folder / "collector.yaml"

@@ -1,4 +1,4 @@
-"""A real Jaeger that keeps spans in memory, built by `make parts PARTS=all`."""
+"""A real Jaeger that stores spans in memory, built by `make parts PARTS=all`."""
 
 import json
 from pathlib import Path
@@ -12,7 +12,7 @@ MOST_TRACES: Final = 1000
 
 
 class Found(NamedTuple):
-    """A span as Jaeger's search returns it; a link is the trace and the span that it names."""
+    """A span as Jaeger's search returns it; a link is a trace id and a span id."""
 
     trace_id: str
     span_id: str
@@ -25,11 +25,11 @@ class Found(NamedTuple):
 
     @property
     def task(self) -> str | None:
-        """The id of the task that the span is about."""
+        """The id of the span's task."""
         return self.tags.get("messaging.message.id")
 
     def has(self, tags: dict[str, str]) -> bool:
-        """Return whether the span has these tags, as text."""
+        """Return whether the span has these tags, compared as text."""
         return all(str(self.tags.get(name)) == value for name, value in tags.items())
 
 
@@ -58,7 +58,7 @@ class Jaeger(Child):
         self.wait_until_it_answers(f"{self._api}/services")
 
     def services(self) -> list[str]:
-        """Return the names of services that have sent spans."""
+        """Return the names of the services that have sent spans."""
         return get(f"{self._api}/services")["data"] or []
 
     def operations(self, service: str) -> set[str]:
@@ -71,9 +71,9 @@ class Jaeger(Child):
         return [_found(trace, span) for span in trace["spans"]]
 
     def search(self, service: str, operation: str = "", **tags: str) -> list[Found]:
-        """Return the spans that have an operation and tags; ``a__b`` means the tag ``a.b``.
+        """Return the spans with an operation and tags; ``a__b`` means the tag ``a.b``.
 
-        Jaeger returns the whole traces of what it finds; the other spans of these are left out.
+        Jaeger returns whole traces; spans of these that do not match are left out.
         """
         wanted = {name.replace("__", "."): value for name, value in tags.items()}
         query: dict[str, Any] = {"service": service, "limit": MOST_TRACES, "lookback": "1h"}

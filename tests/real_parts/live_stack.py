@@ -1,4 +1,4 @@
-"""Real PostgreSQL, real managers under load, and real Prometheus and Alertmanager that watch them."""
+"""Real PostgreSQL, real managers under load, and real Prometheus and Alertmanager monitoring them."""
 
 import os
 import sys
@@ -17,12 +17,12 @@ from tools.otlp_sink import OtlpSink
 ALERTS = ROOT / "grafana" / "alerts"
 LOAD = "tests.real_parts.live_project.enqueue"
 QUEUES_UNDER_LOAD = {"default": 4, "mail": 2, "idle": 1}
-"""Workers by queue; one has nothing to do, as queues in the night."""
+"""Workers by queue; one queue is idle, like queues at night."""
 C = TypeVar("C", bound=Child)
 
 
 class Manager(Child):
-    """A ``start_partisan`` process; ``port`` is that of its metrics."""
+    """A ``start_partisan`` process; ``port`` is the port of its metrics."""
 
     def __init__(
         self, queue: str, workers: int, port: int, folder: Path, env: Mapping[str, str], *more: str
@@ -45,7 +45,7 @@ class Manager(Child):
 
 
 class Stack:
-    """Everything that runs; what is started through it is stopped with it."""
+    """All running parts; everything started through a stack is stopped with it."""
 
     def __init__(self, folder: Path, env: dict[str, str], rules: dict[str, str], closing: ExitStack) -> None:
         self.folder = folder
@@ -66,7 +66,7 @@ class Stack:
         self._keep(Child("load", [sys.executable, "-m", LOAD], self.folder, self.env))
 
     def start_manager(self, queue: str, workers: int = 2, port: int | None = None) -> Manager:
-        """Start a manager, wait until it is ready, and have it scraped."""
+        """Start a manager, wait until it is ready, and let Prometheus scrape it."""
         manager = self._keep(Manager(queue, workers, port or free_port(), self.folder, self.env))
         self.prometheus.scrape(manager.port)
         return manager
@@ -94,7 +94,7 @@ def project() -> Iterator[dict[str, str]]:
 
 @contextmanager
 def live_stack(folder: Path, *, short_rules: bool = True) -> Iterator[Stack]:
-    """Run the stack without managers; ``short_rules`` has alerts fire within seconds."""
+    """Run the stack without managers; with ``short_rules``, alerts fire within seconds."""
     rules = {file.name: file.read_text() for file in sorted(ALERTS.glob("*.yaml"))}
     if short_rules:
         rules = {name: shortened(text) for name, text in rules.items()}

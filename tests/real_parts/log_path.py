@@ -1,4 +1,4 @@
-"""The path of a log line: a real manager's file, a real rsyslog, and the server for its documents."""
+"""The path of a log line: a real manager's log file, a real rsyslog, and the server that stores documents."""
 
 import json
 import os
@@ -23,11 +23,11 @@ WORK_FOLDER = "/var/spool/rsyslog"
 PORT = 'serverport="9200"'
 STREAM = "logs-partisan.events-default"
 OUTAGE_SECONDS: Final = float(os.environ.get("PARTISAN_OUTAGE_SECONDS", "3"))
-"""How long the server is away; the recipes were tried with 120."""
+"""How long the server is down; the recipes were tested with 120."""
 RUN_SECONDS: Final = 300
-"""How long a program may take that needs a second on an idle machine."""
+"""The time limit for programs that take a second on an idle machine."""
 NO_LIMITS: Final[Mapping[str, str]] = MappingProxyType({})
-"""Nothing more is replaced in the recipe."""
+"""No further replacements in the recipe."""
 
 
 class Target(Protocol):
@@ -37,21 +37,21 @@ class Target(Protocol):
 
     @property
     def url(self) -> str:
-        """The address."""
+        """The URL of the receiver."""
 
     @property
     def port(self) -> int:
-        """The address's port."""
+        """The port of the receiver."""
 
     def ids(self) -> Set[str]:
-        """Return the ids of the documents that were stored."""
+        """Return the ids of the stored documents."""
 
     def stored(self) -> dict[str, dict[str, Any]]:
-        """Return the documents that were stored, by id."""
+        """Return the stored documents by id."""
 
 
 def rsyslogd() -> str:
-    """Return the path of rsyslog's program; say how to install it if it is not there."""
+    """Return the path of the rsyslog program; raise with the command to install it if it is missing."""
     path = shutil.which("rsyslogd", path=f"{os.environ['PATH']}:/usr/sbin")
     if path is None:
         raise NotReady("rsyslogd is missing; on Debian: apt-get install rsyslog rsyslog-elasticsearch")
@@ -59,7 +59,7 @@ def rsyslogd() -> str:
 
 
 def recipe(folder: Path, port: int, stream: str = STREAM) -> str:
-    """Return the recipe with folders, port and data stream of a test, and nothing else changed."""
+    """Return the recipe with the test's folders, port and data stream, and nothing else changed."""
     text = (ELK / "rsyslog" / "partisan.conf").read_text()
     for old, new in (
         (LOG_FOLDER, str(folder / "log")),
@@ -73,7 +73,7 @@ def recipe(folder: Path, port: int, stream: str = STREAM) -> str:
 
 
 class Rsyslog(Child):
-    """A real rsyslog that runs the recipe alone."""
+    """A real rsyslog that runs only the recipe."""
 
     def __init__(self, folder: Path, target: Target, limits: Mapping[str, str] = NO_LIMITS) -> None:
         self.pidfile = folder / "rsyslog.pid"
@@ -88,13 +88,13 @@ class Rsyslog(Child):
         wait_until(self.pidfile.exists, 30, "rsyslog's pid file")
 
     def kill(self) -> None:
-        """End it at once, as a crash does."""
+        """Kill rsyslog, as in a crash."""
         super().kill()
         self.pidfile.unlink(missing_ok=True)
 
 
 class LogPath:
-    """One folder of logs, one target, and what is started to write and to ship."""
+    """A log folder, a target, and the processes that write lines and ship them."""
 
     def __init__(
         self,
@@ -117,13 +117,13 @@ class LogPath:
         self.shipper = self.start_shipper()
 
     def start_shipper(self) -> Child:
-        """Start the shipper, also again after it ended."""
+        """Start the shipper, or restart it after it has ended."""
         self.shipper = self._kind(self.folder, self.target)
         self._closing.callback(self.shipper.stop)
         return self.shipper
 
     def start_manager(self, queue: str) -> Child:
-        """Start a manager that writes ECS lines into the log file."""
+        """Start a manager that writes ECS lines to the log file."""
         options = ["--queue-name", queue, "--workers-count", "2", "--log-format", "ecs"]
         command = [*MANAGE, "start_partisan", *options, "--log-file", str(self.log)]
         manager = Child(f"manager-{queue}", command, self.folder, self.env)
@@ -136,7 +136,7 @@ class LogPath:
         self.enqueued += count
 
     def run(self, *command: str) -> None:
-        """Run a program to its end."""
+        """Run a program until it exits."""
         subprocess.run(command, env=self.env, cwd=ROOT, check=True, timeout=RUN_SECONDS)
 
     def rotate(self) -> None:
@@ -144,19 +144,19 @@ class LogPath:
         self.log.rename(f"{self.log}.1")
 
     def rotate_under_load(self) -> None:
-        """Rename the log file, and enqueue until the manager and its workers write to a new one."""
+        """Rename the log file, and enqueue until the manager and its workers have begun a new one."""
         self.rotate()
         wait_until(self._is_written_again, 30, "the new file", 0.1, self._progress)
 
     def lines(self) -> dict[str, dict[str, Any]]:
-        """Return every whole line that was written, by its ``event.id``."""
+        """Return every complete line written, by its ``event.id``."""
         texts = (path.read_text() for path in self.log.parent.glob("partisan.log*"))
         lines = [json.loads(line) for text in texts for line in text.split("\n")[:-1]]
         assert len({line["event.id"] for line in lines}) == len(lines)
         return {line["event.id"]: line for line in lines}
 
     def wait_for_lines(self, action: str, count: int) -> None:
-        """Wait until ``count`` lines of one action were written."""
+        """Wait until ``count`` lines with an action are written."""
 
         def number() -> int:
             return [line.get("event.action") for line in self.lines().values()].count(action)
@@ -164,7 +164,7 @@ class LogPath:
         wait_until(lambda: number() >= count, 30, f"{count} x {action}", 0.1, self._progress)
 
     def wait_for_delivery(self) -> None:
-        """Wait until the target has a document for each line written."""
+        """Wait until the target has a document for every line written."""
         ids = self.lines().keys()
 
         def awaited() -> str:
@@ -174,7 +174,7 @@ class LogPath:
         wait_until(lambda: ids <= self.target.ids(), 30, awaited, 0.1, lambda: len(self.target.ids()))
 
     def _is_written_again(self) -> bool:
-        self.enqueue("Touch", 10)  # each process looks once a second, and only when it has a line to write
+        self.enqueue("Touch", 10)  # each process checks once a second, and only when it writes a line
         return self.log.exists()
 
 
@@ -185,6 +185,6 @@ def log_path(
     target: Target,
     shipper: Callable[[Path, Target], Child] = Rsyslog,
 ) -> Iterator[LogPath]:
-    """Run a shipper, rsyslog unless another is given; whatever was started is stopped at the end."""
+    """Run a shipper, by default rsyslog; everything started is stopped at the end."""
     with ExitStack() as closing:
         yield LogPath(folder, env, target, closing, shipper)

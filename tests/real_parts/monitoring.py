@@ -1,4 +1,4 @@
-"""Real Prometheus, real Alertmanager, and a webhook of our own that receives their notifications."""
+"""Real Prometheus, real Alertmanager, and our own webhook that receives their notifications."""
 
 import json
 import threading
@@ -19,9 +19,9 @@ JOB = "partisan"
 
 
 class Message(TypedDict):
-    """What Alertmanager says of one alert; ``status`` is firing or resolved.
+    """Alertmanager's notification about one alert; ``status`` is firing or resolved.
 
-    ``received_at`` is the moment by the monotonic clock.
+    ``received_at`` is a time by the monotonic clock.
     """
 
     status: str
@@ -54,14 +54,14 @@ class Webhook:
                 self.end_headers()
 
             def log_message(self, *args: Any) -> None:
-                """Stay silent."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer((HOST, 0), Handler)
         self.url = f"http://{HOST}:{self._server.server_port}/"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
 
     def has_received(self, status: str, alert: str, **labels: str) -> Message | None:
-        """Return the latest message of an alert with this status and these labels, if there is one."""
+        """Return the latest message for an alert with this status and these labels, or ``None``."""
         wanted = {"alertname": alert, **labels}.items()
         for message in reversed(self.received):
             if message["status"] == status and wanted <= message["labels"].items():
@@ -69,13 +69,13 @@ class Webhook:
         return None
 
     def stop(self) -> None:
-        """Receive nothing more."""
+        """Stop receiving."""
         self._server.shutdown()
         self._server.server_close()
 
 
 class Alertmanager(Child):
-    """Passes on every alert after ``wait``, each by itself, to a webhook; mutes as the shipped file says."""
+    """Sends each alert separately to a webhook, after ``wait``; mutes according to the shipped file."""
 
     def __init__(self, folder: Path, webhook: Webhook, wait: str = "0s") -> None:
         self.port = free_port()
@@ -107,7 +107,7 @@ class Alertmanager(Child):
         self.wait_until_it_answers(f"{self.url}/-/ready")
 
     def fire(self, *alerts: dict[str, str]) -> None:
-        """Say that alerts with these labels fire, as Prometheus does."""
+        """Report firing alerts with these labels, as Prometheus does."""
         body = json.dumps([{"labels": labels} for labels in alerts]).encode()
         request = urllib.request.Request(
             f"{self.url}/api/v2/alerts", body, {"Content-Type": "application/json"}
@@ -116,7 +116,7 @@ class Alertmanager(Child):
             assert response.status == 200
 
     def state_of(self, alert: str, **labels: str) -> str | None:
-        """Return ``active``, ``suppressed`` or ``unprocessed``; ``None`` if no such alert is known."""
+        """Return ``active``, ``suppressed`` or ``unprocessed``, or ``None`` if there is no such alert."""
         wanted = {"alertname": alert, **labels}.items()
         for known in get(f"{self.url}/api/v2/alerts"):
             if wanted <= known["labels"].items():
@@ -125,7 +125,7 @@ class Alertmanager(Child):
 
 
 class Prometheus(Child):
-    """Scrapes every ``scrape`` and evaluates every second; targets come and go while it runs."""
+    """Scrapes at the ``scrape`` interval and evaluates every second; targets can be added and removed."""
 
     def __init__(
         self, folder: Path, rules: Mapping[str, str], alertmanager: Alertmanager, scrape: str = "1s"
@@ -153,20 +153,20 @@ class Prometheus(Child):
             f"--storage.tsdb.path={folder / 'tsdb'}",
             f"--web.listen-address={self.url.removeprefix('http://')}",
             "--enable-feature=exemplar-storage",
-            # Alertmanager takes an alert for resolved if it is not sent again within four times this.
+            # Alertmanager considers an alert resolved if it is not sent again within four times this.
             "--rules.alert.resend-delay=5s",
         ]
         super().__init__("prometheus", command, folder)
         self.wait_until_it_answers(f"{self.url}/-/ready")
 
     def scrape(self, port: int, job: str = JOB) -> None:
-        """Scrape a manager's port from now on."""
+        """Start scraping a manager's port."""
         with self._lock:
             self._known[f"{HOST}:{port}"] = job
             self._write_targets()
 
     def forget(self, port: int) -> None:
-        """Scrape a manager's port no more."""
+        """Stop scraping a manager's port."""
         with self._lock:
             self._known.pop(f"{HOST}:{port}", None)
             self._write_targets()
@@ -183,16 +183,16 @@ class Prometheus(Child):
         return data["result"]  # type: ignore[no-any-return]
 
     def exemplars(self, expression: str, start: float, end: float) -> list[dict[str, Any]]:
-        """Return the exemplars of the series that an expression reads."""
+        """Return the exemplars of the series in an expression."""
         found = get(f"{self.url}/api/v1/query_exemplars", query=expression, start=start, end=end)
         return found["data"]  # type: ignore[no-any-return]
 
     def metadata(self) -> dict[str, Any]:
-        """Return the families of the last scrapes, by name."""
+        """Return the metric families of the last scrapes, by name."""
         return get(f"{self.url}/api/v1/metadata")["data"]  # type: ignore[no-any-return]
 
     def _write_targets(self) -> None:
-        # Renamed into place: Prometheus must not read half a file.
+        # Renamed into place, so that Prometheus never reads an incomplete file.
         new = self._targets.with_suffix(".new")
         groups = [
             {"targets": [address], "labels": {"job": job}} for address, job in sorted(self._known.items())

@@ -21,11 +21,11 @@ from tools.postgres.programs import account
 from tools.postgres.server import free_port
 
 START_SECONDS: Final = 180.0
-"""It answers after about 6 s on an idle machine; on a loaded one its log may stand still as long as this."""
+"""An idle machine needs about 6 s; on a loaded one, the server may log nothing for this long."""
 MOST_DOCUMENTS: Final = 10_000
-"""The most documents that one search returns."""
+"""The maximum number of documents that one search returns."""
 
-# What the program's own jvm.options say of memory and logs is for large servers; the rest is for short ones.
+# The program's own jvm.options have memory and log options for large servers; the others suit short runs.
 _JVM: Final = (
     "-Xms512m",
     "-Xmx512m",
@@ -47,14 +47,14 @@ rootLogger.appenderRef.console.ref = console
 
 
 class Answer(NamedTuple):
-    """The answer of the server to one request."""
+    """The server's answer to one request."""
 
     status: int
     body: Any
 
 
 class OpenSearch:
-    """One server on loopback; after `kill()` or `stop()`, `start()` brings it back at the same address."""
+    """A server on loopback; after `kill()` or `stop()`, `start()` restarts it at the same address."""
 
     def __init__(self, program: Path, base: Path) -> None:
         self.port = free_port()
@@ -100,7 +100,7 @@ class OpenSearch:
         return self._log.read_text(errors="replace")[-4000:]
 
     def request(self, method: str, path: str, body: object = None) -> Answer:
-        """Return the answer to one request, whatever its status."""
+        """Return the answer to a request, whatever its status."""
         data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"}
         request = urllib.request.Request(f"{self.url}/{path}", data, headers, method=method)
@@ -111,21 +111,21 @@ class OpenSearch:
             return Answer(error.code, json.load(error))
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
-        """Return the body of a successful answer; raise `NotReady` with the server's error for any other."""
+        """Return the body of a successful answer; raise `NotReady` with the server's error otherwise."""
         status, answer = self.request(method, path, body)
         if status >= 300:
             raise NotReady(f"{method} {path}: {status} {answer}")
         return answer
 
     def bulk(self, stream: str, documents: Mapping[str, Mapping[str, object]]) -> Any:
-        """Return the answer to a bulk request that creates documents."""
+        """Create documents with a bulk request; return the answer."""
         pairs = ((json.dumps({"create": {"_id": key}}), json.dumps(each)) for key, each in documents.items())
         return self.ask(
             "POST", f"{stream}/_bulk", "".join(f"{head}\n{line}\n" for head, line in pairs).encode()
         )
 
     def refused(self) -> int:
-        """Return how many documents were refused since the start, for any reason."""
+        """Return how many documents the server has refused since it started, for any reason."""
         [node] = self.ask("GET", "_nodes/stats/indices")["nodes"].values()
         return int(node["indices"]["indexing"]["doc_status"].get("4xx", 0))
 
@@ -164,30 +164,30 @@ class DataStream:
 
     @property
     def url(self) -> str:
-        """The server's address."""
+        """The server's URL."""
         return self.server.url
 
     @property
     def port(self) -> int:
-        """The port of the server's address."""
+        """The server's port."""
         return self.server.port
 
     def create(self, documents: Mapping[str, Mapping[str, object]]) -> None:
-        """Store documents by their ids, as a shipper does; fail with the reason if one is refused."""
+        """Store documents by id, as a shipper does; fail with the reason if one is refused."""
         answer = self.server.bulk(self.stream, documents)
         refused = [item["create"] for item in answer["items"] if item["create"]["status"] != 201]
         assert refused == []
 
     def ids(self) -> set[str]:
-        """Return the ids of the documents that were stored."""
+        """Return the ids of the stored documents."""
         return {hit["_id"] for hit in self.hits({"_source": False})}
 
     def stored(self) -> dict[str, dict[str, Any]]:
-        """Return the documents that were stored, by id."""
+        """Return the stored documents by id."""
         return {hit["_id"]: hit["_source"] for hit in self.hits({})}
 
     def hits(self, body: dict[str, Any]) -> list[dict[str, Any]]:
-        """Return what a search finds now; nothing while the data stream does not exist."""
+        """Return the current hits of a search; an empty list while the data stream does not exist."""
         try:
             status, _ = self.server.request("POST", f"{self.stream}/_refresh")
         except OSError:  # the server is down
@@ -203,7 +203,7 @@ class DataStream:
         return self.server.ask("POST", f"{self.stream}/_search", body)
 
     def block_writes(self, blocked: bool) -> None:
-        """Refuse documents with 403 from now on, as a server without space does, or accept them again."""
+        """Refuse documents with 403 from now on, as a server with a full disk does, or accept them again."""
         self.server.ask("PUT", f"{self.stream}/_settings", {"index.blocks.write": blocked})
 
     def remove(self) -> None:
@@ -211,14 +211,14 @@ class DataStream:
         self.server.request("DELETE", f"_data_stream/{self.stream}")
 
     def types(self) -> dict[str, str]:
-        """Return the type of each field that the data stream has."""
+        """Return the type of each field of the data stream."""
         [index] = self.server.ask("GET", f"{self.stream}/_mapping").values()
         return types_of(index["mappings"]["properties"])
 
 
 @contextmanager
 def running() -> Iterator[OpenSearch]:
-    """Run a server without data while the context manager is active."""
+    """Run a server without data inside a ``with`` block."""
     program = parts.find(OPENSEARCH)
     with tempfile.TemporaryDirectory(prefix="opensearch-") as name:
         base = Path(name)
@@ -231,7 +231,7 @@ def running() -> Iterator[OpenSearch]:
 
 
 def _within_reach(program: Path, base: Path) -> Path:
-    """Return the program, copied into the base folder if the account that runs it may not read it."""
+    """Return the program, copied to the base folder if the account that runs it cannot read it."""
     if not account():
         return program
     home = program.parent.parent

@@ -1,4 +1,4 @@
-"""Programs and processes of the real parts: where they are, how they are started, and what they answer."""
+"""Find, start and query the programs used by the tests with real parts."""
 
 import json
 import shutil
@@ -20,13 +20,13 @@ HOST = "127.0.0.1"
 
 
 class NotReady(AssertionError):
-    """What was waited for did not come in time."""
+    """A condition was not met in time, or a program is missing."""
 
 
 def program(name: str) -> str:
-    """Return the path of Prometheus 3's program if it was built, else that of an installed one.
+    """Return the path of a program: of the Prometheus 3 that was built, or else as installed.
 
-    It says how to install it if there is none.
+    If there is none, raise with the command to install it.
     """
     with suppress(parts.PartMissing):
         if (built := parts.find(PROMETHEUS).with_name(name)).exists():
@@ -41,20 +41,20 @@ def program(name: str) -> str:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
+    """Return a port that is currently free."""
     with socket.socket() as listener:
         listener.bind((HOST, 0))
         return int(listener.getsockname()[1])
 
 
 def listens(port: int) -> bool:
-    """Return whether somebody accepts connections on a port."""
+    """Return whether something accepts connections on a port."""
     with socket.socket() as probe:
         return probe.connect_ex((HOST, port)) == 0
 
 
 def get(url: str, **query: Any) -> Any:
-    """Return the JSON that a server answers; raise ``NotReady`` with its words for an error."""
+    """Return the JSON answer of a server; raise ``NotReady`` with the server's text for an error."""
     try:
         with urllib.request.urlopen(f"{url}?{urllib.parse.urlencode(query)}", timeout=10) as response:
             return json.load(response)
@@ -63,7 +63,7 @@ def get(url: str, **query: Any) -> Any:
 
 
 def answers(url: str) -> bool:
-    """Tell whether a server answers with success."""
+    """Return whether a server answers with status 200."""
     try:
         with urllib.request.urlopen(url, timeout=2) as response:
             return bool(response.status == 200)
@@ -72,7 +72,7 @@ def answers(url: str) -> bool:
 
 
 class Child:
-    """A process that writes into a log and is ended for certain."""
+    """A process that writes to a log file and can always be ended."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Child:
             )
 
     def stop(self, seconds: float = 20) -> int:
-        """Ask the process to end, force it after ``seconds``, and return its exit code."""
+        """Terminate the process, kill it after ``seconds``, and return its exit code."""
         self.process.terminate()
         try:
             return self.process.wait(seconds)
@@ -108,7 +108,7 @@ class Child:
         return self.log.read_text(errors="replace")[-4000:]
 
     def wait_until_it_answers(self, url: str, seconds: float = 30) -> None:
-        """Wait for success at ``url``; raise with the log's end if the process ends before."""
+        """Wait for success at ``url``; raise with the end of the log if the process ends first."""
 
         def ready() -> bool:
             if self.process.poll() is not None:

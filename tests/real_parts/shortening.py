@@ -1,17 +1,17 @@
-"""The alert rules with seconds for minutes, so that a test sees them fire and resolve."""
+"""The alert rules with seconds in place of minutes, so that a test sees them fire and resolve."""
 
 import re
 from typing import Final
 
 SHORTEST_WINDOW_MS: Final = 12_500
-"""Of two windows, the longer one still is: five minutes are 15 s, fifteen are 20 s."""
+"""Keeps the order of windows: five minutes become 15 s, fifteen become 20 s."""
 LONG_WINDOW: Final = "60s"
 OFFSET: Final = "15s"
 SHORTEST_PAUSE_MS: Final = 4_000
-"""Four scrapes: as with the minutes that it stands for, one that is missed is no alarm."""
+"""Four scrapes, so that one missed scrape raises no alert, as with the minutes that it stands for."""
 MS_PER_MINUTE: Final = 500
 
-# What an alert waits for, where waiting that long would be the test: alert, limit, limit in the test.
+# Limits that would take too long to reach in a test: alert, limit, limit in the test.
 LIMITS: Final = (
     ("PartisanWorkersSaturated", "> 60", "> 2"),
     ("PartisanTaskRunningTooLong", ", 300)", ", 5)"),
@@ -20,7 +20,7 @@ LIMITS: Final = (
 
 
 def shortened(text: str) -> str:
-    """Return the text of a rule file with short windows, pauses and limits."""
+    """Return the text of a rule file with shortened windows, pauses and limits."""
     text = re.sub(r"\[(\d+)m\]", _short_window, text)
     text = re.sub(r"\[\d+[hd]\]", f"[{LONG_WINDOW}]", text)
     text = re.sub(r"offset \d+[mhd]", f"offset {OFFSET}", text)

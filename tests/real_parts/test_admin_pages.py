@@ -1,6 +1,6 @@
-"""The admin in a real Chromium: no page overflows, nothing fails in it, actions work; screenshots to look at.
+"""The admin in a real Chromium: no page overflows, no script fails, actions work.
 
-The pictures go to build/admin.
+Screenshots for review are written to build/admin.
 """
 
 from collections.abc import Iterator
@@ -71,7 +71,7 @@ def look(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def page(site: str, rows: dict[str, Task], look: str) -> Iterator[Any]:
-    """Open a page of a superuser in Chromium; fail if anything fails in it."""
+    """Open a page of a superuser in Chromium; fail if the page reports a problem."""
     user = User.objects.create_superuser("admin")
     client = Client()
     client.force_login(user)
@@ -85,13 +85,13 @@ def page(site: str, rows: dict[str, Task], look: str) -> Iterator[Any]:
         opened.on("console", lambda said: problems.append(said.text) if _is_problem(said) else None)
         opened.on("dialog", lambda dialog: problems.append(dialog.message))
         yield opened
-        connections.close_all()  # those of the event loop's context, which the test has used
+        connections.close_all()  # those of the event loop's context, which the test used
         context.close()
     assert problems == []
 
 
 def _is_problem(said: Any) -> bool:
-    """Return whether Chromium reports an error; that the test's site has no icon is none."""
+    """Return whether Chromium reports an error; the missing icon of the test site does not count."""
     return said.type == "error" and not said.location["url"].endswith("/favicon.ico")
 
 

@@ -1,6 +1,6 @@
-"""Alerts fire for real troubles, reach a webhook through real Alertmanager, and resolve.
+"""Alerts fire for real problems, reach a webhook through a real Alertmanager, and resolve.
 
-The rules are the committed ones with seconds for minutes (``shortening``).
+The rules are the committed ones with seconds in place of minutes (``shortening``).
 """
 
 import signal
@@ -116,7 +116,7 @@ def _execute(stack: Stack, *statements: str) -> None:
 
 @contextmanager
 def _read_only(stack: Stack) -> Iterator[None]:
-    """Have the server refuse writes in every session, as a standby does."""
+    """Refuse writes in every session, as a standby does."""
     end_sessions = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
     with closing(psycopg2.connect(stack.env["DATABASE_URL"])) as connection:
         name = connection.info.dbname
@@ -159,11 +159,11 @@ def test_a_column_that_is_missing_is_told_as_refused_claims_and_not_as_a_databas
 
 @contextmanager
 def _way_to(manager: Manager) -> Iterator[ThreadingHTTPServer]:
-    """Serve the metrics of a manager at another port, until the block ends or the server is shut down."""
+    """Serve a manager's metrics at another port, until the block ends or the server is shut down."""
 
     class Way(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            wanted = urllib.request.Request(  # in the format that a scrape asks for
+            wanted = urllib.request.Request(  # in the format that the scrape requests
                 f"http://127.0.0.1:{manager.port}/metrics", headers={"Accept": self.headers["Accept"]}
             )
             with urllib.request.urlopen(wanted, timeout=5) as answer:
@@ -173,7 +173,7 @@ def _way_to(manager: Manager) -> Iterator[ThreadingHTTPServer]:
                 self.wfile.write(answer.read())
 
         def log_message(self, *args: Any) -> None:
-            """Stay silent."""
+            """Log nothing."""
 
     way = ThreadingHTTPServer(("127.0.0.1", 0), Way)
     threading.Thread(target=way.serve_forever, daemon=True).start()

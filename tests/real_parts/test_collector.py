@@ -1,4 +1,4 @@
-"""A collector that others wrote takes our managers' and workers' spans, and passes them on unchanged."""
+"""A third-party collector accepts the spans of managers and workers, and forwards them unchanged."""
 
 import importlib.util
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(
 
 
 class Collector(Child):
-    """Rotel, which passes on to a sink; ``url`` is where it listens."""
+    """A rotel that forwards to a sink; ``url`` is the address where it listens."""
 
     def __init__(self, folder: Path, sink: OtlpSink) -> None:
         port = free_port()
@@ -57,7 +57,7 @@ def watching(transactional_db: None, tmp_path: Path) -> Iterator[Watching]:
 
 
 def run_some(watching: Watching, endpoint: str) -> None:
-    """Run the same tasks, with all their spans sent to an endpoint."""
+    """Run the same tasks each time, with all their spans sent to an endpoint."""
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_SERVICE_NAME": "shop"}
     manager = watching.ready(variables=variables, WORKERS_COUNT=2)
     enqueue_each(("Enqueue",), ("PostponeOnce",), ("RetryConstantly", 1), ("Fail", "no"))
@@ -66,7 +66,7 @@ def run_some(watching: Watching, endpoint: str) -> None:
 
 
 def shapes(spans: list[ReceivedSpan]) -> list[tuple[object, ...]]:
-    """Return what of spans does not differ between two runs of the same tasks."""
+    """Return the parts of spans that are equal in two runs of the same tasks."""
     ours = [
         span for span in spans if span.resource.get("service.name") == "shop" and "claim" not in span.name
     ]

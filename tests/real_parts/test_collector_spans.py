@@ -1,4 +1,4 @@
-"""Spans pass through the Collector's recipe: a second Collector stands for Tempo, and shows what came."""
+"""Spans pass through the Collector's recipe; a second Collector stands in for Tempo and shows them."""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ pytestmark = OTELCOL_IS_THERE
 
 
 class StandInForTempo(Child):
-    """A Collector that accepts spans by gRPC, as Tempo does, and passes them on to a sink."""
+    """A Collector that accepts spans by gRPC, as Tempo does, and forwards them to a sink."""
 
     def __init__(self, folder: Path, sink: OtlpSink) -> None:
         port = free_port()
@@ -40,7 +40,7 @@ class StandInForTempo(Child):
 
 @pytest.fixture
 def collector(tmp_path: Path, sink: OtlpSink) -> Iterator[Collector]:
-    """The recipe, with an Elasticsearch that is down."""
+    """The recipe, with an Elasticsearch server that is down."""
     tempo = StandInForTempo(tmp_path, sink)
     made = Collector(tmp_path, f"http://{HOST}:1", STREAM, tempo.address)
     yield made

@@ -1,4 +1,4 @@
-"""The doctor tells a pooler in transaction mode from one in session mode: a real PgBouncer."""
+"""The doctor distinguishes a pooler in transaction mode from one in session mode: a real PgBouncer."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from tests.support.waiting import wait_until
 
 
 def pgbouncer() -> str:
-    """Return the path of PgBouncer; say how to install it if it is not there."""
+    """Return the path of PgBouncer; raise with the command to install it if it is missing."""
     path = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
     if path is None:
         raise NotReady("pgbouncer is missing; on Debian: apt-get install pgbouncer")
@@ -25,11 +25,11 @@ def pgbouncer() -> str:
 
 @contextmanager
 def pooler(mode: str, env: dict[str, str]) -> Iterator[dict[str, str]]:
-    """Run PgBouncer before PostgreSQL; yield an environment that leads there."""
+    """Run PgBouncer in front of PostgreSQL; yield an environment that connects through it."""
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="partisan-pooler-") as name:
         folder = Path(name)
-        folder.chmod(0o755)  # PgBouncer refuses to be root, and must read this
+        folder.chmod(0o755)  # PgBouncer does not run as root, and must be able to read this folder
         (folder / "users").write_text('"postgres" ""\n')
         (folder / "pgbouncer.ini").write_text(
             f"[databases]\n* = host={env['PGHOST']} port={env['PGPORT']}\n"
@@ -43,14 +43,14 @@ def pooler(mode: str, env: dict[str, str]) -> Iterator[dict[str, str]]:
             try:
                 wait_until(lambda: listens(port), 30, "PgBouncer listens", every=0.05)
                 through = {**env, "PGHOST": HOST, "PGPORT": str(port)}
-                through.pop("DATABASE_URL", None)  # it would win
+                through.pop("DATABASE_URL", None)  # it would take precedence
                 yield through
             finally:
                 process.terminate()
 
 
 def findings(env: dict[str, str], check: str) -> list[dict[str, Any]]:
-    """Return what the doctor finds at one check."""
+    """Return the doctor's findings of one check."""
     done = manage("partisan_doctor", "--json", env=env)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     return [found for found in json.loads(done.stdout)["findings"] if found["check"] == check]
@@ -70,5 +70,5 @@ def test_a_pooler_in_transaction_mode_is_named_with_what_it_costs(env: dict[str,
         lost, cursors = findings(through, "notifications")
 
     assert lost["status"] == cursors["status"] == "warning"
-    assert "a pooler in transaction mode stands between" in lost["message"]
+    assert "a pooler in transaction mode is in between" in lost["message"]
     assert "DISABLE_SERVER_SIDE_CURSORS" in cursors["cure"]

@@ -1,4 +1,4 @@
-"""Filebeat and the Collector store each line once, whatever fails: recipes as shipped, real programs.
+"""Filebeat and the Collector store each line once, whatever fails: shipped recipes, real programs.
 
 The server is an OpenSearch behind a proxy that answers the first requests as Elasticsearch does.
 """
@@ -41,14 +41,14 @@ SHIPPERS = [
 
 @pytest.fixture
 def proxy(opensearch: OpenSearch) -> Iterator[ElasticProxy]:
-    """The server as clients of Elastic see it."""
+    """The server as Elastic clients see it."""
     with ElasticProxy(opensearch.port) as made:
         yield made
 
 
 @pytest.fixture
 def target(proxy: ElasticProxy, data_stream: DataStream) -> Iterator[ElasticStream]:
-    """A test's own data stream, and the one for lines that it refuses."""
+    """The data stream of one test, and the one for lines that it refuses."""
     with TcpProxy(proxy.port) as way:
         made = ElasticStream(data_stream, way)
         yield made
@@ -59,7 +59,7 @@ def target(proxy: ElasticProxy, data_stream: DataStream) -> Iterator[ElasticStre
 def path(
     request: pytest.FixtureRequest, tmp_path: Path, env: dict[str, str], target: ElasticStream
 ) -> Iterator[LogPath]:
-    """A test's own log path, for each shipper."""
+    """The log path of one test, for each shipper."""
     kind: type[Filebeat | Collector] = request.param
     with log_path(tmp_path, env, target, lambda folder, to: kind(folder, to.url, to.stream)) as running:
         yield running
@@ -94,7 +94,7 @@ def test_nothing_is_lost_or_doubled_over_an_outage_a_rotation_a_stop_and_a_crash
     path.enqueue("Touch", 200)
     wait_until(path.target.ids, DELIVERY_SECONDS, path.shipper.last_words, every=0.2)
 
-    # The server accepts these, but the shipper gets no answer.
+    # The server accepts these requests, but the shipper gets no answer.
     target.way.drop_answers(b"_bulk", 2)
     path.enqueue("Touch", 100)
     wait_until(lambda: target.way.lost == 2, DELIVERY_SECONDS, path.shipper.last_words, every=0.2)
@@ -102,7 +102,7 @@ def test_nothing_is_lost_or_doubled_over_an_outage_a_rotation_a_stop_and_a_crash
     path.enqueue("Touch", 100)
     path.rotate_under_load()
     let_pass(OUTAGE_SECONDS / 2)
-    path.shipper.stop(seconds=3)  # a stop; killed if it waits for the server
+    path.shipper.stop(seconds=3)  # stopped normally; killed if it waits for the server
     path.start_shipper()
     path.enqueue("Touch", 50)
     let_pass(OUTAGE_SECONDS / 2)
@@ -117,7 +117,7 @@ def test_odd_lines_are_stored_once_too(path: LogPath, target: ElasticStream) -> 
     longest = {**LINE, "event.id": "3", "error.stack_trace": "x" * LONGEST}
     lines = [json.dumps(line) for line in (LINE, big, longest)]
 
-    target.way.drop_answers(b"_bulk")  # so that all is sent again
+    target.way.drop_answers(b"_bulk")  # so that everything is sent again
     path.log.write_text("".join(f"{line}\n" for line in ["no json", *lines, "no json"]))
     wait_until(lambda: path.target.ids() >= {"1", "2", "3"}, DELIVERY_SECONDS, path.shipper.last_words, 0.2)
     wait_until(lambda: target.way.lost, DELIVERY_SECONDS, path.shipper.last_words, every=0.2)

@@ -1,4 +1,4 @@
-"""A real Alertmanager mutes the consequences of a cause as the shipped file says, and nothing else."""
+"""A real Alertmanager mutes the consequences of a cause according to the shipped file, and nothing else."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""A real Jaeger has our spans as the documentation says, and its searches find them."""
+"""A real Jaeger stores our spans as documented, and its searches find them."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -19,19 +19,19 @@ TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 SEND, RUN = "send various", "process various"
 FAIL_OR_COMPLETE, KILL = ["Various:3", "Various:4", "Various:5", "NotYet"], ["Various:0"]
 OUTCOMES = Counter({"failed": 4, "retried": 1, "postponed": 1, "completed": 1, None: 3})
-"""The runs of one request's five tasks; one whose worker died, and whose task runs again, has no outcome."""
+"""The runs of one request's five tasks; a run whose worker died, and which is repeated, has no outcome."""
 
 
 @pytest.fixture(scope="module")
 def jaeger(tmp_path_factory: pytest.TempPathFactory, env: dict[str, str]) -> Iterator[Jaeger]:
-    """Jaeger, with the spans of a request and of its tasks' runs."""
+    """A Jaeger with the spans of a request and of its tasks' runs."""
     folder = tmp_path_factory.mktemp("jaeger")
     made = Jaeger(folder)
     traced = {**env, "OTEL_EXPORTER_OTLP_ENDPOINT": made.otlp_url}
     command = [*MANAGE, "start_partisan", "--queue-name", "various", "--workers-count", "2"]
     manager = Child("manager", command, folder, traced)
     try:
-        # In two steps: a worker that dies takes along what it has not yet exported.
+        # In two steps, because spans that a worker has not exported are lost when it dies.
         for tasks, runs in ((FAIL_OR_COMPLETE, 6), (KILL, OUTCOMES.total())):
             request = ["-m", ENQUEUE, "--request", "r-17", TRACE_ID, *tasks]
             python(*request, env=traced).check_returncode()

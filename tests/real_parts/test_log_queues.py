@@ -1,4 +1,4 @@
-"""Full queues of a real rsyslog lose nothing: the recipe as shipped, with limits that a test can reach."""
+"""Full queues of a real rsyslog lose nothing: the shipped recipe, with limits that a test can reach."""
 
 import json
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ WAITING = 1_200
 ROOM = 1_200
 LIMIT = f'queue.size="{WAITING + ROOM}" queue.fullDelayMark="{WAITING}"'
 LIMITS = {'queue.size="200000"': LIMIT, 'queue.size="1000000"': LIMIT}
-"""As shipped, they leave room for what imfile has read when rsyslog stops: up to 1,024 lines."""
+"""Like the shipped limits, they leave room for lines that imfile has read when rsyslog stops: up to 1,024."""
 PATIENCE_SECONDS = 3
-"""Longer than rsyslog keeps a line for which there is no room, two seconds; then it discards it."""
+"""rsyslog waits two seconds for room for a line, then discards it; this is longer."""
 
 
 @pytest.fixture
 def path(tmp_path: Path, env: dict[str, str], data_stream: DataStream) -> Iterator[LogPath]:
-    """A log path with small queues, over which one line has come."""
+    """A log path with small queues, which has delivered one line."""
     with log_path(tmp_path, env, data_stream, partial(Rsyslog, limits=LIMITS)) as running:
         write(running, ["first"])
         running.wait_for_delivery()
@@ -40,7 +40,7 @@ def write(path: LogPath, ids: list[str]) -> None:
 
 
 def wait_until_full(path: LogPath) -> None:
-    """Wait until as many lines wait on disk as the queue holds, and longer than rsyslog waits for room."""
+    """Wait until the queue on disk is full, and for longer than rsyslog waits for room."""
 
     def waiting() -> int:
         files = (path.folder / "spool").glob("partisan.0*")

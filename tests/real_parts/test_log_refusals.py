@@ -1,6 +1,6 @@
-"""Lines are kept while the server answers with an error: a real manager, a real rsyslog, a stand-in.
+"""Lines are kept while the server answers with errors: a real manager, a real rsyslog, a stand-in server.
 
-The stand-in gives answers that a real server does not give on demand; `test_log_shipping.py` has a real one.
+The stand-in gives answers that a real server does not give on demand; `test_log_shipping.py` uses a real one.
 """
 
 import json
@@ -20,14 +20,14 @@ RESEND = str(ELK / "rsyslog" / "resend.sh")
 
 @pytest.fixture
 def endpoint() -> Iterator[BulkEndpoint]:
-    """A stand-in that accepts everything."""
+    """A stand-in server that accepts everything."""
     with BulkEndpoint() as made:
         yield made
 
 
 @pytest.fixture
 def path(tmp_path: Path, env: dict[str, str], endpoint: BulkEndpoint) -> Iterator[LogPath]:
-    """A test's own log path, and one manager."""
+    """The log path of one test, with one manager."""
     with log_path(tmp_path, env, endpoint) as running:
         running.start_manager("locked")
         yield running

@@ -1,4 +1,4 @@
-"""Lines that a real manager logs and a real rsyslog ships are found in a real OpenSearch, by every field."""
+"""Lines of a real manager, shipped by a real rsyslog, are found in a real OpenSearch by every field."""
 
 import json
 import re
@@ -24,7 +24,7 @@ TASKS = 60
 REQUEST_ID = "r-17"
 TRACE_ID = "4bf92f3577b34da6a3ce929d0e0e4736"
 OF_THE_REQUEST = ("Various:0", "Various:3", "Various:4", "Various:5", "NotYet")
-"""They kill their worker, exhaust their retries, fail at once, complete, and postpone too often."""
+"""In this order: kill the worker, exhaust the retries, fail, complete, and postpone too often."""
 
 FAILURES = Counter(
     {
@@ -36,7 +36,7 @@ FAILURES = Counter(
         ("task.rescued", "worker_lost"): 3,
     }
 )
-"""What the log has of the tasks of one request: four fail, after four runs that were tried again."""
+"""The failure lines of one request's tasks: four tasks fail, after four runs that were repeated."""
 
 SHIPPING = "docs/logs-shipping.md"
 QUERIES = [
@@ -52,7 +52,7 @@ _OF_A_TASK = re.compile(
 
 
 class Shipped:
-    """The lines of one run of every kind of task, and the data stream they were shipped to."""
+    """The log lines of one run of every kind of task, and the data stream to which they were shipped."""
 
     def __init__(self, path: LogPath, stream: DataStream) -> None:
         self.lines = path.lines()
@@ -61,18 +61,18 @@ class Shipped:
         self.url = stream.url
 
     def found_by(self, query: str) -> set[str]:
-        """Return the ids that a query of the search bar finds."""
+        """Return the ids found by a query of the search bar."""
         in_lucene = re.sub(r"\b(and|or|not)\b", lambda word: word[0].upper(), query)
         search = {"query_string": {"query": in_lucene, "analyze_wildcard": True}}
         return {hit["_id"] for hit in self.stream.hits({"_source": False, "query": search})}
 
     def having(self, **fields: Any) -> set[str]:
-        """Return the ids of lines that have these values; ``event_action`` means ``event.action``."""
+        """Return the ids of lines with these values; ``event_action`` means ``event.action``."""
         wanted = {name.replace("_", ".", 1): value for name, value in fields.items()}
         return {key for key, line in self.lines.items() if wanted.items() <= line.items()}
 
     def with_real_values(self, query: str) -> str:
-        """Return a documented query in which ids and names are those of a task that failed in this run."""
+        """Return a documented query with the ids and names of a task that failed in this run."""
         failed = next(
             line
             for line in self.lines.values()
@@ -104,7 +104,7 @@ def shipped(
 
 def test_each_line_is_one_document_equal_field_by_field(shipped: Shipped) -> None:
     assert shipped.stream.stored() == shipped.lines
-    assert shipped.longest > 3_900  # near the limit, LOG_MAX_LINE_BYTES
+    assert shipped.longest > 3_900  # close to the limit, LOG_MAX_LINE_BYTES
     actions = {line.get("event.action") for line in shipped.lines.values()}
     assert {
         "manager.started",

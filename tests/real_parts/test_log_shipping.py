@@ -14,7 +14,7 @@ from tests.support.waiting import let_pass, wait_until
 
 @pytest.fixture
 def path(tmp_path: Path, env: dict[str, str], data_stream: DataStream) -> Iterator[LogPath]:
-    """A log path of a test's own."""
+    """The log path of one test."""
     with log_path(tmp_path, env, data_stream) as running:
         yield running
 
@@ -48,7 +48,7 @@ def test_nothing_is_lost_while_the_server_is_dead_the_file_rotated_and_rsyslog_k
     path.enqueue("Touch", 150)
     path.rotate_under_load()
     wait_until(lambda: "suspending" in path.shipper.last_words(), 30, "rsyslog notices", every=0.1)
-    # rsyslog saves how far it has read a new file, and nothing of that has been sent.
+    # rsyslog has saved its position in the new file, although nothing of that file has been sent.
     wait_until(lambda: list((path.folder / "spool").glob("imfile-state*")), 30, "a note of the new file")
     path.shipper.kill()
     path.start_shipper()

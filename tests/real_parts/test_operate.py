@@ -1,4 +1,4 @@
-"""The walk of docs/operate.md, command by command, with real programs where there are some."""
+"""The walkthrough in docs/operate.md, command by command, with real programs where installed."""
 
 import os
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ TARGET = "127.0.0.1:9464"
 
 
 class OperatorsWalk(Walk):
-    """A walk in a project of the tests' settings, whose Prometheus scrapes the test's port."""
+    """A walkthrough of the page in a project with the tests' settings; Prometheus scrapes the test's port."""
 
     def __init__(self, folder: Path, env: dict[str, str], ports: dict[str, int]) -> None:
         super().__init__(folder, env, ports)

@@ -1,4 +1,4 @@
-"""Figures of panels that take more than a sum, from series whose answer is known; promtool computes them."""
+"""Panel figures that need more than a sum, computed by promtool from series with known answers."""
 
 import json
 import subprocess
@@ -26,7 +26,7 @@ def _expression(uid: str, title: str) -> str:
 
 
 def _check(folder: Path, series: dict[str, str], expected: dict[str, list[dict[str, Any]]]) -> None:
-    """Fail unless promtool computes what is expected of each expression after a quarter of an hour."""
+    """Fail unless promtool computes the expected result of each expression after a quarter of an hour."""
     case = {
         "interval": "1m",
         "input_series": [{"series": name, "values": values} for name, values in series.items()],
@@ -132,6 +132,6 @@ def test_of_many_kinds_the_ten_slowest_are_shown_and_one_that_never_ran_leaves_n
         series,
         {
             f"count({expression})": [{"labels": "{}", "value": 10}],
-            f"count(({expression}) != ({expression}))": [],  # NaN alone differs from itself
+            f"count(({expression}) != ({expression}))": [],  # only NaN differs from itself
         },
     )

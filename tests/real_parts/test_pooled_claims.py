@@ -1,4 +1,4 @@
-"""Behind PgBouncer in transaction mode: commits of others are flushed, and a crash that nobody notices."""
+"""Behind PgBouncer in transaction mode: other clients' commits are flushed; a crash that nobody notices."""
 
 import threading
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ def own(tmp_path: Path) -> Iterator[OwnDatabase]:
 
 @pytest.fixture
 def pooled(own: OwnDatabase) -> Iterator[str]:
-    """The address of the database through PgBouncer."""
+    """The URL of the database through PgBouncer."""
     program = find()
     if program is None:
         raise NotReady(NOT_INSTALLED)
@@ -35,7 +35,7 @@ def pooled(own: OwnDatabase) -> Iterator[str]:
 
 
 class OtherClient:
-    """A client of the same pooler that keeps asking whether its commits are flushed, until it is ended."""
+    """A client of the same pooler that repeatedly asks whether its commits are flushed."""
 
     def __init__(self, url: str) -> None:
         self.found: list[str] = []
@@ -52,7 +52,7 @@ class OtherClient:
                     self.found += [str(value) for (value,) in cursor.fetchall()]
 
     def end(self) -> set[str]:
-        """Return every answer that was found."""
+        """Stop the client; return every answer that it got."""
         self._has_ended.set()
         self._thread.join()
         return set(self.found)

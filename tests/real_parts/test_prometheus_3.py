@@ -1,4 +1,4 @@
-"""Prometheus 3 reads what a manager exports: OpenMetrics 2.0 is not promised, and first failures count."""
+"""Prometheus 3 reads a manager's metrics: OpenMetrics 2.0 is not offered, and first failures count."""
 
 import json
 import subprocess
@@ -59,7 +59,7 @@ def watch(tmp_path: Path) -> Iterator[Watch]:
 
 
 def values(url: str, expression: str) -> dict[str, float]:
-    """Return the value of an instant query by job."""
+    """Return the values of an instant query by job."""
     found = get(f"{url}/api/v1/query", query=expression)["data"]["result"]
     return {series["metric"].get("job", ""): float(series["value"][1]) for series in found}
 

@@ -1,4 +1,4 @@
-"""Every query of every panel and rule has an answer from a real Prometheus that scrapes real managers."""
+"""Every query of every panel and rule gets an answer from a real Prometheus that scrapes real managers."""
 
 import re
 import time
@@ -21,9 +21,9 @@ FILLED_IN = {
     '"$queue"': '".+"',
     '"$processor"': '".+"',
 }
-# What a healthy system has nothing to say on; the query must be right, but may find nothing.
+# On a healthy system these queries are valid but may return nothing.
 MAY_BE_EMPTY = re.compile(r"^(alert |.*: annotation (Workers|Deploys|Queues paused))")
-# Alerts of severity warning that mean as much for one queue as those that page.
+# Warnings that are as serious for a single queue as the alerts that page.
 STANDING_STILL = (
     "PartisanQueueNotDraining",
     "PartisanManagerStalled",
@@ -134,7 +134,7 @@ def test_runs_leave_exemplars_that_are_trace_ids_of_real_spans(loaded: Stack) ->
 def test_no_alert_that_pages_or_means_that_a_queue_stands_still_fires_on_a_healthy_system(
     loaded: Stack,
 ) -> None:
-    # Queues of other tests are missed for a while, and rightly so. Some alerts name no queue.
+    # Alerts about queues of other tests fire rightly for a while. Some alerts have no queue label.
     ours = "|".join(["", *QUEUES_UNDER_LOAD])
     firing = f'ALERTS{{alertstate="firing",queue=~"{ours}"'
     standing_still = "|".join(STANDING_STILL)

@@ -1,4 +1,4 @@
-"""The templates on a real OpenSearch: each field of the events' table has its declared type there."""
+"""The templates in a real OpenSearch: each field of the events' table gets its declared type."""
 
 from collections.abc import Iterator
 
@@ -36,7 +36,7 @@ def line_of(number: int, fields: tuple[Field, ...]) -> dict[str, object]:
 
 @pytest.fixture
 def new(opensearch: OpenSearch, data_stream: DataStream) -> Iterator[OpenSearch]:
-    """A server without our templates, which are installed again after the test."""
+    """A server without our templates; they are installed again after the test."""
     _remove_templates(opensearch)
     yield opensearch
     data_stream.remove()

@@ -1,1 +1,1 @@
-"""What several folders of tests share: row factories, waiting, recorded events, engine doubles, commands."""
+"""Code shared by the test tiers: row factories, waiting, recorded events, engine doubles, commands."""

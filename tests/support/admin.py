@@ -1,4 +1,4 @@
-"""The admin in tests: its rows, its pages, and users with permissions."""
+"""Helpers for admin tests: rows, pages, and users with permissions."""
 
 import uuid
 from typing import Any
@@ -16,13 +16,13 @@ SCHEDULES = reverse("admin:django_partisan_schedule_changelist")
 
 
 def make_task(**values: Any) -> Task:
-    """Insert a task with the columns that matter."""
+    """Insert a task with only the columns that matter here."""
     fixed = {"processor_class": "Letter", "arguments": {"args": [], "kwargs": {}}}
     return Task.objects.create(**fixed | values)
 
 
 def make_manager(**values: Any) -> ManagerLease:
-    """Insert a manager with the columns that matter."""
+    """Insert a manager with only the columns that matter here."""
     fixed = {
         "queue_name": "default",
         "host": "here",
@@ -39,7 +39,7 @@ def page_of(row: Model) -> str:
 
 
 def listed(browser: Client, query: str = "", url: str = TASKS) -> list[Any]:
-    """Return the ids that a list shows."""
+    """Return the ids shown on a changelist page."""
     response = browser.get(url + query)
     assert response.status_code == 200
     return [row.pk for row in response.context["cl"].result_list]
@@ -53,7 +53,7 @@ def text(browser: Client, url: str) -> str:
 
 
 def staff(*permissions: str, name: str = "operator") -> User:
-    """Return a new user of the admin with these permissions."""
+    """Return a new staff user with these permissions."""
     user = User.objects.create_user(name, is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     return user

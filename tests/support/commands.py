@@ -1,4 +1,4 @@
-"""Run ``manage.py`` and other Python programs of the checkout in processes of their own."""
+"""Run ``manage.py`` and other Python programs of the repository in separate processes."""
 
 import subprocess
 import sys
@@ -9,15 +9,15 @@ from tests.support.progress import descendants, progress_of
 
 ROOT = Path(__file__).resolve().parents[2]
 MANAGE = (sys.executable, "-m", "tests.manage")
-"""The command line of ``manage.py`` on the tests' settings; its working directory is ``ROOT``."""
+"""The command line of ``manage.py`` with the test settings; its working directory is ``ROOT``."""
 
 
 def python(
     *arguments: str, env: Mapping[str, str] | None = None, seconds: float = 60
 ) -> "subprocess.CompletedProcess[str]":
-    """Run Python in the checkout to its end, without a terminal; the result has both outputs as text.
+    """Run Python in the repository until it exits, without a terminal; the result has both outputs as text.
 
-    It fails if the process and what it started make no progress for ``seconds``.
+    Fail if the process and its descendants make no progress for ``seconds``.
     """
     with subprocess.Popen(
         [sys.executable, *arguments],
@@ -42,12 +42,12 @@ def python(
 
 
 def manage(*command: str, env: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-    """Run a management command to its end; ``env`` has all variables, or those of the test if ``None``."""
+    """Run a management command until it exits; ``env`` has all variables, ``None`` keeps the test's."""
     return python("-m", "tests.manage", *command, env=env)
 
 
 def run(*command: str, env: Mapping[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-    """Run any program in the checkout to its end; the result has both outputs as text."""
+    """Run any program in the repository until it exits; the result has both outputs as text."""
     return subprocess.run(
         command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
     )

@@ -1,4 +1,4 @@
-"""The database of the tests, as other processes reach it and as PostgreSQL sees it."""
+"""The test database: its settings for other processes, and what PostgreSQL shows about it."""
 
 import copy
 from collections.abc import Iterable, Iterator
@@ -19,13 +19,13 @@ ELSEWHERE = "elsewhere"
 
 
 def this_database() -> dict[str, Any]:
-    """Return the settings that lead to the database of the test."""
+    """Return the settings for connecting to the test database."""
     keys = ("ENGINE", "NAME", "USER", "PASSWORD", "HOST", "PORT", "OPTIONS")
     return {key: connection.settings_dict[key] for key in keys}
 
 
 class ElsewhereRouter:
-    """Keep the tasks in another database than the rest."""
+    """Route writes to another database than the default one."""
 
     def db_for_write(self, model: Any, **hints: Any) -> str:
         return ELSEWHERE
@@ -33,7 +33,7 @@ class ElsewhereRouter:
 
 @contextmanager
 def database_elsewhere(alias: str = ELSEWHERE, router: object = None, **values: Any) -> Iterator[None]:
-    """Have another database, with some settings of its own; the default router keeps the tasks there."""
+    """Add another database, with some settings changed; the default router stores the tasks there."""
     connections.settings[alias] = {**copy.deepcopy(connections.settings["default"]), **values}
     try:
         with override_settings(DATABASE_ROUTERS=[router or ElsewhereRouter()]):
@@ -45,7 +45,7 @@ def database_elsewhere(alias: str = ELSEWHERE, router: object = None, **values: 
 
 
 class NoMigrations:
-    """What ``pytest --nomigrations`` sets ``MIGRATION_MODULES`` to."""
+    """The value that ``pytest --nomigrations`` gives to ``MIGRATION_MODULES``."""
 
     def __contains__(self, app: str) -> bool:
         return True
@@ -55,12 +55,12 @@ class NoMigrations:
 
 
 def empty(*tables: str) -> None:
-    """Empty tables and commit."""
+    """Truncate tables and commit."""
     truncate(connection, used(connection, tables))
 
 
 def used(session: BaseDatabaseWrapper, tables: Iterable[str]) -> list[str]:
-    """Return those tables that have rows, or had some that were deleted or rolled back."""
+    """Return the tables that have rows, or had rows that were deleted or rolled back."""
     with session.cursor() as cursor:
         cursor.execute(
             "SELECT relname FROM pg_class WHERE relnamespace = current_schema()::regnamespace"
@@ -71,7 +71,7 @@ def used(session: BaseDatabaseWrapper, tables: Iterable[str]) -> list[str]:
 
 
 def truncate(session: BaseDatabaseWrapper, tables: Iterable[str]) -> None:
-    """Empty tables, and those that refer to them; none if there are none."""
+    """Truncate tables, and the tables that refer to them; do nothing without tables."""
     if names := ", ".join(map(session.ops.quote_name, tables)):
         with session.cursor() as cursor:
             cursor.execute(f"TRUNCATE {names} CASCADE")
@@ -85,24 +85,24 @@ def first_value(statement: str) -> Any:
 
 
 def lock_waits() -> int:
-    """Return how many sessions of this database wait for a lock."""
+    """Return how many sessions of this database are waiting for a lock."""
     of_this_database = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
     count: int = first_value(f"{of_this_database} AND wait_event_type = 'Lock'")
     return count
 
 
 def is_asleep() -> bool:
-    """Return whether every manager has said that it wants to be notified."""
+    """Return whether every manager has marked itself as sleeping, so that it is notified."""
     return bool(first_value("SELECT bool_and(sleeping) FROM django_partisan_manager"))
 
 
 def sessions() -> int:
-    """Return how many connections of managers and workers PostgreSQL has."""
+    """Return how many connections managers and workers have."""
     return len(session_ids())
 
 
 def session_ids() -> set[int]:
-    """Return the process ids of the connections of managers and workers in PostgreSQL."""
+    """Return the backend process ids of the connections of managers and workers."""
     return set(
         first_value(
             "SELECT coalesce(array_agg(pid), '{}') FROM pg_stat_activity"
@@ -124,7 +124,7 @@ def sessions_of_others() -> list[str]:
 
 @contextmanager
 def open_transaction(*statements: str) -> Iterator[BaseDatabaseWrapper]:
-    """Have another session execute statements, and leave its transaction open."""
+    """Execute statements in another session, and leave its transaction open."""
     other = open_connection("other")
     other.set_autocommit(False)
     try:
@@ -133,13 +133,13 @@ def open_transaction(*statements: str) -> Iterator[BaseDatabaseWrapper]:
         yield other
     finally:
         if other.connection is not None:
-            other.rollback()  # closing alone would leave the locks to a server that notices later
+            other.rollback()  # closing alone would leave the locks until the server notices
         other.close()
 
 
 @contextmanager
 def impatient_session(milliseconds: int) -> Iterator[BaseDatabaseWrapper]:
-    """Return a session whose statements are cancelled after some time."""
+    """Yield a session with a statement timeout."""
     made = open_connection("impatient")
     execute(made, f"SET statement_timeout = {milliseconds}")
     try:

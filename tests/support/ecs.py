@@ -29,4 +29,4 @@ ECS = {
     "trace.id": "keyword",
     "transaction.id": "keyword",
 }
-"""The fields of ECS 9.4 that we use, from its field definitions; labels are stored as keywords."""
+"""The ECS 9.4 fields that we use, from its field definitions; labels are stored as keywords."""

@@ -1,4 +1,4 @@
-"""Engine doubles: database thread, processes, workers, their starter; a pool, settler and intake to test."""
+"""Engine doubles (database thread, process, worker, starter), and harnesses for pool, settler and intake."""
 
 import contextlib
 import os
@@ -43,7 +43,7 @@ from django_partisan.sql.row_changes import Crash, RowChange
 
 
 def error_with(sqlstate: str, kind: type[Error] = OperationalError) -> Error:
-    """Return an error as Django wraps the driver's."""
+    """Return an error wrapped as Django wraps the driver's."""
     cause = Exception()
     cause.sqlstate = sqlstate  # type: ignore[attr-defined]
     error = kind(sqlstate)
@@ -57,27 +57,27 @@ ALL_WRITTEN: Final = Written([], [], [], [])
 NOTHING_DUE: Final = Ahead(0, False, None)
 MANAGER: Final = UUID(int=1)
 NO_PID: Final = 2**22 + 1
-"""No process has it: the largest that Linux gives is one less."""
+"""A process id that is never in use: Linux assigns at most one less."""
 
 
 def config_of(**values: Any) -> QueueConfig:
-    """Return the settings of the default queue, with one worker unless told otherwise."""
+    """Return the settings of the default queue, with one worker by default."""
     return queue_config(**{"workers_count": 1, **values})
 
 
 def spec_of(slot: int, generation: int) -> WorkerSpec:
-    """Make the spec of a worker that a test starts."""
+    """Return the spec of a worker."""
     return WorkerSpec(config_of(workers_count=2), "", os.getpid(), None, 1.0, slot, generation)
 
 
 def report(completed: list[int], **more: Any) -> Report:
-    """Return a worker's report; what ``more`` does not name is empty."""
+    """Return a worker's report; fields not in ``more`` are empty."""
     empty = Report(completed, kept=[], changes=[], settled=[], claims_lost=[], measured={}, telemetry=[])
     return empty._replace(**more)
 
 
 class FakeDatabaseThread(DatabaseThread):
-    """Make no calls: the test sees each and answers it."""
+    """A database thread that executes no calls: the test inspects each call and answers it."""
 
     needs_connection = False
 
@@ -92,26 +92,26 @@ class FakeDatabaseThread(DatabaseThread):
 
     @property
     def call(self) -> Any:
-        """The call under way."""
+        """The oldest unanswered call."""
         return self.calls[0][0]
 
     @property
     def asked(self) -> str | None:
-        """The name of the function under way, if any."""
+        """The function name of the oldest unanswered call, or ``None``."""
         if not self.calls:
             return None
         call = self.call
         return str(call.func.__name__ if isinstance(call, partial) else call.__name__)
 
     def answer(self, result: Any) -> None:
-        """End the call under way."""
+        """Answer the oldest unanswered call."""
         _, done = self.calls.pop(0)
         self._pending -= 1
         done(result)
 
 
 class FakeProcess:
-    """A process that ends when the test says so, by its sentinel; nobody has its pid."""
+    """A process that ends, by its sentinel, when the test says so; its default pid belongs to no process."""
 
     def __init__(self, pid: int = NO_PID) -> None:
         self.pid = pid
@@ -134,7 +134,7 @@ class FakeProcess:
 
 
 class SeenWorker(WorkerProcess):
-    """What a manager sees of a worker, with a note whether it killed it."""
+    """The manager's view of a worker; records whether the manager killed it."""
 
     was_killed = False
 
@@ -144,7 +144,7 @@ class SeenWorker(WorkerProcess):
 
 
 class FakeWorker:
-    """Both ends of a worker: ``seen`` is the manager's view, the rest is what the worker would do."""
+    """Both ends of a worker: ``seen`` is the manager's view, the rest acts as the worker."""
 
     def __init__(self, slot: int = 0, generation: int = 1, tasks_left: int | None = None) -> None:
         ours, theirs = socket.socketpair()
@@ -164,7 +164,7 @@ class FakeWorker:
         self.says(Ready(protocol.VERSION, [], __version__))
 
     def rung(self) -> bool:
-        """Tell whether the manager rang since last asked."""
+        """Return whether the manager has rung the bell since the last call."""
         os.set_blocking(self.bell, False)
         with contextlib.suppress(BlockingIOError):
             return bool(os.read(self.bell, 64))
@@ -175,7 +175,7 @@ class FakeWorker:
         self.process.end(code)
 
     def close(self, is_seen: bool = True) -> None:
-        """Close both ends; the manager's only if it still sees this worker."""
+        """Close both ends; the manager's end only if the manager has not closed it."""
         self.socket.close()
         os.close(self.bell)
         if is_seen:
@@ -184,7 +184,7 @@ class FakeWorker:
 
 
 class FakeStarter:
-    """Start fake workers at once; what is to be done is done in the loop, as with the real one."""
+    """Start fake workers at once; callbacks run later, in the loop, as with the real starter."""
 
     def __init__(self) -> None:
         self.workers: list[FakeWorker] = []
@@ -235,7 +235,7 @@ class PoolHarness:
         self.drains += 1
 
     def turn(self, now: float | None = None) -> None:
-        """Do what the manager's loop does for its pool, until nothing is left to do."""
+        """Run the pool as the manager's loop does, until there is nothing left to do."""
         self.pool.turn(time.monotonic() if now is None else now)
         self.starter.deliver()
         while ready := self.selector.select(0):
@@ -247,7 +247,7 @@ class PoolHarness:
                 break
 
     def started(self) -> list[FakeWorker]:
-        """Start every slot's worker, and have it say that it is ready."""
+        """Start a worker in every slot, and have each one report that it is ready."""
         self.turn()
         for worker in self.starter.workers:
             worker.is_ready()
@@ -255,7 +255,7 @@ class PoolHarness:
         return self.starter.workers
 
     def begins(self, worker: FakeWorker, task_id: int) -> WorkerPage:
-        """Note on its page that a worker has begun a task."""
+        """Write to a worker's page that it has begun a task."""
         page = WorkerPage(self.presence.fd, worker.seen.slot)
         page.begin(task_id, time.monotonic())
         return page
@@ -295,7 +295,7 @@ class Batch(NamedTuple):
 
 
 class SettlerHarness:
-    """A real settler whose database is the test."""
+    """A real settler whose database calls the test answers."""
 
     def __init__(self) -> None:
         self.thread = FakeDatabaseThread()
@@ -311,17 +311,17 @@ class SettlerHarness:
         )
 
     def written(self, later: float = 0.0) -> Batch:
-        """Turn once, ``later`` seconds from now; return the batch that is being written then."""
+        """Run one turn, ``later`` seconds from now; return the batch that is then being written."""
         self.settler.turn(time.monotonic() + later)
         return Batch.of(self._parts())
 
     def answer(self, result: Exception | None = None, **found: Written) -> None:
-        """End the write under way: everything is written, but for what was ``found`` of some kinds."""
+        """Answer the write in progress: everything was written, except what ``found`` says for some kinds."""
         kinds = [part.kind for part in self._parts()]
         self.thread.answer(result or [found.get(kind.name.lower(), ALL_WRITTEN) for kind in kinds])
 
     def write(self, result: Exception | None = None, later: float = 0.0, **found: Written) -> Batch:
-        """Answer the write that is to come next; return its batch."""
+        """Run one turn, and answer the next write; return its batch."""
         batch = self.written(later)
         self.answer(result, **found)
         return batch
@@ -331,7 +331,7 @@ class SettlerHarness:
 
 
 class PromoterHarness:
-    """A real promoter whose looks the test answers."""
+    """A real promoter whose database calls the test answers."""
 
     def __init__(self, **values: Any) -> None:
         self.chores = FakeDatabaseThread()
@@ -341,7 +341,7 @@ class PromoterHarness:
         self.promoter = Promoter(self.config, self.chores, self.outage, self.processors)
 
     def looked(self, result: Any = NOTHING_DUE, later: float = 0.0) -> None:
-        """Answer the look that is to come next, ``later`` seconds from now."""
+        """Run one turn, ``later`` seconds from now, and answer the promoter's next call."""
         self.promoter.turn(time.monotonic() + later)
         assert self.chores.call.keywords == {
             "queue": "default",
@@ -355,7 +355,7 @@ class PromoterHarness:
 
 
 class IntakeHarness(PoolHarness):
-    """The intake and the dispatcher of a manager with two fake workers."""
+    """The intake, the dispatcher and the suspects of a manager with two fake workers."""
 
     def __init__(self, presence: PresenceFile) -> None:
         config = config_of(min_queue_size=2, max_queue_size=10, max_crashes=3)
@@ -398,14 +398,14 @@ class IntakeHarness(PoolHarness):
         return self.starter.workers
 
     def dispatched(self) -> list[list[int]]:
-        """Have tasks dispatched; return the ids of those that each worker got."""
+        """Run the dispatcher; return the task ids that each worker received."""
         self.suspects.turn(time.monotonic())
         self.dispatcher.turn(time.monotonic())
         came = [worker.end.receive_available() for worker in self.workers]
         return [[row[ID] for one in messages for row in getattr(one, "rows", [])] for messages in came]
 
     def gives(self, slot: int, *rows: TaskRow) -> FakeWorker:
-        """Send tasks to a worker, whatever it would get; return the worker."""
+        """Send tasks to one worker, bypassing the dispatcher; return the worker."""
         worker = self.workers[slot]
         self.pool.dispatch(worker.seen, list(rows), {})
         return worker

@@ -12,7 +12,7 @@ S = TypeVar("S", bound=Subscriber)
 
 
 class RecordedEvents(Subscriber):
-    """Keep every event and every value that came up from a worker; have ``carried`` stored with tasks."""
+    """Record every event and every value that a worker sends; ``carried`` is stored with tasks as headers."""
 
     name = "recorded"
 
@@ -37,7 +37,7 @@ class RecordedEvents(Subscriber):
 
 @contextmanager
 def subscribed(subscriber: S) -> Iterator[S]:
-    """Have a subscriber receive events for the length of a ``with``."""
+    """Subscribe a subscriber to events inside a ``with`` block."""
     bus.subscribe(subscriber)
     try:
         yield subscriber
@@ -47,7 +47,7 @@ def subscribed(subscriber: S) -> Iterator[S]:
 
 @contextmanager
 def provided(**tools: Any) -> Iterator[None]:
-    """Have running tasks use other tools for the length of a ``with``."""
+    """Provide other tools to running tasks inside a ``with`` block."""
     before = dict(bus._tools)
     for name, make in tools.items():
         bus.provide(name, make)
@@ -59,7 +59,7 @@ def provided(**tools: Any) -> Iterator[None]:
 
 @contextmanager
 def no_subscribers() -> Iterator[None]:
-    """Take every subscriber away for the length of a ``with``; those of the test go at its end."""
+    """Remove all subscribers inside a ``with`` block, and restore them at its end."""
     before = bus.subscribers()
     bus.exchange(before, ())
     swallowed._reported.clear()

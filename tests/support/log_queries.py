@@ -1,4 +1,4 @@
-"""Queries of the documentation, run over log lines: ``field:value``, ``AND``, ``OR`` and parentheses."""
+"""Run queries from the documentation over log lines: ``field:value``, ``AND``, ``OR`` and parentheses."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -12,20 +12,20 @@ PAGE: Final = ROOT / "docs" / "observability.md"
 
 
 def documented(language: str, heading: str, page: Path = PAGE) -> list[str]:
-    """Return the blocks of one language below a heading of a page, without their fences."""
+    """Return the code blocks of one language below a heading of a page, without their fences."""
     section = page.read_text().split(f"\n### {heading}\n", 1)[1].split("\n## ")[0].split("\n### ")[0]
     return [block.strip() for block in re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)]
 
 
 def found_by(query: str, lines: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return the lines that a query finds, as Kibana and ``query_string`` read it."""
+    """Return the lines that match a query, with the syntax of Kibana and ``query_string``."""
     tokens = _TOKENS.findall(query)
     assert "".join(tokens) == re.sub(r"\s", "", query), f"cannot read {query!r}"
     return [line for line in lines if _Reader(tokens, line).whole()]
 
 
 class _Reader:
-    """Read the tokens of one query, and hold each term against one line."""
+    """Parse the tokens of one query, and match each term against one line."""
 
     def __init__(self, tokens: list[str], line: Mapping[str, Any]) -> None:
         self._tokens = [*tokens, ""]

@@ -1,7 +1,7 @@
-"""How far processes have come, for deadlines that a busy machine does not break.
+"""The progress of processes, for deadlines that hold on a busy machine.
 
-A process that gets little of the machine comes forward slowly, and one that hangs does not at all. The
-time of the processor that it and its descendants used tells them apart on any machine.
+On a busy machine a process progresses slowly; a process that hangs makes no progress at all. The CPU time
+of the process and its descendants distinguishes the two on any machine.
 """
 
 import os
@@ -9,29 +9,29 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
-# Used in less than a sixtieth of a deadline's time, the processor only turned an idle loop.
+# Below a sixtieth of the deadline, CPU time comes only from an idle loop.
 IDLE_SHARE = 1 / 60
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """Return the seconds of the processor that processes, and the children they waited for, have used."""
+    """Return the CPU seconds that processes, and the children that they waited for, have used."""
     ticks = 0
     for pid in pids:
         try:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         except OSError:
-            continue  # it ended meanwhile, or there is no /proc
+            continue  # the process has ended, or there is no /proc
         ticks += sum(map(int, fields[11:15]))
     return ticks / TICKS
 
 
 def progress_of(pids: Callable[[], Iterable[int]], seconds: float) -> Callable[[], object]:
-    """Return what ``wait_until()`` takes as ``progress`` for processes, and a deadline of ``seconds``."""
+    """Return the ``progress`` argument of ``wait_until()`` for processes and a deadline of ``seconds``."""
     return lambda: int(cpu_seconds(pids()) / (seconds * IDLE_SHARE))
 
 
 def descendants(pid: int) -> Iterator[int]:
-    """Yield a process and all that descend from it."""
+    """Yield the ids of a process and all its descendants."""
     parents: dict[int, list[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:

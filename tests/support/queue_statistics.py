@@ -1,4 +1,4 @@
-"""What the database answers when the figures of a queue are asked for, and a query that answers it."""
+"""Sample statistics of a queue, and a fake query that returns them."""
 
 import threading
 
@@ -19,7 +19,7 @@ STATISTICS = QueueStatistics(
 
 
 class FakeQuery:
-    """Answer with ``STATISTICS``, fail or hang, as a test sets it."""
+    """Return ``STATISTICS``, fail or hang, as the test sets it."""
 
     def __init__(self) -> None:
         self.calls = 0

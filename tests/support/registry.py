@@ -1,4 +1,4 @@
-"""A registry of the test's own."""
+"""A separate registry for one test."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from django_partisan.processor import BaseTaskProcessor
 
 
 class Idle(BaseTaskProcessor):
-    """A processor that can be registered, for tests in which it is not run."""
+    """A processor to register in tests that do not run it."""
 
     def run(self) -> None:
         """Do nothing."""
@@ -17,7 +17,7 @@ class Idle(BaseTaskProcessor):
 
 @contextmanager
 def empty_registry() -> Iterator[None]:
-    """Empty the registry of processors for the length of a ``with``, and restore it."""
+    """Empty the registry of processors inside a ``with`` block, and restore it at its end."""
     before = dict(registry.definitions)
     registry._definitions.clear()
     registry.version += 1
@@ -30,7 +30,7 @@ def empty_registry() -> Iterator[None]:
 
 
 def register_processors_of(module: ModuleType) -> None:
-    """Register every processor class that a module of tests defines."""
+    """Register every processor class defined in a test module."""
     for value in vars(module).values():
         if (
             isinstance(value, type)

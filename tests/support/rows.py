@@ -1,4 +1,4 @@
-"""Tasks and managers: rows in the tables, and claimed rows as a claim returns them."""
+"""Rows of tasks and managers in the tables, and claimed rows as a claim returns them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def task_row(
     takeovers: int = 0,
     expires: float | None = None,
 ) -> TaskRow:
-    """Return a claimed row without a database."""
+    """Return a claimed row without using the database."""
     counts = (attempts, retries, postpones, crashes)
     return (task_id, processor, arguments, priority, *counts, wait, context, takeovers, expires, token)
 
@@ -63,12 +63,12 @@ def insert(
 
 
 def insert_many(number: int = 1, processor: str = "Letter", **task: Any) -> list[int]:
-    """Insert tasks, with arguments as of ``insert``; return their ids."""
+    """Insert tasks, with the arguments of ``insert``; return their ids."""
     return [insert(processor=processor, **task).pk for _ in range(number)]
 
 
 def make_copies(task: Task, number: int) -> None:
-    """Insert so many more rows with the columns of a task, in one statement."""
+    """Insert ``number`` more rows with the columns of a task, in one statement."""
     columns = ", ".join(str(field.column) for field in Task._meta.fields if not field.primary_key)
     table = f"(SELECT {columns} FROM django_partisan_task WHERE id = %s) AS task"
     with of_the_test.cursor() as cursor:
@@ -104,36 +104,36 @@ def claim(
 
 
 def dead(**known: Any) -> Dead:
-    """Return what is known of dead managers; what is not named is empty."""
+    """Return what is known about dead managers; fields not given are empty."""
     return Dead(**{"proven": [], "expired": [], "sighted": [], "begun": [], "running": [], **known})
 
 
 def claimed(number: int = 1, manager: UUID | None = None, **task: Any) -> list[TaskRow]:
-    """Insert tasks, with arguments as of ``insert``, and claim them."""
+    """Insert tasks, with the arguments of ``insert``, and claim them."""
     insert_many(number, **task)
     return claim(of_the_test, task.get("queue", "default"), manager or register_manager(), number)
 
 
 def claim_one(manager: UUID, queue: str = "default") -> TaskRow:
-    """Claim the one task that is due."""
+    """Claim the only task that is due."""
     [row] = claim(of_the_test, queue, manager, 2)
     return row
 
 
 def forget(rows: Sequence[TaskRow]) -> None:
-    """Make rows what they were before their claim, as a crash of PostgreSQL may."""
+    """Restore rows to their state before the claim, as a crash of PostgreSQL may do."""
     Task.objects.filter(pk__in=[row[ID] for row in rows]).update(
         status="new", ready=True, claim_token=None, claimed_by=None, updated_at=F("created_at")
     )
 
 
 def lock_of(*ids: int) -> str:
-    """Return the statement by which another transaction locks rows."""
+    """Return the statement that locks rows, for another transaction."""
     return f"SELECT FROM django_partisan_task WHERE id IN ({', '.join(map(str, ids))}) FOR UPDATE"
 
 
 def duplicate_of(key: UUID) -> str:
-    """Return the statement by which another transaction enqueues a task with a unique key."""
+    """Return the statement that enqueues a task with a unique key, for another transaction."""
     return (
         "INSERT INTO django_partisan_task (status, queue_name, created_at, updated_at, processor_class,"
         " priority, execute_after, ready, arguments, extra, unique_key) SELECT 'new', 'default', now(),"
@@ -142,12 +142,12 @@ def duplicate_of(key: UUID) -> str:
 
 
 def pairs(rows: Sequence[TaskRow]) -> list[tuple[int, int]]:
-    """Return id and claim token of each row."""
+    """Return the id and claim token of each row."""
     return [(row[ID], row[TOKEN]) for row in rows]
 
 
 def kept(rows: Sequence[TaskRow], seconds: float = 0.5) -> list[Kept]:
-    """Return what is settled of completed runs, which started some time ago, when their rows are kept."""
+    """Return the values that settle completed runs, started ``seconds`` ago, whose rows are kept."""
     started = microseconds(monotonic() - seconds)
     return [(*pair, started, "elsewhere:17", None) for pair in pairs(rows)]
 
@@ -155,7 +155,7 @@ def kept(rows: Sequence[TaskRow], seconds: float = 0.5) -> list[Kept]:
 def settle_completed(
     session: BaseDatabaseWrapper, runs: Sequence[Kept], delete: bool, **more: Any
 ) -> list[int]:
-    """Delete or finish the rows of completed runs; return the ids whose claim was lost."""
+    """Delete or finish the rows of completed runs; return the ids of tasks whose claim was lost."""
     return (
         delete_completed(session, [run[:2] for run in runs], **more)
         if delete
@@ -164,7 +164,7 @@ def settle_completed(
 
 
 def columns(task_id: int, *names: str) -> Any:
-    """Return the columns of a row as they are now; of one name, its value."""
+    """Return the current values of a row's columns; a single name returns its value."""
     values = Task.objects.values_list(*names).get(pk=task_id)
     return values[0] if len(names) == 1 else values
 
@@ -175,16 +175,16 @@ def statuses() -> dict[int, str]:
 
 
 def number_of(status: str, **where: Any) -> int:
-    """Return how many tasks have a status, among those that the conditions select."""
+    """Return the number of tasks with a status that match the conditions."""
     return Task.objects.filter(status=status, **where).count()
 
 
 def count_by_status() -> dict[str, int]:
-    """Return how many tasks there are of each status."""
+    """Return the number of tasks with each status."""
     return dict(Counter(statuses().values()))
 
 
 def statuses_of(*ids: int) -> list[str | None]:
-    """Return the status of each task, ``None`` for one that no longer exists."""
+    """Return the status of each task, or ``None`` for a task that no longer exists."""
     found = statuses()
     return [found.get(task_id) for task_id in ids]

@@ -1,4 +1,4 @@
-"""Rows of schedules."""
+"""Factories for schedule rows."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from django_partisan.models import Schedule
 
 
 def made(**given: Any) -> Schedule:
-    """Insert a schedule by hand."""
+    """Insert a schedule with ``save()``, as a user does."""
     row = Schedule(**{"name": "nightly", "task": "Report", "every": 60, **given})
     row.save()
     return row
@@ -20,5 +20,5 @@ def of_settings(**given: Any) -> Schedule:
 
 
 def stored(name: str = "nightly") -> Schedule:
-    """Return a row as it is now."""
+    """Return the current row of a schedule."""
     return Schedule.objects.get(pk=name)

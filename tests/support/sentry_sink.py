@@ -1,4 +1,4 @@
-"""A stand-in for Sentry: a server on 127.0.0.1 that keeps the events which the SDK's own transport sends."""
+"""A stand-in for Sentry: a server on 127.0.0.1 that stores the events sent by the SDK's own transport."""
 
 import gzip
 import json
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class SentrySink:
-    """Keep events; ``dsn`` is what ``sentry_sdk.init()`` takes."""
+    """Store events; ``dsn`` is what ``sentry_sdk.init()`` takes."""
 
     def __init__(self) -> None:
         self.events: list[dict[str, Any]] = []
@@ -33,11 +33,11 @@ class SentrySink:
 
     @property
     def dsn(self) -> str:
-        """The address of a project on this server."""
+        """The DSN of a project on this server."""
         return f"http://key@127.0.0.1:{self._server.server_port}/1"
 
     def _keep(self, envelope: bytes) -> None:
-        # Source: Sentry's envelope format: headers, then a header and a payload for each item, by lines.
+        # Source: Sentry's envelope format: a header line, then a header and a payload line for each item.
         _, *lines = envelope.splitlines()
         for header, payload in zip(lines[::2], lines[1::2], strict=False):
             if json.loads(header).get("type") == "event":
@@ -54,7 +54,7 @@ class SentrySink:
 
 @contextmanager
 def sentry_sink() -> Iterator[SentrySink]:
-    """Run a sink for the length of a ``with``."""
+    """Run a sink inside a ``with`` block."""
     sink = SentrySink()
     sink.start()
     try:

@@ -1,4 +1,4 @@
-"""A TCP proxy between a client and its server that a test can have refuse, reset, stall or lose answers."""
+"""A TCP proxy between client and server that can refuse, reset or stall connections, or drop answers."""
 
 import socket
 import struct
@@ -15,10 +15,10 @@ class TcpProxy:
 
     ``mode`` may be set at any time:
     ``pass`` forwards;
-    ``refuse`` resets new connections, and forwards on those that exist;
+    ``refuse`` resets new connections, and forwards on existing ones;
     ``reset`` resets every connection, old and new;
-    ``swallow`` accepts, keeps every socket, and forwards nothing, not even its end. What was held is
-    forwarded when the mode is ``pass`` again, unless ``abandon()`` was called.
+    ``swallow`` accepts connections, keeps every socket open, and forwards nothing, not even a close. When the
+    mode returns to ``pass``, the held data is forwarded, unless ``abandon()`` was called.
     """
 
     def __init__(self, target_port: int, target_host: str = "127.0.0.1") -> None:
@@ -28,7 +28,7 @@ class TcpProxy:
         self._links: list[_Link] = []
         self._to_lose: list[bytes] = []
         self.lost = 0
-        """How many answers ``drop_answers()`` has lost."""
+        """How many answers ``drop_answers()`` has discarded."""
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port: int = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, name="tcp-proxy", daemon=True).start()
@@ -41,7 +41,7 @@ class TcpProxy:
 
     @property
     def mode(self) -> Mode:
-        """What becomes of connections."""
+        """How connections are treated."""
         return self._mode
 
     @mode.setter
@@ -54,12 +54,12 @@ class TcpProxy:
 
     @property
     def connections(self) -> int:
-        """How many connections are open, or were abandoned."""
+        """The number of open and of abandoned connections."""
         with self._changed:
             return len(self._links)
 
     def reset(self) -> None:
-        """Reset the connections there are."""
+        """Reset the existing connections."""
         with self._changed:
             links, self._links = self._links, []
         for link in links:
@@ -68,21 +68,21 @@ class TcpProxy:
             self._changed.notify_all()
 
     def abandon(self) -> None:
-        """Never again forward anything on the connections there are, and keep their sockets."""
+        """Stop forwarding on the existing connections permanently, but keep their sockets open."""
         with self._changed:
             for link in self._links:
                 link.is_abandoned = True
 
     def drop_answers(self, to: bytes = b"", count: int = 1) -> None:
-        """Lose the answers to the next ``count`` requests that contain ``to``.
+        """Discard the answers to the next ``count`` requests that contain ``to``.
 
-        The server gets the request, and when it answers, which is after its commit, the connection is reset.
+        The server receives the request; when it answers, after its commit, the connection is reset.
         """
         with self._changed:
             self._to_lose += [to] * count
 
     def close(self) -> None:
-        """Accept no more, and reset the connections there are."""
+        """Stop accepting, and reset the existing connections."""
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -103,7 +103,7 @@ class TcpProxy:
             threading.Thread(target=self._serve, args=(link,), name="tcp-proxy", daemon=True).start()
 
     def _serve(self, link: "_Link") -> None:
-        """Forward what the client sends; open the way to the server first."""
+        """Forward what the client sends; connect to the server first."""
         self._wait_to_forward(link)
         try:
             server = socket.create_connection(self._target)
@@ -123,7 +123,7 @@ class TcpProxy:
 
     def _pump(self, link: "_Link", source: socket.socket, target: socket.socket) -> None:
         is_request = source is link.client
-        with suppress(OSError):  # reset, or closed by us
+        with suppress(OSError):  # reset by a peer, or closed by us
             while data := source.recv(CHUNK):
                 self._wait_to_forward(link)
                 if is_request:
@@ -154,7 +154,7 @@ class TcpProxy:
 
 
 class _Link:
-    """A client's connection, and ours to the server for it."""
+    """A client's connection, and our connection to the server for it."""
 
     def __init__(self, client: socket.socket) -> None:
         self.client = client
@@ -165,7 +165,7 @@ class _Link:
         self._sockets = [client]
 
     def connect(self, server: socket.socket) -> None:
-        """Note the socket to the server."""
+        """Store the socket to the server."""
         with self._lock:
             self._sockets.append(server)
             is_late = self.is_aborted
@@ -177,9 +177,9 @@ class _Link:
         with self._lock:
             self.is_aborted = True
             for one in self._sockets:
-                with suppress(OSError):  # closed already
+                with suppress(OSError):  # already closed
                     one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                    one.shutdown(socket.SHUT_RD)  # wakes the thread that reads it
+                    one.shutdown(socket.SHUT_RD)  # wakes the thread that reads from it
                     one.close()
 
     def close(self) -> None:

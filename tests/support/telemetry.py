@@ -1,4 +1,4 @@
-"""The telemetry of this process, which set-ups change, as it was before a test; what a manager shows."""
+"""Save and restore the telemetry of this process around a test; a sample snapshot of a manager."""
 
 import logging
 import time
@@ -16,7 +16,7 @@ from django_partisan.tracing import installation
 
 @contextmanager
 def telemetry_kept() -> Iterator[None]:
-    """Restore loggers, subscribers, settings and tracing after a ``with``."""
+    """Restore loggers, subscribers, settings and tracing at the end of a ``with`` block."""
     loggers = list(setting_up._our_loggers())
     before = [(logger, list(logger.handlers), logger.propagate, logger.level) for logger in loggers]
     subscribed, traced_by, last_resort = bus.subscribers(), installation._subscriber, logging.lastResort
@@ -33,11 +33,11 @@ def telemetry_kept() -> Iterator[None]:
     output.is_ours = False
     setting_up._subscriber.become(APP)
     observability.use_resolved(None)
-    installation._subscriber = traced_by  # the set-up of a manager takes it away where no SDK is configured
+    installation._subscriber = traced_by  # a manager's set-up removes it if no SDK is configured
     bus.exchange(bus.subscribers(), subscribed)
 
 
 def started_snapshot(queue: str = "default") -> Snapshot:
-    """Return the state of a manager that has just started."""
+    """Return the snapshot of a manager that has just started."""
     limits = QueueLimits(None, 3, None, 10.0)
     return Snapshot(queue, 0, (), 0, 10, 0, False, True, time.time(), None, None, limits)

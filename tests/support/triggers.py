@@ -1,4 +1,4 @@
-"""Triggers with which PostgreSQL refuses, drops or slows down what is written to rows."""
+"""Triggers with which PostgreSQL refuses, drops or delays changes of rows."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,9 +17,9 @@ _numbers: Final = count()
 
 @contextmanager
 def trigger(change: str, body: str, condition: str = "true", table: str = TASKS) -> Iterator[None]:
-    """Have PostgreSQL execute ``body``, in PL/pgSQL, before a change of each row that meets a condition.
+    """Execute ``body``, in PL/pgSQL, before a change of each row that meets a condition.
 
-    ``change`` is ``INSERT``, ``UPDATE`` or ``DELETE``; the condition names the rows ``OLD`` and ``NEW``.
+    ``change`` is ``INSERT``, ``UPDATE`` or ``DELETE``; the condition refers to rows as ``OLD`` and ``NEW``.
     """
     name = f"meddle_{next(_numbers)}"
     execute(
@@ -37,10 +37,10 @@ def trigger(change: str, body: str, condition: str = "true", table: str = TASKS)
 def refusing(
     change: str, condition: str = "true", code: str = "P0001", message: str = "as asked", table: str = TASKS
 ) -> AbstractContextManager[None]:
-    """Have PostgreSQL refuse a change of each row that meets a condition, with an SQLSTATE and a message."""
+    """Refuse a change of each row that meets a condition, with an SQLSTATE and a message."""
     return trigger(change, f"RAISE EXCEPTION '{message}' USING ERRCODE = '{code}';", condition, table)
 
 
 def slow(seconds: float | str, condition: str = "true") -> AbstractContextManager[None]:
-    """Have the update of each task that meets a condition take some time, a number or an SQL expression."""
+    """Delay the update of each task that meets a condition; the delay is a number or an SQL expression."""
     return trigger("UPDATE", f"PERFORM pg_sleep({seconds}); RETURN NEW;", condition)

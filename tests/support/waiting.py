@@ -7,7 +7,7 @@ from typing import TypeVar
 T = TypeVar("T")
 PATIENCE_SECONDS = 20.0
 SLOWEST_SECONDS = 0.02
-"""Between two looks, after some waiting: hundreds of them would take the processor from what is awaited."""
+"""The longest pause between two checks; hundreds of checks would take CPU time from the awaited process."""
 
 
 def wait_until(
@@ -19,10 +19,10 @@ def wait_until(
 ) -> T:
     """Return the first true value of ``condition``; fail when it takes longer than ``seconds``.
 
-    Looks are at least ``every`` seconds apart, and after some waiting at least 20 ms. The failure's message
-    contains ``what``, or what it returns if it is a function. With ``progress``, the deadline is extended
-    by ``seconds`` each time that it passes and ``progress()`` has another value than before: that is time
-    for a slow machine, and none for what stands still.
+    Checks are at least ``every`` seconds apart; the pause grows to 20 ms with the time waited. The failure's
+    message contains ``what``, or what it returns if it is a function. With ``progress``, the deadline is
+    extended by ``seconds`` each time that it passes and ``progress()`` has changed: a slow machine gets more
+    time, a process that hangs does not.
     """
     began = time.monotonic()
     deadline, reached = began + seconds, progress and progress()
@@ -39,6 +39,6 @@ def wait_until(
 
 
 def let_pass(seconds: float) -> None:
-    """Let time go by, where the length of a pause is what a test is about."""
+    """Wait for a fixed time, where the length of a pause is the subject of the test."""
     until = time.monotonic() + seconds
     wait_until(lambda: time.monotonic() >= until, seconds + 1)

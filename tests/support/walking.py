@@ -1,4 +1,4 @@
-"""Do what the consoles of a page say, in their order, in a folder of its own."""
+"""Run the console blocks of a page, in their order, in a folder."""
 
 import re
 import subprocess
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Walk:
-    """A reader with a shell in a folder of a project; ports of the page stand for free ones."""
+    """A reader with a shell in a project's folder; the page's ports are replaced with free ones."""
 
     def __init__(self, folder: Path, env: dict[str, str], ports: Mapping[str, int]) -> None:
         self.folder = folder
@@ -44,7 +44,7 @@ class Walk:
         )
 
     def take(self, console: Console) -> None:
-        """Do what the page says at one place."""
+        """Run the commands of one console block of the page."""
         if console.until is not None:
             [command] = console.commands
             child = Child(
@@ -65,7 +65,7 @@ class Walk:
             assert self.is_right(console, command, done), f"{command}\n{done.stdout}"
 
     def is_right(self, console: Console, command: str, done: "subprocess.CompletedProcess[str]") -> bool:
-        """Return whether a command ended as the page says."""
+        """Return whether a command ended as the page shows."""
         return done.returncode == console.exit_code
 
     def run(self, command: str) -> subprocess.CompletedProcess[str]:

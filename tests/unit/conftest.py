@@ -1,4 +1,4 @@
-"""The command's parser, as documentation and examples use it."""
+"""The command's parser, for the tests of documentation and examples."""
 
 from argparse import ArgumentParser
 

@@ -1,4 +1,4 @@
-"""What travels with the package can be written out, and nothing of others is overwritten."""
+"""Files shipped with the package can be exported, and files of others are not overwritten."""
 
 import json
 import re
@@ -57,7 +57,7 @@ def test_caches_are_not_shipped(tmp_path):
 
 @pytest.fixture
 def exported(tmp_path):
-    """Return a folder with the exported files of elk."""
+    """Return a folder with the exported files of ``elk``."""
     export("elk", str(tmp_path))
     return tmp_path
 
@@ -70,7 +70,7 @@ def test_a_file_that_differs_is_not_overwritten_without_force(exported):
     (exported / "README.md").write_text("mine")
     (exported / "kibana" / "partisan.ndjson").unlink()
 
-    with pytest.raises(CommandError, match=r"1 files in .* differ .*: README\.md\. Give --force"):
+    with pytest.raises(CommandError, match=r"1 files in .* differ .*: README\.md\. Use --force"):
         export("elk", str(exported))
 
     assert (exported / "README.md").read_text() == "mine"
@@ -85,7 +85,7 @@ def test_many_files_that_differ_are_not_all_named(exported):
     for path in bundled_files.files_of("elk", exported):
         (exported / path).write_text("mine")
 
-    with pytest.raises(CommandError, match=r" \.\.\.\. Give --force"):
+    with pytest.raises(CommandError, match=r" \.\.\.\. Use --force"):
         export("elk", str(exported))
 
 

@@ -1,4 +1,4 @@
-"""The library works with either driver alone: it reaches them through Django only."""
+"""The library works with either driver alone, because it uses them only through Django."""
 
 import ast
 from collections.abc import Iterator

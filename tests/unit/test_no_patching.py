@@ -1,4 +1,4 @@
-"""Tests pass fakes in, use settings, or act at a wider seam; they do not patch our own code."""
+"""Tests pass fakes in, use settings, or test at a wider seam; they do not patch our own code."""
 
 import ast
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ PATCHING = {f"monkeypatch.{name}" for name in ("setattr", "delattr", "setitem", 
 
 
 def foreign_names(tree: ast.AST) -> set[str]:
-    """Return the names that a module imports from others than us."""
+    """Return the names that a module imports from other packages than ours."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -23,12 +23,12 @@ def foreign_names(tree: ast.AST) -> set[str]:
 
 
 def root_of(target: ast.AST) -> str | None:
-    """Return the name that an expression begins with."""
+    """Return the first name in an expression."""
     return next((node.id for node in ast.walk(target) if isinstance(node, ast.Name)), None)
 
 
 def patches(tree: ast.AST) -> Iterator[ast.Call]:
-    """Yield the calls of ``monkeypatch`` that change something of ours."""
+    """Yield the calls of ``monkeypatch`` that change our own code."""
     foreign = foreign_names(tree)
     calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
     for call in calls:

@@ -1,4 +1,4 @@
-"""PARTISAN_OBSERVABILITY: the keys of the contract, what they accept, and how they are read."""
+"""PARTISAN_OBSERVABILITY: the keys of the contract, the values they accept, and how they are read."""
 
 from typing import Any
 

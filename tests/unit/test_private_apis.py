@@ -1,7 +1,7 @@
-"""Private APIs of libraries stand in one list, and are as they were seen.
+"""Private APIs of libraries are in one list, and have not changed since they were listed.
 
-What the walk does not see: a private name of a library that a module of ours also defines, and names without
-an underscore that are not documented.
+The walk does not see a private name of a library that one of our modules also defines, or undocumented
+names without an underscore.
 """
 
 import ast
@@ -16,9 +16,9 @@ from tools.private_apis import PRIVATE_APIS, PrivateApi
 
 PACKAGE = Path(django_partisan.__file__).parent
 DOCUMENTED = {"_asdict", "_fields", "_make", "_replace", "_meta", "_exit"}
-"""Of named tuples, Django's models and ``os``."""
+"""Names of named tuples, Django's models and ``os``."""
 OURS = {"_postgresql"}
-"""Of ours, and used in another module of ours: a migration must not bear the name."""
+"""A module of ours that others of our modules use: without the underscore it would be a migration."""
 
 
 def id_of(api: PrivateApi) -> str:

@@ -1,6 +1,6 @@
-"""Sentry in one worker: what an event of a run carries, that no run leaks into the next, and one event each.
+"""Sentry in one worker: the content of a run's event, no leak into the next run, one event per failure.
 
-The SDK is set up without its integrations, which patch the process; its handler of log lines is put onto our
+The SDK is set up without its integrations, which patch the process; its log handler is added to our
 logger instead.
 """
 
@@ -43,7 +43,7 @@ pytestmark = pytest.mark.usefixtures("own_registry", "no_subscribers")
 
 
 class Kept(Transport):
-    """Keep events instead of sending them."""
+    """Store events instead of sending them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Kept(Transport):
 
 
 class Refused(Exception):
-    """The error of the host's."""
+    """An error of the host application."""
 
 
 class Wordless(Exception):
@@ -70,7 +70,7 @@ class Wordless(Exception):
 
 
 class Letter(BaseTaskProcessor):
-    """Do to Sentry's scope what the argument says, then fail."""
+    """Change Sentry's scope as the argument says, then fail."""
 
     RETRY_ON_ERROR_CONFIG = ErrorsHandleConfig([TimeoutError], 3, 1)
     error: Exception = Refused("one object, raised again and again")
@@ -86,7 +86,7 @@ class Letter(BaseTaskProcessor):
             sentry_sdk.capture_message("half done")
             return
         if way == "cause":
-            TaskDefinition.of_processor(Letter).call(["own"], {}, None)  # as a task does that calls our code
+            TaskDefinition.of_processor(Letter).call(["own"], {}, None)  # like a task that calls our code
         if way.startswith("enqueue"):
             error = TimeoutError() if way.endswith("retry") else Refused()
             bus.emit(TaskEnqueueFailed, "default", "Letter", 10, ErrorInfo.of(error))
@@ -107,7 +107,7 @@ def processor(own_registry: None) -> None:
 
 @pytest.fixture
 def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kept]:
-    """Set Sentry up in this process, and take it away again."""
+    """Set up Sentry in this process, and remove it after the test."""
     monkeypatch.setattr(sentry_sdk.scope, "_global_scope", None)  # clear() leaves its event processors
     transport = Kept()
     sentry_sdk.init(
@@ -125,7 +125,7 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[Kept]:
 
 @pytest.fixture
 def logged_to_sentry(kept: Kept) -> Iterator[None]:
-    """Have Sentry receive the lines of errors, as by its logging integration."""
+    """Send error lines to Sentry, as its logging integration does."""
     handler = EventHandler(logging.ERROR)
     for name in (LOGGER, "django.tasks"):
         logging.getLogger(name).addHandler(handler)
@@ -136,7 +136,7 @@ def logged_to_sentry(kept: Kept) -> Iterator[None]:
 
 
 def run(*ways: str) -> None:
-    """Run a task for each way, as one worker does."""
+    """Run one task for each way, in the same worker."""
     executor = Executor(config_of(), slot=3, generation=5, claim_times={})
     for number, way in enumerate(ways, 1):
         executor.execute(task_row(number, "Letter", arguments=f'{{"args": ["{way}"], "kwargs": {{}}}}'))
@@ -219,7 +219,7 @@ def test_a_failure_is_one_event_where_log_lines_make_none(kept: Kept):
 
 
 def connect(dsn: str) -> None:
-    """Refuse, as a database does that does not answer."""
+    """Raise, like a connection to a database that does not answer."""
     raise Refused
 
 
@@ -236,7 +236,7 @@ def test_of_an_exception_that_the_worker_sends_no_frame_of_ours_is_stored(kept: 
 
 
 def test_a_frame_of_ours_is_stored_without_its_locals(kept: Kept):
-    """A cause, or what the task captures itself, brings our frames with it."""
+    """An error's cause, or an error that the task captures itself, contains our frames."""
     sentry.install(WORKER)
 
     run("cause")
@@ -335,7 +335,7 @@ def test_the_event_of_a_managers_line_has_the_tags_of_the_task_that_it_names(kep
 
 
 def test_the_event_of_a_managers_line_has_no_locals_and_no_breadcrumbs_of_other_lines(kept: Kept):
-    """Frames of Django hold the password of the database; earlier lines are of other tasks."""
+    """Django's frames contain the database password; earlier lines belong to other tasks."""
     sentry.install(MANAGER)
     handler, line = EventHandler(logging.ERROR), {"levelno": logging.ERROR, "msg": "x"}
     sentry_sdk.add_breadcrumb(message="a line about another task")
@@ -379,7 +379,7 @@ def test_the_end_of_a_process_leaves_half_of_the_time_to_spans(kept: Kept):
 
 
 def test_a_flush_that_waits_for_a_lock_is_left_after_half_of_the_time(kept: Kept):
-    """Sentry's own exit handler may hold it while it closes the client."""
+    """Sentry's own exit handler may hold the lock while it closes the client."""
     subscriber = sentry.SentrySubscriber(sentry_sdk)
     kept.is_free.clear()
 

@@ -1,4 +1,4 @@
-"""Django signals about tasks: what is sent, to whom, and what happens when a receiver raises."""
+"""Django signals about tasks: what is sent to whom, and what happens when a receiver raises."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -23,7 +23,7 @@ from tests.unit.logs import samples
 
 
 class Received(list[dict[str, Any]]):
-    """A receiver that keeps what it is sent."""
+    """A receiver that stores the values sent to it."""
 
     def __call__(self, **values: Any) -> None:
         self.append(values)

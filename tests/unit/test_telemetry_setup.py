@@ -1,4 +1,4 @@
-"""Each kind of process sets up its telemetry as options and settings say."""
+"""Each kind of process sets up its telemetry according to options and settings."""
 
 import argparse
 import json
@@ -33,13 +33,13 @@ from tests.unit.metrics.certificates import Certificates
 
 @pytest.fixture(autouse=True)
 def process_as_it_was() -> Iterator[None]:
-    """Keep what a test subscribes apart from what this process has subscribed."""
+    """Restore this process's telemetry after each test."""
     with telemetry_kept():
         yield
 
 
 class Flushed(bus.Subscriber):
-    """Note for how long it may flush."""
+    """Record the timeout given for flushing."""
 
     def __init__(self) -> None:
         self.timeouts: list[float] = []
@@ -84,7 +84,7 @@ def test_a_port_is_a_number_and_a_format_one_of_those_there_are(words, said, cap
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Any]]:
-    """Serve metrics with a command line until the end of the test; return the address."""
+    """Return a function that serves metrics until the test ends, and returns the address."""
     with ExitStack() as stack:
 
         def serve(*words: str) -> Any:
@@ -95,7 +95,7 @@ def serve() -> Iterator[Callable[..., Any]]:
 
 
 def status(address: Any, tls: ssl.SSLContext | None = None, token: str = "") -> int:
-    """Ask for metrics; return the status of the answer."""
+    """Request metrics; return the status of the answer."""
     headers = {"Authorization": f"Bearer {token}"}
     try:
         with urlopen(Request(f"{address}/metrics", headers=headers), timeout=10, context=tls) as answer:

@@ -1,1 +1,1 @@
-"""The fork server: start worker processes that have already loaded Django and the tasks."""
+"""The fork server, which starts worker processes that have already loaded Django and the tasks."""

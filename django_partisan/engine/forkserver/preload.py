@@ -1,7 +1,7 @@
-"""Preloaded in the fork server, in its main thread: Django, its apps and the task code for all workers.
+"""Preload Django, its apps and the task code for all workers, in the fork server's main thread.
 
-No connection, pool or lock of ours may be inherited: a child would share the parent's socket. The
-workers report what goes wrong, since the fork server has no log.
+No connection, pool or lock of ours may be inherited: a child would share the parent's socket. The workers
+report problems, since the fork server has no log.
 """
 
 import gc
@@ -20,7 +20,7 @@ warnings: list[str] = []
 start_method: str | None = None
 """The start method that the project has set; starting a worker overwrites it."""
 exit_handlers: list[Handler] = []
-"""The handlers that the project has registered with ``atexit``; workers run them at their end."""
+"""The handlers that the project has registered with ``atexit``; workers run them when they end."""
 
 
 _MODULES_OF_WORKERS: Final = (
@@ -28,17 +28,17 @@ _MODULES_OF_WORKERS: Final = (
     "django_partisan.engine.worker.worker",
     "django_partisan.telemetry.setup.worker",
 )
-"""With all that these import a worker imports nothing of ours: its files may be another version's by then."""
+"""After loading these, a worker imports none of our modules: the files may be another version's by then."""
 _STARTED_AGAIN: Final = ("OtelBatch", "OtelPeriodicExportingMetricReader")
 """Names of threads that OpenTelemetry's SDK restarts in a forked process."""
-_NEVER: Final = 2**31 - 1  # a threshold for garbage collection that no project would set
+_NEVER: Final = 2**31 - 1  # a garbage collection threshold that no project would set
 
 
 @contextmanager
 def _without_collections() -> Iterator[None]:
-    """Suspend garbage collection: loading makes hardly any garbage, and would take nearly a tenth longer.
+    """Suspend garbage collection: loading creates hardly any garbage, and would take nearly a tenth longer.
 
-    Thresholds that the project sets meanwhile are kept.
+    Thresholds that the project sets inside the block are kept.
     """
     before = gc.get_threshold()
     gc.set_threshold(_NEVER, *before[1:])
@@ -75,13 +75,13 @@ def _load() -> None:  # pragma: no cover: fork server process
             + ", ".join(names)
             + ". Start them in run(), or set PRELOAD to False."
         )
-    # No collection first: it takes a while, and loading makes hardly any garbage.
+    # No collection first: it takes time, and loading creates hardly any garbage.
     gc.freeze()  # a collection in a child would write to every shared page
 
 
 try:
     with noted() as exit_handlers, _without_collections():
         _load()
-except Exception:  # each worker then loads by itself, and fails with the cause if it is a fault
+except Exception:  # each worker then loads the project itself, and fails with the cause if the error persists
     warnings.append("preloading failed: " + traceback.format_exc().strip().splitlines()[-1])
 start_method = multiprocessing.get_start_method(allow_none=True)

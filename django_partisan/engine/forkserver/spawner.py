@@ -1,9 +1,9 @@
-"""Start worker processes and collect their exit codes, in a thread of the manager: both may block.
+"""Start worker processes and collect their exit codes, in a thread of the manager, because both may block.
 
 | thread | does what |
 |---|---|
-| the manager's loop | asks with ``start()`` and ``collect()``; runs ``done`` with the result; ``give_up()`` |
-| ``partisan-spawner`` | does the work, one piece after the other |
+| the manager's loop | calls ``start()``, ``collect()`` and ``give_up()``; runs ``done`` with the result |
+| ``partisan-spawner`` | does the work, one request after another |
 """
 
 import os
@@ -30,28 +30,29 @@ from django_partisan.engine.worker_spec import WorkerSpec, packed
 from django_partisan.exceptions import CannotStart
 
 EXIT_CODE_SECONDS: Final = 1.0
-# What multiprocessing reports when the fork server died before it could report the code.
+# The code that multiprocessing reports when the fork server died before it could report the real one.
 _UNKNOWN_EXIT_CODE: Final = 255
 
 SET_TMPDIR: Final = "Set TMPDIR to a folder that this user can write to."
 TEMPORARY_FOLDER_MAX_BYTES: Final = 107 - len("/pymp-01234567/listener-01234567")
 
 _abandoned: Final[list[int]] = []
-"""Fork servers that were replaced, and may have workers."""
+"""Process ids of fork servers that were replaced but may still have workers."""
 
 METHOD: Final = "spawn" if sys.platform == "darwin" else "forkserver"
 
 
 class GivenUp(Exception):
-    """The manager stops, and needs no worker."""
+    """The manager is stopping and needs no more workers."""
 
 
 class Spawner:
-    """A thread that starts workers from a fork server, one after the other."""
+    """A thread that starts workers from a fork server, one after another."""
 
     def __init__(self, presence_fd: int, preload: bool, deliver: Deliver, method: str = METHOD) -> None:
         self._method = method
-        # Multiprocessing passes descriptors on in these. It is never closed: that would unlock our byte.
+        # multiprocessing passes descriptors as Connection objects. This one is never closed: that would
+        # unlock our byte.
         self._presence = Connection(os.dup(presence_fd))
         self._deliver = deliver
         self._given_up = threading.Event()
@@ -69,21 +70,21 @@ class Spawner:
         self._thread.start()
 
     def start(self, spec: WorkerSpec, done: Callable[[WorkerProcess | Exception], None]) -> None:
-        """Start a worker; ``done`` gets it, or the error, in the loop."""
+        """Start a worker; ``done`` is called in the loop with the worker or the error."""
         self._work.put((partial(self._started, spec), done))
 
     def collect(self, worker: WorkerProcess, done: Callable[[int | None], None]) -> None:
-        """Wait for the exit code of a worker that has ended; ``None`` if it is unknown."""
+        """Wait for the exit code of a worker that has ended, and pass it to ``done``; ``None`` if unknown."""
         self._work.put((partial(_exit_code, worker.process, self._method), done))
 
     def give_up(self) -> None:
-        """Let starts fail, also one that waits for the fork server to load; no worker may live."""
+        """Make all starts fail, even one that waits for the fork server to load; no worker may be alive."""
         self._given_up.set()
         if self._method == "forkserver":
             _kill_fork_server()
 
     def close(self, timeout: float) -> None:
-        """End the thread after the work that was asked for."""
+        """End the thread after the work already requested."""
         self._work.put(None)
         self._thread.join(timeout)
 
@@ -95,7 +96,7 @@ class Spawner:
             except Exception as error:  # the loop emits it and tries again
                 result = error
             self._deliver(partial(done, result))
-            del asked, work, done, result  # or the last worker collected keeps its descriptors
+            del asked, work, done, result  # otherwise the last collected worker keeps its descriptors open
 
     def _started(self, spec: WorkerSpec) -> WorkerProcess:
         if self._given_up.is_set():
@@ -122,7 +123,7 @@ class Spawner:
 
 
 def ensure_short_temporary_folder(method: str = METHOD) -> None:
-    """Raise ``CannotStart`` if the fork server's socket would have a longer path than sockets may have."""
+    """Raise ``CannotStart`` if the path of the fork server's socket would be too long for a socket."""
     try:
         folder = tempfile.gettempdir()
     except OSError as error:
@@ -136,7 +137,7 @@ def ensure_short_temporary_folder(method: str = METHOD) -> None:
 
 @contextmanager
 def _without_main_module() -> Iterator[None]:
-    """Hide the main module: a child would run it again, though it needs nothing of it."""
+    """Hide the main module: a child would run it again, although it needs nothing from it."""
     main = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     try:
@@ -148,14 +149,14 @@ def _without_main_module() -> Iterator[None]:
 def _start_from_fork_server(process: BaseProcess, given_up: threading.Event) -> None:
     """Start a process from the fork server; if its socket was removed, restart the server first.
 
-    Programs that clean temporary folders remove the socket of a server that has run for long.
+    Programs that clean temporary folders may remove the socket of a server that has run for a long time.
     """
     _reap()
     _ensure_fork_server(given_up)
     try:
         process.start()
     except (FileNotFoundError, ConnectionRefusedError) as error:
-        if given_up.is_set():  # the server was killed for that
+        if given_up.is_set():  # the server was killed for this reason
             raise GivenUp from error
         _abandon_fork_server()
         _ensure_fork_server(given_up)
@@ -163,9 +164,9 @@ def _start_from_fork_server(process: BaseProcess, given_up: threading.Event) -> 
 
 
 def _abandon_fork_server() -> None:
-    """Have ``ensure_running()`` start another fork server; this one ends with the last of its workers.
+    """Make ``ensure_running()`` start another fork server; the old one ends after the last of its workers.
 
-    Until then it reports their exit codes. Without it their sentinels would say that they have ended.
+    Until then it reports their exit codes. If it were killed, their sentinels would show them as ended.
     """
     server: Any = forkserver._forkserver
     _abandoned.append(server._forkserver_pid)
@@ -181,18 +182,18 @@ def _kill_fork_server() -> None:
 
 
 def _reap() -> None:
-    """Take the exit codes of abandoned fork servers that have ended, which would stay zombies."""
+    """Collect the exit codes of abandoned fork servers that have ended, so that none stays a zombie."""
     _abandoned[:] = [pid for pid in _abandoned if os.waitpid(pid, os.WNOHANG) == (0, 0)]
 
 
 def _ensure_fork_server(given_up: threading.Event) -> None:
-    """Start the fork server unless it runs, with our import path.
+    """Start the fork server with our import path, unless it is running.
 
-    Before Python 3.13 it ignores the path that it is given while it preloads, so the path goes through
-    the environment; ``prepare_fork_server`` restores the user's before anything else is loaded. Signals to
+    Before Python 3.13 the fork server ignores the path passed to it while it preloads, so the path is passed
+    in the environment; ``prepare_fork_server`` restores the user's before anything else is loaded. Signals to
     the whole group are blocked until the server ignores them.
     """
-    os.makedirs(util.get_temp_dir(), mode=0o700, exist_ok=True)  # where it has its socket
+    os.makedirs(util.get_temp_dir(), mode=0o700, exist_ok=True)  # the folder of its socket
     before = os.environ.get("PYTHONPATH")
     signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
@@ -208,7 +209,7 @@ def _ensure_fork_server(given_up: threading.Event) -> None:
             os.environ.pop("PYTHONPATH", None)
         else:
             os.environ["PYTHONPATH"] = before
-    if given_up.is_set():  # meanwhile: the manager may have found no server to kill
+    if given_up.is_set():  # set since: the manager may have found no server to kill
         _kill_fork_server()
 
 

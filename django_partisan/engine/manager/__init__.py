@@ -1,1 +1,1 @@
-"""The manager process: claim, dispatch, settle, and look after the workers."""
+"""The manager process: claim and dispatch tasks, settle their outcomes, and supervise the workers."""

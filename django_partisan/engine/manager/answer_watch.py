@@ -1,6 +1,7 @@
-"""Notice connections that are of no use before calls are lost to them.
+"""Detect database connections that no longer work, and replace them before more calls are lost.
 
-PostgreSQL may fall silent without any socket that says so: behind a proxy or a router that forwards nothing.
+PostgreSQL may stop answering without an error on the socket, for example if a proxy or a router between
+stops forwarding packets.
 """
 
 from collections.abc import Callable, Collection
@@ -10,10 +11,11 @@ from django_partisan.engine.manager.database_thread import DatabaseThread
 
 
 class AnswerWatch(Component):
-    """Hang up on connections whose answers are late, so that their calls fail and are made over others.
+    """The component that shuts down connections whose answers are late.
 
-    What happened to one connection has probably happened to all, so the others are replaced too. ``lost`` is
-    called after connections were lost, since PostgreSQL may have crashed.
+    Their calls fail, and are repeated over new connections. The cause has probably affected all connections,
+    so the others are replaced too. After connections were lost, ``lost`` is called, because PostgreSQL may
+    have crashed.
     """
 
     def __init__(self, threads: Collection[DatabaseThread], lost: Callable[[], None]) -> None:
@@ -22,7 +24,10 @@ class AnswerWatch(Component):
         self._lost = 0
 
     def turn(self, now: float) -> None:
-        """Hang up on what is late."""
+        """Shut down connections whose answers are late.
+
+        All connections are replaced if one is late, or if the server closed one that listened.
+        """
         late = [thread for thread in self._threads if thread.hang_up_if_late(now)]
         if late:
             for thread in self._threads:
@@ -37,5 +42,5 @@ class AnswerWatch(Component):
             self._on_lost()
 
     def next_at(self) -> float:
-        """Return the monotonic time at which the first answer is late."""
+        """Return the monotonic time at which the next outstanding answer becomes late."""
         return min([late_at for thread in self._threads if (late_at := thread.late_at())], default=NEVER)

@@ -1,4 +1,7 @@
-"""The components of a manager, and how they know each other: a new one is a module, and its lines here."""
+"""Create the components of a manager and connect them.
+
+A new component needs one module, and its lines here.
+"""
 
 import selectors
 import uuid
@@ -43,7 +46,7 @@ from django_partisan.sql.leasing import HeartbeatResult
 
 
 class Resources(NamedTuple):
-    """What the components of one manager use together; ``instance`` names its presence file."""
+    """Resources that the components of one manager share; ``instance`` is the name of its presence file."""
 
     threads: dict[str, DatabaseThread]
     selector: selectors.BaseSelector
@@ -53,7 +56,7 @@ class Resources(NamedTuple):
 
 
 class Assembly:
-    """Make the components; ``components`` has them in the order of their turns."""
+    """The components of one manager; ``components`` lists them in the order of their turns."""
 
     def __init__(
         self,
@@ -165,7 +168,7 @@ class Assembly:
         ending = [RunUntil(until, self.drain, self.promoter, pause, finders, holders)] if until else []
         pruner = Pruner(config, threads["chores"], outage, self._claiming_id)
         watch = AnswerWatch(threads.values(), self.reconciliation.doubt_claims)
-        # A task that was just claimed or enqueued waits for the first of these.
+        # These come first, because a task that was just claimed or enqueued waits for them.
         first: list[Component] = [self.pool, suspects, dispatcher, watch, self.reconciliation, self.claimer]
         others = [
             *holders,
@@ -193,7 +196,7 @@ class Assembly:
         return Lease(config, thread, instance, outage, self.tokens, owner, schedules=schedules)
 
     def _on_enqueued(self, queues: set[str]) -> None:
-        """Claim the tasks of ticks at once, if they are of the own queue."""
+        """Claim at once if ticks enqueued tasks in this manager's queue."""
         if self._config.queue in queues and not self.drain.is_on:
             self.claimer.notified()
 
@@ -211,7 +214,7 @@ class Assembly:
         return None if self.reconciliation.is_in_doubt else self._claiming_id()
 
     def _totals(self) -> dict[str, int]:
-        """Return the numbers that the manager publishes of itself."""
+        """Return the counts that the manager publishes in its row."""
         return {
             "buffered": len(self.intake.buffer),
             "unsettled": self.settler.unsettled,
@@ -225,7 +228,7 @@ class Assembly:
         self.schedules.on_heartbeat(found.schedules)
 
     def _on_revoked(self, ids: set[int]) -> int:
-        """Take up the duties under a new lease; return how many tasks were held."""
+        """Continue under a renewed lease, without the tasks of ``ids``; return how many tasks were held."""
         self._presence.begin_epoch()
         self.claimer.renew()
         self.reconciliation.compare_all()

@@ -1,4 +1,4 @@
-"""How many rows one statement takes where ``statement_timeout`` may cancel it."""
+"""Adapt the number of rows per statement to what PostgreSQL finishes within ``statement_timeout``."""
 
 import time
 from typing import Final
@@ -11,24 +11,24 @@ GROW_SECONDS: Final = 10.0
 
 
 class BatchLimit:
-    """Halve the size of batches when one was cancelled; let it grow again, step by step."""
+    """The maximum size of a batch: halved when a statement is cancelled, then doubled again step by step."""
 
     def __init__(self, at_most: int) -> None:
         self._at_most = at_most
         self.rows = at_most
-        """How many rows the next statement may take."""
+        """Maximum number of rows of the next statement."""
         self._grow_at = 0.0
 
     def cancelled(self, rows: int) -> None:
-        """Note that a statement for ``rows`` rows was cancelled."""
+        """Halve the limit, because a statement for ``rows`` rows was cancelled."""
         self.rows = max(1, min(self.rows, rows) // 2)
         self._grow_at = time.monotonic() + GROW_SECONDS
 
     def judge(self, error: Exception, rows: int, is_early: bool) -> Exception | None:
-        """Note that a statement for ``rows`` rows failed; return the error if it is an outage, else ``None``.
+        """Record a failed statement for ``rows`` rows; return the error if it is an outage, else ``None``.
 
-        It is no outage if PostgreSQL cancelled the statement before our own deadline (``is_early``), and may
-        finish one for fewer rows.
+        It is not an outage if PostgreSQL cancelled the statement before our own deadline (``is_early``) and
+        may finish a statement for fewer rows.
         """
         if not isinstance(error, Error) or kind_of(error) is not ErrorKind.CANCELLED:
             return error
@@ -38,7 +38,7 @@ class BatchLimit:
         return explained(error)
 
     def finished(self, rows: int) -> None:
-        """Note that a statement for ``rows`` rows finished; the limit doubles at most every ten seconds."""
+        """Double the limit, at most every ten seconds, if a statement for ``rows`` rows used all of it."""
         if rows < self.rows or self.rows == self._at_most:
             return
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""Requests to cancel tasks that a manager holds; end such a task without a run."""
+"""Keep the requests to cancel tasks that a manager holds, and end such tasks without another run."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -15,9 +15,9 @@ Pair: TypeAlias = tuple[int, int]
 
 
 class CancelRequests:
-    """The requests that are known, with their comments.
+    """Known requests to cancel tasks, with their comments.
 
-    They apply to claims: after a requeue, which deletes the request, the task has another claim.
+    Each applies to one claim of its task: a requeue deletes the request, and the task gets a new claim.
     """
 
     def __init__(self, queue: str) -> None:
@@ -32,40 +32,40 @@ class CancelRequests:
 
     @property
     def comments(self) -> Mapping[Pair, str]:
-        """The comments of the requests."""
+        """Comments of the requests, by task id and claim token."""
         return self._comments
 
     def replace(self, comments: dict[Pair, str]) -> None:
-        """Replace the requests by those in the table."""
+        """Replace all requests with those in the table."""
         self._comments = comments
 
     def drop(self, pair: Pair) -> None:
-        """Forget a request, because the manager does not hold the task any more; it may be carried over."""
+        """Remove a request whose task the manager no longer holds; do nothing if it was carried over."""
         self._comments.pop(pair, None)
 
     def carry_over(self, before: TaskRow, row: TaskRow) -> None:
-        """Have the request for a task apply under the new token of its claim."""
+        """Move the request for a task, if there is one, to the new token of its claim."""
         if before in self:
             self._comments[row[ID], row[TOKEN]] = self._comments.pop((before[ID], before[TOKEN]))
 
     def sift(self, rows: Iterable[TaskRow]) -> tuple[list[TaskRow], list[TaskRow]]:
-        """Return the tasks that may run, and those to be ended."""
+        """Return the tasks that may run, and those to cancel."""
         parts: tuple[list[TaskRow], list[TaskRow]] = ([], [])
         for row in rows:
             parts[row in self].append(row)
         return parts
 
     def end(self, row: TaskRow, change: RowChange | None = None) -> RowChange:
-        """Return the change that ends a task instead of ``change``, after which it would run again; emit it.
+        """Emit ``TasksCancelled``, and return the change that ends a task instead of letting it run again.
 
-        Without ``change`` the task has not started.
+        It replaces ``change``, the outcome of the task's last run; ``None`` if the task has not started.
         """
         comment = self._comments[row[ID], row[TOKEN]]
         cancelling = cancelling_for(comment)
         entry = cancelling.entry
         if change is None:
             change = RowChange(row[ID], row[TOKEN], STATUS_ERROR, attempts=0)
-        elif change.entry is not None:  # that of the run stays, and says why no other follows
+        elif change.entry is not None:  # keep the entry of the run, and add why no other follows
             entry = json.dumps({**json.loads(change.entry), **json.loads(cancelling.reason)})
         emit([CancelledTask(row[ID], self._queue, row[PROCESSOR], False)], comment)
         return change._replace(

@@ -1,8 +1,8 @@
-"""Carry out requests to cancel tasks: end those that have not started, and interrupt the runs of the others.
+"""Carry out requests to cancel tasks: end tasks that have not started, and interrupt the runs of the others.
 
 Cancelling inserts a request for each task that a manager holds, and notifies the managers of the queue. If
 the notification is lost, the next heartbeat finds the requests. A request applies to the task, not to one
-run: if the task waits again meanwhile, it is ended then.
+run: if the task waits again before its run is interrupted, it is ended while it waits.
 """
 
 import time
@@ -34,36 +34,36 @@ from django_partisan.sql.claiming import ID, TOKEN
 
 REQUESTS_AT_MOST: Final = 5000
 CHECK_SECONDS: Final = 0.05
-"""How often tasks whose end is requested are checked."""
+"""Seconds between two checks of the tasks to cancel."""
 RETRY_SECONDS: Final = 0.25
-"""When to repeat a look that failed, or after which a task may still come to this manager.
+"""Seconds after which the requests are read again; doubles each time, up to a third of ``LEASE_SECONDS``.
 
-The time doubles with each such look.
+They are read again if reading failed, or if a requested task may still come to this manager.
 """
 
 
 class Interrupter(Protocol):
-    """Who interrupts runs."""
+    """An object that can interrupt runs."""
 
     def request(self, task_id: int, kind: str, comment: str = "") -> bool:
-        """Have the run of a task interrupted; return whether a worker of this manager runs it.
+        """Interrupt the run of a task; return whether a worker of this manager runs it.
 
-        It is asked for each run more than once.
+        This is called repeatedly for the same run.
         """
 
 
 class Look(NamedTuple):
-    """The result of a look: the requests, and the tasks that were ended, with the comment of each."""
+    """The requests that were read, and the tasks that were ended, each with the comment of its request."""
 
     requests: list[Request]
     ended: list[tuple[CancelledTask, str]]
 
 
 class Cancellations(Component):
-    """Look for requests when notified, and end the requested tasks of this manager.
+    """The component that reads the requests when notified, and cancels the tasks of this manager.
 
-    ``identity`` returns the id under which the manager may claim. This continues while the manager
-    drains, but does not delay its end: another manager ends the waiting tasks then.
+    ``identity`` returns the manager's id while it may claim, else ``None``. Cancelling continues while the
+    manager drains, but does not delay its end: another manager ends tasks that still wait.
     """
 
     def __init__(
@@ -92,25 +92,25 @@ class Cancellations(Component):
         self._longest_pause = config.lease_seconds / 3
         self._check_at = 0.0
         self._held: set[Pair] = set()
-        """Requests whose tasks this manager was seen to hold."""
+        """Requests for tasks that this manager has held since the requests were read."""
 
     @property
     def is_idle(self) -> bool:
-        """True if no look is due or under way."""
+        """True if the requests are neither due to be read nor being read, or if the manager drains."""
         return self.is_stopped or not (self._is_looking or self._look_at <= time.monotonic())
 
     def look_now(self) -> None:
-        """Look in the next turn."""
+        """Read the requests in the next turn."""
         self._look_at = 0.0
         self._pause = RETRY_SECONDS
 
     def on_heartbeat(self, has_requests: bool) -> None:
-        """Look if the heartbeat has found requests."""
+        """Read the requests in the next turn if the heartbeat found any."""
         if has_requests:
             self._look_at = 0.0
 
     def turn(self, now: float) -> None:
-        """Look if it is time; check the tasks whose end is requested."""
+        """Read the requests if it is time; check the tasks to cancel."""
         self._next_at = NEVER
         if self._is_to_repeat:
             self._look_again(now)
@@ -149,7 +149,7 @@ class Cancellations(Component):
             {(one.task_id, one.token): one.comment for one in look.requests if one.token is not None}
         )
         self._held = self._known()
-        # The others are locked, held elsewhere, or on their way to or from this manager.
+        # The other tasks are locked, held by another manager, or on their way to or from this one.
         self._is_to_repeat = len(look.requests) > len(look.ended) + len(self._held)
         self._intake.cancel_unstarted()
         self._check_at = 0.0
@@ -160,12 +160,12 @@ class Cancellations(Component):
         self._pause = min(2 * self._pause, self._longest_pause)
 
     def _known(self) -> set[Pair]:
-        """Return the requests for tasks that this manager holds, by what is known here."""
+        """Return the requests for tasks that this manager holds according to its own state."""
         rows = self._intake.known(self._pool.held())
         return {(row[ID], row[TOKEN]) for row in rows}.intersection(self._requests.comments)
 
     def _forget_ended(self, now: float) -> None:
-        """Forget the requests whose tasks this manager no longer holds, and look for them again."""
+        """Remove the requests whose tasks this manager no longer holds, and read the requests again."""
         known = self._known()
         self._held |= known
         for pair in self._held - known:
@@ -174,9 +174,9 @@ class Cancellations(Component):
             self._look_at = now
 
     def _interrupt(self) -> None:
-        """Have the requested runs interrupted; recall the tasks that a worker has not started.
+        """Interrupt the runs of the tasks to cancel; recall those tasks that a worker has not started.
 
-        To ask again for the same run changes nothing, and reaches one that was forgotten.
+        Repeating this has no effect on a run that is being interrupted, and reaches one that was missed.
         """
         for pair, comment in self._requests.comments.items():
             task_id, token = pair
@@ -189,7 +189,7 @@ class Cancellations(Component):
 
 
 def _look(connection: BaseDatabaseWrapper, queue: str, manager: UUID) -> Look:
-    """Delete stale requests, find those for tasks of a queue, and end the tasks that wait."""
+    """Delete stale requests, read those for tasks of a queue, and end the tasks among them that wait."""
     delete_stale_requests(connection)
     requests = find_requests(connection, queue, manager, REQUESTS_AT_MOST)
     waiting: defaultdict[str, list[int]] = defaultdict(list)

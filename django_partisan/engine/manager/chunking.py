@@ -1,8 +1,8 @@
-"""How many tasks a worker gets at a time: one if they are long, a chunk if they are tiny.
+"""Decide how many tasks a worker gets at a time: one if they are long, a chunk if they are short.
 
 No task should wait behind another while a worker is idle, and no worker should wait for the manager
-between tiny tasks. So a worker gets about thirty milliseconds of expected work; a processor that was
-never measured is expected to be long.
+between short tasks. So a worker gets about thirty milliseconds of expected work. Tasks of a processor that
+was never measured are expected to be long.
 """
 
 import time
@@ -17,38 +17,41 @@ from django_partisan.sql.claiming import PROCESSOR, TOKEN, TaskRow
 
 TARGET_SECONDS: Final = 0.030
 REFILL_BELOW_SECONDS: Final = 0.018
-"""More than the time between two reports, so that a worker is fed before it has nothing left."""
+"""A worker with less expected work than this gets more tasks.
+
+It is longer than the interval between two reports, so that a worker does not run out of tasks.
+"""
 CHUNK_AT_MOST: Final = 1000
 LEAST_TASK_SECONDS: Final = 5e-6
-"""The least that a run costs, even of a task that does nothing."""
+"""Minimum duration of a run, even if the task does nothing."""
 STALE_SECONDS: Final = 0.020
-"""How long a worker may run one task before the tasks behind it are recalled for an idle worker."""
+"""Duration of a run after which the tasks behind it are recalled if another worker is idle."""
 SILENT_SECONDS: Final = 0.100
-"""How long it may run one task before the tasks behind it are recalled although no worker is idle."""
+"""Duration of a run after which the tasks behind it are recalled even if no worker is idle."""
 CLAIMS_REMEMBERED: Final = 1000
 
 
 class Pace:
-    """How long the tasks of each processor take; recent runs count more."""
+    """The average duration of runs of each processor, weighted toward recent runs."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
         self.mean: float | None = None
-        """The seconds that a run of any processor takes; ``None`` before the first."""
+        """Average seconds of a run, whatever its processor; ``None`` before the first run."""
 
     def learn(self, processor: str, runs: int, seconds: float) -> None:
-        """Note that ``runs`` runs took ``seconds`` in all."""
+        """Record that ``runs`` runs took ``seconds`` in total."""
         measured = max(LEAST_TASK_SECONDS, seconds / runs)
         weight = 1 - 0.8**runs
         self._seconds[processor] = _moved(self._seconds.get(processor), measured, weight)
         self.mean = _moved(self.mean, measured, weight)
 
     def known(self, processor: str) -> float | None:
-        """Return the seconds that a run is expected to take, ``None`` if none was measured."""
+        """Return the expected seconds of a run; ``None`` if no run was measured."""
         return self._seconds.get(processor)
 
     def of(self, processor: str) -> float:
-        """Return the seconds that a run is expected to take."""
+        """Return the expected seconds of a run; ``TARGET_SECONDS`` if no run was measured."""
         return self._seconds.get(processor, TARGET_SECONDS)
 
 
@@ -57,23 +60,23 @@ def _moved(known: float | None, measured: float, weight: float) -> float:
 
 
 class ClaimTimes:
-    """When each claim returned, by its token, so that a worker can tell how long a task was due."""
+    """When each claim returned, by token; workers need it to compute how long a task had been due."""
 
     def __init__(self) -> None:
         self._times: dict[int, float] = {}
 
     def note(self, rows: Sequence[TaskRow]) -> None:
-        """Note that a claim has just returned; all its rows carry one token."""
+        """Record that a claim has just returned; all its rows have the same token."""
         if rows:
             self._remember(rows[0][TOKEN], time.monotonic())
 
     def carry_over(self, before: TaskRow, row: TaskRow) -> None:
-        """Have a task that got a new token while it was claimed keep the time of its claim."""
+        """Keep the claim time of a task whose claim continues under a new token."""
         if before[TOKEN] in self._times:
             self._remember(row[TOKEN], self._times[before[TOKEN]])
 
     def of(self, rows: Sequence[TaskRow]) -> dict[int, float]:
-        """Return the monotonic times at which the claims of the rows returned, where known."""
+        """Return the monotonic times at which the claims of the rows returned, by token, where known."""
         times = self._times
         return {token: times[token] for token in {row[TOKEN] for row in rows} if token in times}
 
@@ -86,7 +89,7 @@ class ClaimTimes:
 def chunks(
     workers: Iterable[WorkerProcess], buffer: Buffer, pace: Pace
 ) -> list[tuple[WorkerProcess, list[TaskRow]]]:
-    """Take from the buffer what each worker should get now; idle workers first, then the least loaded."""
+    """Take from the buffer the tasks to send to each worker: idle workers first, then the least loaded."""
     hungry = [
         w for w in workers if w.takes_tasks and (not w.held or w.expected_seconds < REFILL_BELOW_SECONDS)
     ]
@@ -95,7 +98,7 @@ def chunks(
     for place, worker in enumerate(hungry):
         if not buffer:
             break
-        # The remaining workers get their share, so that a small buffer keeps all of them busy.
+        # Leave the remaining workers their share, so that a small buffer keeps all of them busy.
         share = -(-len(buffer) // (len(hungry) - place))
         chunk = _chunk(worker, buffer, pace, min(share, CHUNK_AT_MOST))
         if chunk:
@@ -113,7 +116,7 @@ def _chunk(worker: WorkerProcess, buffer: Buffer, pace: Pace, at_most: int) -> l
         if number < 1 or seconds >= TARGET_SECONDS:
             if chunk or worker.held:
                 break
-            number = 1  # a long task is for a worker that has nothing else to do
+            number = 1  # a long task goes only to a worker that holds no other
         alike = buffer.take_alike(min(number, at_most - len(chunk)))
         worker.expect(seconds * len(alike))
         chunk += alike
@@ -123,7 +126,7 @@ def _chunk(worker: WorkerProcess, buffer: Buffer, pace: Pace, at_most: int) -> l
 def recall_stuck(
     workers: Iterable[WorkerProcess], presence: PresenceFile, now: float, patience: float
 ) -> float:
-    """Recall tasks from the workers that hold more than one that takes long; return when to look again."""
+    """Recall the tasks behind runs that last longer than ``patience`` seconds; return when to check again."""
     look_at = NEVER
     for worker in workers:
         if len(worker.held) > 1 and not worker.is_recalling:

@@ -1,7 +1,7 @@
-"""The tokens of a manager's claims: those under way, and those whose answer was lost or is not trusted.
+"""Track the tokens of a manager's claims: of calls under way, and of those with a lost or doubtful answer.
 
-A call draws its token before it is sent, so that a claim whose answer is lost can be found by it. Each
-token has the reason why the call's tasks were interrupted; ``None`` if they had not begun.
+The token is drawn before the call is sent, so that tasks can be found by it if the answer is lost. With each
+token is stored why the tasks of the call were interrupted; ``None`` if they had not started.
 """
 
 from collections.abc import Iterable
@@ -10,23 +10,26 @@ from typing import Final
 from django_partisan.sql.tokens import new_token
 
 LISTED_AT_MOST: Final = 1000
-"""How many lost tokens are listed; tasks under an older one are found because there are more than known."""
+"""Maximum number of lost tokens to list.
+
+Tasks under older tokens are found when heartbeats count more claimed tasks than the manager holds.
+"""
 
 
 class ClaimTokens:
-    """Draw tokens, and list those under which tasks may be ours that are not known here."""
+    """The source of tokens, and the list of those under which the manager may have claimed unknown tasks."""
 
     def __init__(self) -> None:
         self._under_way: dict[int, str | None] = {}
         self._doubted: set[int] = set()
-        """Those of the calls under way that were sent under a lease which was lost meanwhile."""
+        """Tokens of calls under way whose lease was lost after they were sent."""
         self._listed: dict[int, str | None] = {}
         self._questions: list[set[int]] = []
         self.losses = 0
-        """How many tokens were listed so far."""
+        """Number of tokens listed so far."""
 
     def draw(self, reason: str | None = None) -> int:
-        """Return a new token for a call; at its end, call one of the next three methods."""
+        """Return a new token for a call; when the call has ended, use one of the next three methods."""
         token = new_token()
         self._under_way[token] = reason
         for brought in self._questions:
@@ -34,10 +37,10 @@ class ClaimTokens:
         return token
 
     def answered(self, token: int) -> bool:
-        """Note that a call was answered; return whether the answer is to be trusted.
+        """Record that a call was answered; return whether the answer can be trusted.
 
-        If the lease was lost meanwhile, it is not, because others may have taken the tasks; the token is
-        listed then.
+        It cannot if the lease was lost during the call, because other managers may have taken the tasks. In
+        that case the token is listed.
         """
         holds = token not in self._doubted
         reason = self._end(token)
@@ -46,23 +49,26 @@ class ClaimTokens:
         return holds
 
     def failed(self, token: int) -> None:
-        """Note that a call has failed, and list its token: it may have claimed tasks all the same."""
+        """Record that a call failed, and list its token: the call may have claimed tasks nevertheless."""
         self._list(token, self._end(token))
 
     def forget(self, token: int) -> None:
-        """Note that a call has ended and has claimed no tasks but those that are known."""
+        """Record that a call has ended, and that the manager has received all tasks that it claimed."""
         self._end(token)
 
     def doubt_all(self) -> None:
-        """Trust no answer to what is under way: the lease under which it was sent is lost."""
+        """Distrust the answers to all calls under way, because their lease was lost."""
         self._doubted |= self._under_way.keys()
 
     def listed(self) -> list[int]:
-        """Return the tokens that are listed."""
+        """Return the listed tokens."""
         return list(self._listed)
 
     def reason(self, token: int) -> str | None:
-        """Return why the tasks of a listed token were interrupted."""
+        """Return why the tasks of a listed token were interrupted; ``None`` if they had not started.
+
+        A token that is not listed has no reason either.
+        """
         return self._listed.get(token)
 
     def keep(self, tokens: Iterable[int]) -> None:
@@ -71,9 +77,9 @@ class ClaimTokens:
             self._listed[token] = self._listed.pop(token)
 
     def begin_question(self) -> set[int]:
-        """Return the tokens of all calls that will bring their tasks themselves.
+        """Return the tokens of all calls under way, which deliver their tasks with their own answers.
 
-        Tokens of calls that begin before ``end_question()`` are added.
+        Tokens of calls that begin before ``end_question()`` are added to the set.
         """
         brought = set(self._under_way)
         self._questions.append(brought)

@@ -1,8 +1,8 @@
-"""When to claim, how many tasks, and from where; and when to say that the manager sleeps.
+"""Claim due tasks and hand them to the dispatcher; publish whether the manager sleeps.
 
-In a backlog claims follow each other. When a claim comes back short, the promoter is asked whether
-any task is due; if none is, the manager publishes that it sleeps, so that ``delay()`` wakes it. Of a paused
-queue nothing is claimed.
+While there is a backlog, one claim follows another. When a claim returns fewer tasks than its limit, the
+promoter checks whether any task is due; if none is, the manager publishes that it sleeps, so that ``delay()``
+wakes it. Nothing is claimed from a paused queue.
 """
 
 import time
@@ -31,35 +31,35 @@ from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.queues import ClaimErrored, PolledInVain, TasksClaimed
 
 FROM_START_SECONDS: Final = 1.0
-"""How often a claim in a backlog starts before the last row claimed."""
+"""In a backlog, a claim begins at the start of the queue again after this many seconds."""
 AWAKE_AFTER_FULL_CLAIMS: Final = 3
 EMITTED_IDS: Final = 100
 
 
 class Need(Enum):
-    """What the claimer does next."""
+    """The next step of the claimer."""
 
     CLAIM = "tasks may be due: claim when there is room"
-    LOOK = "the last claim came back short: wait for the promoter's next look"
+    LOOK = "the last claim returned fewer tasks than its limit: wait for the promoter's answer"
     REST = "nothing was due: wait for a notification, or for the promoter"
 
 
 class _Sent(NamedTuple):
-    """When a claim was sent, by the monotonic clock and by that of leases and expiries."""
+    """When a claim was sent, by the monotonic clock and by the boot clock, which leases and expiries use."""
 
     at: float
     boot_at: float
 
 
 class Cursor:
-    """Where the next claim starts, so that it skips the index entries of rows just claimed."""
+    """The start position of the next claim, so that it skips the index entries of rows just claimed."""
 
     def __init__(self) -> None:
         self._behind: tuple[int, int] | None = None
         self._from_start_at = 0.0
 
     def start(self, now: float) -> tuple[int, int] | None:
-        """Return priority and id of the row to start behind; ``None`` is the start of the queue."""
+        """Return priority and id of the row to start after; ``None`` means the start of the queue."""
         if now - self._from_start_at > FROM_START_SECONDS:
             self._behind = None
         if self._behind is None:
@@ -67,7 +67,7 @@ class Cursor:
         return self._behind
 
     def move_behind(self, row: TaskRow) -> None:
-        """Start the next claim behind ``row``."""
+        """Start the next claim after ``row``."""
         self._behind = (row[PRIORITY], row[ID])
 
     def reset(self) -> None:
@@ -76,7 +76,10 @@ class Cursor:
 
 
 class Claimer(Component):
-    """Claim tasks of one queue for the dispatcher, over one connection."""
+    """The component that claims tasks of one queue for the dispatcher, over one connection.
+
+    ``identity`` returns the manager's id while it may claim, else ``None``.
+    """
 
     def __init__(
         self,
@@ -106,11 +109,11 @@ class Claimer(Component):
         self._claims = 0
         self._limit = BatchLimit(max(config.max_queue_size, config.workers_count))
         self.last_claim_at: float | None = None
-        """Unix time of the last answer to a claim, or to a look of an idle manager."""
+        """Unix time of the last answered claim, or of the last poll by an idle or paused manager."""
 
     @property
     def is_idle(self) -> bool:
-        """True if nothing was due, and no call is under way."""
+        """True if nothing was due or nothing may be claimed, and no call is under way."""
         claims_nothing = self.is_stopped or self._pause.is_on
         return not self._thread.is_busy and (claims_nothing or self._need is Need.REST)
 
@@ -125,26 +128,26 @@ class Claimer(Component):
         self._take_look()
         if now < self._outage.over_at:
             self._next_at = self._outage.over_at
-        elif self._need is Need.CLAIM or self._outage.is_on:  # only an answer ends the outage
+        elif self._need is Need.CLAIM or self._outage.is_on:  # only an answer ends an outage
             self._claim_if_possible(now)
         elif self._need is Need.REST and self._config.listen and not self._is_asleep:
             self._publish(asleep=True)
 
     def notified(self) -> None:
-        """Note that a task may have been enqueued."""
+        """Claim next, from the start of the queue, because a task may have been enqueued."""
         self._need = Need.CLAIM
         self._cursor.reset()
 
     def renew(self) -> None:
-        """Start over under a new identity, whose row does not say that the manager sleeps."""
+        """Claim again after the lease was renewed; a new row does not have ``sleeping`` set."""
         self._is_asleep = False
         self._need = Need.CLAIM
 
     def _rest_while_paused(self) -> None:
-        """Publish once that the manager does not sleep, so that nothing that is enqueued wakes it."""
+        """Publish once that the manager does not sleep, so that new tasks do not wake it."""
         if self._promoter.take_look() is not None:
             self.last_claim_at = time.time()
-        if self._outage.has_paused:  # only an answer ends it, and no claim asks for one
+        if self._outage.has_paused:  # only an answer ends an outage, and no claim is sent
             self._promoter.look_soon()
         elif self._is_asleep:
             self._publish(asleep=False)
@@ -161,7 +164,7 @@ class Claimer(Component):
                 self._need = Need.REST
             elif self._need is Need.REST:
                 self._polled_in_vain()
-            if look.any_due:  # but other transactions have locked it: claiming again at once would spin
+            if look.any_due:  # but other transactions lock it: claiming again at once would be a busy loop
                 self._promoter.look_soon()
         if is_fresh:
             self._was_empty = False
@@ -175,7 +178,7 @@ class Claimer(Component):
         room = self._dispatcher.room() if manager is not None else 0
         if manager is None or room <= 0:
             return
-        if self._thread.needs_connection:  # held tasks are compared over it first: see Reconciliation
+        if self._thread.needs_connection:  # reconnect; Reconciliation compares held tasks before the claim
             self._thread.submit(_connect, self._on_connected)
             return
         if self._is_asleep and self._full_claims >= AWAKE_AFTER_FULL_CLAIMS:
@@ -206,7 +209,7 @@ class Claimer(Component):
             is_early = time.monotonic() - sent.at < answer_seconds(self._config.lease_seconds)
             if error := self._limit.judge(result, limit, is_early):
                 self._fail(error)
-            else:  # the claim is repeated at once, for fewer tasks
+            else:  # repeat the claim at once, for fewer tasks
                 bus.emit(ClaimErrored, self._config.queue)
             return
         self._limit.finished(limit)
@@ -225,7 +228,7 @@ class Claimer(Component):
             self._cursor.move_behind(rows[-1])
         else:
             self._cursor.reset()
-            if is_from_start:  # else the rest may be before the last row claimed
+            if is_from_start:  # else more may be due before the last row claimed
                 self._full_claims = 0
                 self._was_empty = not rows
                 self._need = Need.LOOK
@@ -248,10 +251,10 @@ class Claimer(Component):
 
     def _on_published(self, result: Any) -> None:
         if isinstance(result, Exception):
-            self._is_asleep = False  # whatever the row says: if it is wrong, notifications come too often
+            self._is_asleep = False  # the row may still have it set: then notifications come too often
             self._fail(result)
         elif self._is_asleep:
-            # An insert that read our row before it said so has not notified us: look two more times.
+            # An insert that read our row before this update has not notified us: poll two more times.
             self._full_claims = 0
             self._promoter.look_now(repeats=True)
 

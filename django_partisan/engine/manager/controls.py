@@ -1,4 +1,4 @@
-"""Have components read the tables that operators write, when a notification arrives."""
+"""Pass control notifications to the components, which then read the tables that operators write."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -7,17 +7,17 @@ from django_partisan.sql.control import EVERY_QUEUE, decoded
 
 
 class Looks(Protocol):
-    """A component that looks with each heartbeat, and earlier when asked."""
+    """A component that reads a table with each heartbeat, and earlier when asked."""
 
     def look_now(self) -> None:
-        """Look in the next turn."""
+        """Read the table in the next turn."""
 
 
 class Controls:
-    """Pass each notification of the control channel to the component that looks there.
+    """The receiver of the control channel: it passes each notification to the component in charge.
 
-    ``components`` maps the payload's word for where to look to the component that looks there. Payloads for
-    another queue or ``schema``, and unknown ones, are ignored. An empty ``schema`` matches any.
+    ``components`` maps values of the payload's field ``look`` to components. Payloads for another queue or
+    ``schema`` are ignored, and so are unknown ones. An empty ``schema`` matches any.
     """
 
     def __init__(self, queue: str, schema: str, components: Mapping[str, Looks]) -> None:
@@ -26,7 +26,10 @@ class Controls:
         self._components = components
 
     def notified(self, payloads: set[str] | None) -> None:
-        """Have the named components look; all of them if notifications may have been missed."""
+        """Notify the components that ``payloads`` name.
+
+        ``None`` means that notifications may have been missed: all components are notified.
+        """
         names = set(self._components) if payloads is None else self._named(payloads)
         for name in names & self._components.keys():
             self._components[name].look_now()

@@ -1,6 +1,6 @@
-"""A thread with a database connection of its own: one call at a time, results to the loop.
+"""Make database calls in a thread with its own connection, one at a time; deliver results to the loop.
 
-The loop never waits for PostgreSQL. Duties that must not wait for each other have threads of their own.
+The loop never waits for PostgreSQL. Duties that must not wait for each other use separate threads.
 
 | | written by |
 | --- | --- |
@@ -8,7 +8,7 @@ The loop never waits for PostgreSQL. Duties that must not wait for each other ha
 | `_pending`, `_submitted`, `_hung_up_on` | the loop |
 | `_has_ended` | set by the thread, cleared by the loop |
 | `lost` | the thread |
-| `_waiting`, `_listener`, the session except where it allows any thread | the thread |
+| `_waiting`, `_listener`, the session (except where it allows any thread) | the thread |
 """
 
 import os
@@ -34,11 +34,14 @@ Deliver: TypeAlias = Callable[[Callable[[], None]], None]
 Notified: TypeAlias = Callable[[set[str] | None], None]
 
 GIVE_UP_SECONDS: Final = 1.0
-"""A call that has not ended this long after hanging up is given up: it had no connection yet."""
+"""Seconds after the shutdown of its connection at which a call that has not ended counts as failed.
+
+Such a call was still connecting, so there was no socket to shut down.
+"""
 
 
 class Submitted:
-    """A call, and who gets its result."""
+    """A submitted call, and the callback for its result."""
 
     def __init__(self, call: Call, done: Done) -> None:
         self.call = call
@@ -47,16 +50,17 @@ class Submitted:
 
 
 class DatabaseThread:
-    """Make calls with a connection in a thread of its own.
+    """A thread that makes calls with its own connection.
 
-    ``deliver`` hands a function to the loop, which calls it in its own thread; ``done`` gets what
-    the call returned, or the exception that it raised, which names who locks the table if the call waited in
-    vain for a lock. After an error the connection is closed if it is of no use, and opened again for the next
-    call. A call that gets no answer fails: the loop asks ``hang_up_if_late()``.
+    ``deliver`` passes a function to the loop, which calls it in the loop's thread. ``done`` is called with
+    the return value of the call, or with the exception that it raised; after a lock or statement timeout,
+    the exception names the sessions that lock the table, if any do. After an error the connection is closed
+    if it is unusable, and opened again for the next call. A call that gets no answer fails, because the loop
+    calls ``hang_up_if_late()``.
 
     With ``listeners``, by channel, the connection listens for notifications after its first call. Each
-    listener gets the payloads of its channel, if any, or ``None`` when some may have been missed: when the
-    connection is lost, and when another one listens again.
+    listener gets the payloads of its channel, if any, or ``None`` if some may have been missed: when the
+    connection is lost, and when a new connection starts to listen.
     """
 
     def __init__(
@@ -77,7 +81,7 @@ class DatabaseThread:
         self._has_listened = False
         self._has_ended = False
         self.lost = 0
-        """How many connections were lost or replaced so far."""
+        """Number of connections lost or replaced so far."""
         self._waiting = selectors.DefaultSelector()
         self._waiting.register(self._bell, selectors.EVENT_READ)
         self._listener: Listener | None = None
@@ -87,16 +91,16 @@ class DatabaseThread:
 
     @property
     def is_busy(self) -> bool:
-        """True while a call waits or is under way."""
+        """True while a call is waiting or under way."""
         return self._pending > 0
 
     @property
     def needs_connection(self) -> bool:
-        """True if the next call will use another connection; read it only while no call is being made."""
+        """True if the next call will replace the connection; must be read only while no call is under way."""
         return self._session.is_worn or (self._listener is None and self._session.has_ended_idle)
 
     def submit(self, call: Call, done: Done) -> None:
-        """Make a call after those submitted before."""
+        """Make a call after all those submitted before."""
         self._pending += 1
         submitted = Submitted(call, done)
         self._submitted.append(submitted)
@@ -104,7 +108,7 @@ class DatabaseThread:
         os.write(self._ring, b"!")
 
     def late_at(self) -> float | None:
-        """Return the monotonic time at which there is something to do about an answer that is late."""
+        """Return the monotonic time of the next action on a late answer; ``None`` if there is none."""
         since = self._session.waits_since
         if since is None:
             return None
@@ -114,10 +118,10 @@ class DatabaseThread:
         return None if self._submitted[0].is_given_up else late_at + GIVE_UP_SECONDS
 
     def hang_up_if_late(self, now: float) -> bool:
-        """End the wait for an answer that is late; return True once if others are to be distrusted.
+        """Shut down the connection if its answer is late; return True, once, if others should be distrusted.
 
-        They are not for an answer that was granted but a moment. A call that does not end even so is given
-        up: it counts as failed, though the thread stays busy.
+        They should not if this connection was distrusted itself, which shortens its deadline. A call that
+        still does not end is given up: it counts as failed, but the thread stays busy.
         """
         since = self._session.waits_since
         if since is None:
@@ -134,12 +138,12 @@ class DatabaseThread:
         return was_trusted
 
     def waited(self, now: float) -> float:
-        """Return for how many seconds an answer has been awaited."""
+        """Return for how many seconds the thread has waited for an answer; 0 if it does not wait."""
         since = self._session.waits_since
         return 0.0 if since is None else now - since
 
     def take_ended(self) -> bool:
-        """Return whether the server has ended the connection while it listened, since last asked."""
+        """Return whether the server closed the connection while it listened; reset the answer."""
         has_ended, self._has_ended = self._has_ended, False
         return has_ended
 
@@ -148,20 +152,20 @@ class DatabaseThread:
         self._session.is_worn = True
 
     def distrust(self) -> None:
-        """Replace the connection before the next call; wait only a moment longer for an answer."""
+        """Replace the connection before the next call; wait at most a second for the current answer."""
         self._session.distrust()
 
     def hang_up(self) -> None:
-        """End the wait for an answer, whatever the call."""
+        """Shut down the connection, so that the current call fails."""
         self._session.hang_up()
 
     def end(self) -> None:
-        """Have the thread end after the calls submitted before."""
+        """Request the end of the thread after the calls submitted before; do not wait."""
         self._calls.append(None)
         os.write(self._ring, b"!")
 
     def join(self, timeout: float) -> bool:
-        """Wait for the end of the thread; return whether it came in time."""
+        """Wait for the end of the thread, at most ``timeout`` seconds; return whether it ended in time."""
         self._thread.join(timeout)
         ended = not self._thread.is_alive()
         if ended:
@@ -210,10 +214,10 @@ class DatabaseThread:
                 result = error
             else:
                 result = with_blockers(session.connection, error)
-        except Exception as error:  # a fault of our own: the loop decides, this thread goes on
+        except Exception as error:  # an error in our own code: the loop handles it, this thread goes on
             result = error
             self._disconnect()
-        if self._listener is not None:  # notifications that came meanwhile were read with the answer
+        if self._listener is not None:  # notifications may have been read with the answer
             self._take_notifications(self._listener)
         session.end()
         self.deliver(lambda: self._finish(submitted, result))
@@ -247,13 +251,13 @@ class DatabaseThread:
         try:
             arrived = listener.take()
         except Error:
-            self._has_ended = True  # before it counts as lost, which is what the loop looks at first
-            self._disconnect()  # the next call opens it again, and listens again
+            self._has_ended = True  # set before `lost` grows, because the loop checks `lost` first
+            self._disconnect()  # the next call reconnects and listens again
             self._deliver_missed()
             return
         for channel, payloads in arrived.items():
             notified = self._listeners.get(channel)
-            if notified is not None:  # the project's own code may listen too, as when a connection is made
+            if notified is not None:  # code of the project may listen too, as on `connection_created`
                 self.deliver(partial(notified, payloads))
 
     def _deliver_missed(self) -> None:

@@ -15,9 +15,9 @@ from django_partisan.sql.claiming import TaskRow
 
 
 class Dispatcher(Component):
-    """Keep the workers fed from the buffer, and say how many tasks there is room for.
+    """The component that dispatches buffered tasks, and limits how many tasks are claimed.
 
-    Nothing is dispatched while ``may_start`` returns False: others may have taken our tasks.
+    Nothing is dispatched while ``may_start`` returns False, because other managers may have taken our tasks.
     """
 
     def __init__(
@@ -42,8 +42,9 @@ class Dispatcher(Component):
     def room(self) -> int:
         """Return how many tasks may be claimed now.
 
-        ``MIN_QUEUE_SIZE`` and ``MAX_QUEUE_SIZE`` bound the claimed tasks that have not started, and other
-        managers of the queue get their share, but an idle worker is always fed.
+        ``MIN_QUEUE_SIZE`` and ``MAX_QUEUE_SIZE`` limit the claimed tasks that have not started, and other
+        managers of the queue get their share. But there is always room for one task for each idle worker,
+        unless too many outcomes are unsettled.
         """
         is_any_ready = any(worker.state is State.READY for worker in self._pool.workers)
         if not is_any_ready or self._settler.is_full:
@@ -60,12 +61,12 @@ class Dispatcher(Component):
         return max(self._sharing.limit(room), unfed)
 
     def take(self, rows: list[TaskRow], since: float | None = None) -> None:
-        """Take in tasks that were claimed; ``since`` is when the claim was sent, by the boot clock."""
+        """Receive claimed tasks; ``since`` is when the claim was sent, by the boot clock."""
         self._intake.drop_forgotten(rows, self._pool.workers)
         self._intake.on_claimed(rows, since)
 
     def turn(self, now: float) -> None:
-        """Feed the workers; recall from a stuck one, at once if an idle worker has nothing to do."""
+        """Dispatch tasks; recall tasks from a stuck worker, sooner if another worker is idle."""
         if self._buffer and self._may_start():
             workers = [worker for worker in self._pool.workers if worker is not self._pool.reserved]
             for worker, rows in chunks(workers, self._buffer, self._intake.pace):
@@ -82,10 +83,10 @@ class Dispatcher(Component):
 
     @property
     def is_idle(self) -> bool:
-        """True if the buffer is empty."""
+        """True if the buffer holds no task, including suspects."""
         return not self._buffer and not self._buffer.suspects
 
     def stop(self) -> None:
-        """Release what the buffer holds; the intake puts nothing more into it."""
+        """Release the buffered tasks; the intake adds no more."""
         super().stop()
         self._settler.release(self._buffer.take_all())

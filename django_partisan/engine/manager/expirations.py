@@ -1,6 +1,6 @@
-"""End tasks that have expired when they are claimed or would be dispatched.
+"""End tasks that have expired by the time the manager takes them in.
 
-A task that expires on its way to a worker is ended there: see ``Executor``.
+A task that expires later is ended by the worker that would run it: see ``Executor``.
 """
 
 from functools import partial
@@ -15,7 +15,7 @@ from django_partisan.telemetry.events.tasks import TaskExpired
 
 
 class Expirations:
-    """End expired tasks of a queue, without a run."""
+    """Settles expired tasks of a queue without a run."""
 
     def __init__(self, queue: str, settler: Settler) -> None:
         self._queue = queue
@@ -34,7 +34,10 @@ class Expirations:
         return others
 
     def settle(self, row: TaskRow, change: RowChange) -> None:
-        """Settle an expired task; emit it when it is written, as another manager may have taken it."""
+        """Settle an expired task; emit ``TaskExpired`` when its row is written.
+
+        If another manager has taken the task, no event is emitted.
+        """
         self._settler.settle(row, change, written=partial(self._emit, row))
 
     def _emit(self, row: TaskRow) -> None:

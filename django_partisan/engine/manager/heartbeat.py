@@ -1,4 +1,4 @@
-"""What a lease asks of the database, in the database's thread: heartbeats, and renewal after a loss."""
+"""The database calls of a lease, made in a database thread: heartbeats, and renewal after a loss."""
 
 import json
 import os
@@ -18,17 +18,17 @@ from django_partisan.sql.leasing import HeartbeatResult, Started
 
 
 class Answer(NamedTuple):
-    """What a heartbeat found and did."""
+    """The result of a heartbeat: what it found, and which tasks it rescued."""
 
     found: HeartbeatResult
     rescued: Rescued = Rescued()
 
 
 class Heartbeat:
-    """Keep the row of a manager on ``host``, whose presence file is named ``lock_name``.
+    """The heartbeat of a manager on ``host`` whose presence file is named ``lock_name``.
 
-    ``schedules`` are names and fingerprints of those in its settings. When its process started, a new
-    identity keeps.
+    ``schedules`` are the names and fingerprints of the schedules in its settings. The row of a new identity
+    keeps the time at which the process started.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Heartbeat:
     ) -> Answer:
         """Renew the lease and publish ``state``; rescue tasks of dead managers under ``token``.
 
-        Register if it ``is_first``.
+        If the heartbeat ``is_first``, register the manager before.
         """
         if is_first:
             self._register(connection, manager)
@@ -63,7 +63,7 @@ class Heartbeat:
         return Answer(found, self._rescue.make(connection, manager, token, found))
 
     def renew(self, connection: BaseDatabaseWrapper, manager: UUID, previous: UUID) -> set[int]:
-        """Register as ``manager``, which may have been ``previous`` until now, and keep its tasks.
+        """Register as ``manager``, and keep the tasks claimed under this id or its ``previous`` one.
 
         Return the ids of the tasks that no other manager has taken.
         """

@@ -1,12 +1,12 @@
-"""Held tasks: resume, try, fail, or leave to others the tasks whose processor a manager does not know.
+"""Resume held tasks, try or fail them, or leave them to managers that have registered their processor.
 
-Each look publishes the processors that this manager knows, and reads which processors have held tasks and
-whether other live managers know these:
+Each query publishes the processors that this manager can run, and reads which processors have held tasks and
+whether other live managers can run these:
 
-- Tasks of a processor that is known here are resumed, in batches.
-- Of a processor that no manager knows, one task tries again every ``TRY_SECONDS``.
-- Tasks of a processor that no manager knows fail after ``UNREGISTERED_GRACE_SECONDS``, or end as expired.
-- Tasks of a processor that only other managers know are left to them, and no longer claimed.
+- Tasks of a processor that this manager can run are resumed, in batches.
+- Of a processor that no manager can run, one task is tried again every ``TRY_SECONDS``.
+- Tasks of a processor that no manager can run fail after ``UNREGISTERED_GRACE_SECONDS``, or end as expired.
+- Tasks of a processor that only other managers can run are left to them, and no longer claimed here.
 """
 
 import time
@@ -38,21 +38,23 @@ from django_partisan.telemetry.events.values import ErrorInfo, TaskRef
 
 ROWS_AT_MOST: Final = 1000
 EMIT_SECONDS: Final = 60.0
-"""Seconds between two ``TasksHeld`` events of a processor."""
+"""Minimum seconds between two ``TasksHeld`` events of a processor."""
 
 
 class Look(NamedTuple):
-    """The result of a look."""
+    """The result of a query: processors with held tasks or unknown here, and tasks that failed."""
 
     found: list[HeldProcessor]
     failed: list[FailedTask]
 
 
 class HeldTasks(Component):
-    """Look as often as heartbeats are sent, and at once when the known processors change.
+    """The component that resumes held tasks, tries them, or fails them.
 
-    ``identity`` returns the id under which the manager may claim; ``resumed`` is called when held tasks can
-    be claimed again.
+    It queries them as often as heartbeats are sent, and at once when the known processors change.
+
+    ``identity`` returns the manager's id while it may claim, else ``None``; ``resumed`` is called when held
+    tasks can be claimed again.
     """
 
     def __init__(
@@ -72,22 +74,22 @@ class HeldTasks(Component):
         self._resumed = resumed
         self._limit = BatchLimit(ROWS_AT_MOST)
         self._may_fail_at = time.monotonic() + config.lease_seconds
-        """No task fails before: managers with other code may be starting, as this one is."""
+        """Monotonic time before which no task fails: managers with other code may be starting too."""
         self._look_at = 0.0
         self._began_at = 0.0
         self._published: tuple[UUID, int] | None = None
-        """The manager's row that was written last, and the version of the known processors in it."""
+        """Id of the manager's row that was written last, and version of the known processors in it."""
         self._resuming: Counter[str] = Counter()
-        """Processors whose tasks are being resumed, with how many have been."""
+        """Processors whose tasks are being resumed, with the number resumed so far."""
         self._trying: list[str] = []
-        """Unknown processors of which one task is to try again."""
+        """Unknown processors of which one task will be tried again."""
         self._emitted_at: dict[str, float] = {}
         self.failed = 0
-        """How many tasks this component has failed."""
+        """Number of tasks that this component has failed."""
 
     @property
     def is_idle(self) -> bool:
-        """True if all tasks that can run here or may try have been resumed."""
+        """True if all tasks that can run or be tried here have been resumed."""
         return self.is_stopped or (self._is_up_to_date and not self._thread.is_busy)
 
     @property
@@ -97,7 +99,7 @@ class HeldTasks(Component):
         return self._published == (self._identity(), self._processors.version)
 
     def turn(self, now: float) -> None:
-        """Resume tasks that can run here; look if it is time."""
+        """Resume tasks that can run here; query held tasks if it is time."""
         if self._processors.not_emitted:
             self._emit_held(now)
         if now < self._look_at and self._is_up_to_date:
@@ -121,7 +123,7 @@ class HeldTasks(Component):
         return max(0.0 if at_once else self._look_at, self._outage.over_at)
 
     def stop(self) -> None:
-        """Publish that this manager drains and can run no processor, unless that would delay the stop."""
+        """Publish that this manager drains and can run no processor, unless that would delay its stop."""
         super().stop()
         manager = self._identity()
         if manager is not None and not self._thread.is_busy and not self._outage.is_on:
@@ -193,7 +195,7 @@ class HeldTasks(Component):
             self._resumed()
 
     def _is_answer(self, result: Any, limit: int) -> bool:
-        """Return whether a call for ``limit`` rows was answered; if not, a later look repeats it."""
+        """Return whether a call for ``limit`` rows succeeded; if not, it is repeated later."""
         if not isinstance(result, Exception):
             self._limit.finished(limit)
             if self._outage.has_paused:
@@ -233,7 +235,7 @@ def _look(
     grace_seconds: float | None,
     limit: int,
 ) -> Look:
-    """Publish the known processors, look, and fail tasks that were held for too long, in this order."""
+    """Publish the known processors, query held tasks, and fail those held for too long, in this order."""
     if publish is not None:
         holding.publish(connection, manager, publish)
     found = holding.look(connection, queue, manager, unknown)

@@ -1,4 +1,4 @@
-"""Outcomes that could not be written with the others: which of them to try next, and when."""
+"""Keep outcomes that could not be written with the others, and choose which to try next, and when."""
 
 import time
 from collections import deque
@@ -16,18 +16,18 @@ PAUSE_SECONDS: Final = 0.25
 PAUSE_AT_MOST_SECONDS: Final = 3.0
 
 Kept: TypeAlias = tuple[int, str, str | None]
-"""When a completed run started, in monotonic microseconds, its worker, and what it returned, as JSON text."""
+"""Start of a completed run in monotonic microseconds, its worker, and its return value as JSON text."""
 What: TypeAlias = RowChange | Crash | Kept | Stopped | None
 Entry: TypeAlias = tuple[TaskRow, What]
-"""A task and what is written to its row; ``None`` if the kind alone determines it."""
+"""A task and the data to write to its row; ``None`` if the kind alone determines the data."""
 
 
 CHARACTERS_AT_MOST: Final = 16 * 2**20
-"""How much text one statement writes: results, errors and histories."""
+"""Maximum number of characters per statement: of results, errors, history entries and contexts."""
 
 
 def fitting(kind: Kind, entries: Sequence[Entry], rows: int) -> int:
-    """Return how many of the first entries, of at most ``rows``, fit into one statement: at least one."""
+    """Return how many of the first ``rows`` entries fit into one statement: at least one, if any."""
     rows = min(rows, len(entries))
     if kind not in (Kind.KEPT, Kind.CHANGED):
         return rows
@@ -40,7 +40,7 @@ def fitting(kind: Kind, entries: Sequence[Entry], rows: int) -> int:
 
 
 def written_characters(what: What) -> int:
-    """Return how much text is written to a row."""
+    """Return the number of characters to write to a row, as ``CHARACTERS_AT_MOST`` counts them."""
     if isinstance(what, RowChange):
         texts = (what.result, what.error_message, what.error_traceback, what.entry, what.context)
         return sum(map(len, filter(None, texts)))
@@ -53,12 +53,12 @@ class Part(NamedTuple):
     kind: Kind
     entries: list[Entry]
     again: bool = False
-    """An answer to the same was lost before: some of it may be written."""
+    """True if the answer to an earlier try was lost: some outcomes may be written already."""
     is_retry: bool = False
-    """These were held up before, and are tried apart from the others."""
+    """True if these outcomes were held up before, and are tried apart from the others."""
 
     def items(self) -> Sequence[Item]:
-        """Return what is written."""
+        """Return the items to write, in the form that statements of this kind take."""
         if self.kind is Kind.RELEASED:
             return [cast(Stopped, what) or (row[ID], row[TOKEN]) for row, what in self.entries]
         if self.entries and self.entries[0][1] is None:
@@ -68,20 +68,21 @@ class Part(NamedTuple):
         return cast(list[Item], [what for _, what in self.entries])
 
     def only(self, ids: list[int]) -> list[Entry]:
-        """Return the entries of these tasks."""
+        """Return the entries of the tasks with these ids."""
         wanted = set(ids)
         return [entry for entry in self.entries if entry[0][ID] in wanted]
 
     def without(self, ids: list[int]) -> list[Entry]:
-        """Return the entries of the other tasks."""
+        """Return the entries of all tasks except those with these ids."""
         unwanted = set(ids)
         return [entry for entry in self.entries if entry[0][ID] not in unwanted] if ids else self.entries
 
 
 class HeldUp:
-    """Keep what was held up: in halves to be tried at once, or for later if it waits for others' locks.
+    """Outcomes that were held up: some are tried again at once, in halves; others later.
 
-    The pause before the next try doubles, up to three seconds, until nothing is left.
+    Those that wait for locks of other transactions, or took too long alone, are for later. The pause before
+    the next try doubles, up to three seconds, until nothing is left.
     """
 
     def __init__(self) -> None:
@@ -90,7 +91,7 @@ class HeldUp:
         self._pause = PAUSE_SECONDS
         self._retry_at = NEVER
         self.since = NEVER
-        """Monotonic time from which on some outcome has waited for a later try."""
+        """Monotonic time since which some outcome has waited for a later try."""
 
     def __len__(self) -> int:
         if not self._parts and not self._later:
@@ -102,7 +103,7 @@ class HeldUp:
         return 0.0 if self._parts else self._retry_at
 
     def add(self, part: Part, written: Written) -> None:
-        """Keep what a try did not write; reset the pause when nothing is left."""
+        """Keep the outcomes that a try did not write; reset the pause if nothing is left."""
         for entries in halves(part.only(written.held_up)):
             self._parts.append(Part(part.kind, entries, part.again, is_retry=True))
         if written.later:
@@ -114,7 +115,7 @@ class HeldUp:
             self._pause, self.since = PAUSE_SECONDS, NEVER
 
     def take(self, now: float, at_most: int) -> Part | None:
-        """Return what is to be tried at ``now``, if anything."""
+        """Remove and return up to ``at_most`` outcomes to try at ``now``, if there are any."""
         if now >= self._retry_at:
             self._parts.extend(
                 Part(kind, entries, again, is_retry=True) for (kind, again), entries in self._later.items()

@@ -1,7 +1,8 @@
-"""Take in tasks: from claims, from dead managers, and back from workers, also from dead ones.
+"""Put tasks into the buffer: newly claimed ones, those of dead managers, and those that workers return.
 
-A task of ours is in the buffer, held by a worker, or with the settler; or it waits for a revoked run
-of it to end. While the manager drains or its queue is paused, what comes in is released.
+Each task that this manager holds is in the buffer, held by a worker, or waiting to be settled; or it waits
+until an earlier run of it, whose claim was lost, has ended here. While the manager drains or its queue is
+paused, incoming tasks are released.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -38,10 +39,10 @@ _takeovers = itemgetter(TAKEOVERS)
 
 
 class Intake:
-    """Put each incoming task into the buffer; ``Reports`` passes the outcomes to the settler.
+    """The entry point for tasks: it adds them to the buffer. Outcomes go to the settler, through ``Reports``.
 
-    An interrupted task runs again, unless more than ``MAX_CRASHES`` workers died while they ran it. A task
-    that no worker here can run is held.
+    A task whose worker or manager died runs again, unless more than ``MAX_CRASHES`` workers died while they
+    ran it. A task that no worker here can run is held.
     """
 
     def __init__(
@@ -60,9 +61,9 @@ class Intake:
         self._late = LateProcessors(config.queue, processors)
         self._pause = pause
         self._revoked: set[int] = set()
-        """Ids of the tasks that workers hold under a claim that is no longer ours."""
+        """Ids of the tasks that workers hold under a claim that this manager has lost."""
         self._waiting: dict[int, TaskRow] = {}
-        """Tasks of ours that wait for a revoked run to end, by id."""
+        """Tasks that this manager has claimed again and that wait for a revoked run to end, by id."""
         self._lost_runs = LostRuns(config, settler, drain, tokens, self._run_again)
         self.buffer = Buffer()
         self.cancel_requests = CancelRequests(config.queue)
@@ -71,12 +72,12 @@ class Intake:
         self._expirations = Expirations(config.queue, settler)
 
     def unsettled(self, held: list[TaskRow]) -> list[TaskRow]:
-        """Return our tasks that have no outcome yet; ``held`` are those that workers hold."""
+        """Return the tasks of this manager that have no outcome yet; ``held`` are those that workers hold."""
         ours = [row for row in held if row[ID] not in self._revoked]
         return [*self.buffer.rows(), *self.buffer.suspects, *self._waiting.values(), *ours]
 
     def known(self, held: list[TaskRow]) -> list[TaskRow]:
-        """Return all tasks that we hold; ``held`` are those that workers hold."""
+        """Return all tasks of this manager; ``held`` are those that workers hold."""
         return self.unsettled(held) + self._settler.rows()
 
     def known_ids(self, held: list[TaskRow]) -> list[int]:
@@ -84,9 +85,9 @@ class Intake:
         return [row[ID] for row in self.known(held)]
 
     def drop_forgotten(self, claimed: list[TaskRow], workers: Sequence[WorkerProcess]) -> None:
-        """Drop held tasks that were claimed again, because PostgreSQL forgot the first claim.
+        """Drop older claims of ``claimed`` tasks that are still held here: PostgreSQL forgot them in a crash.
 
-        A run that is under way may finish; then the task runs again.
+        A run under the older claim may finish; then the task runs again.
         """
         ids = set(map(_id, claimed))
         is_new = ids.isdisjoint(map(_id, (*self.buffer.rows(), *self.buffer.suspects)))
@@ -94,7 +95,10 @@ class Intake:
             self.revoke(ids, workers)
 
     def revoke(self, ids: set[int], workers: Iterable[WorkerProcess]) -> int:
-        """Drop the tasks of ``ids``, which others took; return how many the buffer and ``workers`` held."""
+        """Drop the tasks with these ids, because their claims are lost.
+
+        Return how many tasks the buffer and ``workers`` held in all.
+        """
         held = len(self.buffer)
         self.buffer.drop(ids)
         for task_id in ids.intersection(self._waiting):
@@ -108,9 +112,9 @@ class Intake:
         return held
 
     def on_claimed(self, rows: list[TaskRow], since: float | None = None) -> None:
-        """Take in what was claimed; all rows carry one token.
+        """Add claimed tasks, which all carry the same token.
 
-        ``since`` is when the claim was sent, by the boot clock; by default it is now.
+        ``since`` is when the claim was sent, by the boot clock; the default is now.
         """
         self.claim_times.note(rows)
         rows = with_deadlines(rows, since)
@@ -122,16 +126,16 @@ class Intake:
         since: float | None = None,
         reason: str = REASON_MANAGER_LOST,
     ) -> None:
-        """Take in tasks of a dead manager or worker; they run before all others except suspects.
+        """Add tasks of a dead manager or worker; they run before all others except suspects.
 
-        ``since`` is that of ``on_claimed()``.
+        ``since`` is as in ``on_claimed()``.
         """
         claimed = [task.row for task in rescued]
         self.claim_times.note(claimed)
         for (previous, _, ran_seconds), row in zip(rescued, with_deadlines(claimed, since), strict=True):
             lost = lost_elsewhere(ran_seconds)
             task = task_ref(row, self._config.queue)
-            if lost is not None:  # the row counts the run by now
+            if lost is not None:  # the row already counts the lost run
                 task = task._replace(attempt=row[ATTEMPTS])
             if row[CRASHES] > self._config.max_crashes:
                 self._lost_runs.fail(row, task, 0, lost)
@@ -141,19 +145,19 @@ class Intake:
                 self._store(self._set_aside([row]), self.buffer.add_rescued)
 
     def on_registered(self, definitions: Iterable[tuple[Any, ...]]) -> None:
-        """Register what a worker has and this process has not, each the values of a ``Described``."""
+        """Register processors that only a worker has; each item holds the fields of a ``Described``."""
         self._late.take_in(definitions)
 
     def on_returned(self, rows: list[TaskRow]) -> None:
-        """Take back tasks that a worker has not started."""
+        """Put tasks that a worker has not started back into the buffer."""
         self._store(self.ours(rows), self.buffer.put_back)
 
     def on_exited(
         self, begun: TaskRow | None, rest: list[TaskRow], lost: LostRun | None, run: EndedRun = UNKNOWN_RUN
     ) -> None:
-        """Take back what a worker held when it ended: the task that it was running, and those not started.
+        """Take back the tasks of a worker that ended: ``begun``, which was running, and ``rest``, unstarted.
 
-        ``lost`` is the run that ended with the worker, for events; ``run`` is the same run for the history.
+        ``lost`` describes the run that ended with the worker for events, and ``run`` for the history.
         """
         rest = self.ours(rest)
         for row in self.ours([] if begun is None else [begun]):
@@ -170,7 +174,11 @@ class Intake:
             self._lost_runs.killed(one, message, lost, run)
 
     def ours(self, rows: list[TaskRow]) -> list[TaskRow]:
-        """Return the tasks whose claim is ours; what waited for the others to end may run now."""
+        """Return the tasks whose claim is still valid.
+
+        The runs of the others, whose claims were lost, have ended. If this manager has claimed such a task
+        again, the new claim goes into the buffer now.
+        """
         if not self._revoked:
             return rows
         ended = self._revoked.intersection(row[ID] for row in rows)
@@ -189,15 +197,15 @@ class Intake:
                 self._processors.note_held(row)
 
     def _run_again(self, before: TaskRow, row: TaskRow) -> None:
-        """Take in a task whose crash was counted: what is known of its claim applies to the new token."""
+        """Add a task whose crash was counted; carry over to its new token what is known of its claim."""
         self.claim_times.carry_over(before, row)
         self.cancel_requests.carry_over(before, row)
         self._store([row], self.buffer.add_rescued)
 
     def _store(self, rows: list[TaskRow], add: Callable[[list[TaskRow]], None]) -> None:
-        """``add`` tasks to the buffer, suspects apart; release them if the manager drains or is paused.
+        """Pass tasks to ``add``, except suspects; release them if the manager drains or the queue is paused.
 
-        Those whose end is requested, and those that have expired, are ended.
+        Tasks that are to be cancelled or have expired are ended; those that cannot run here are held.
         """
         if self.cancel_requests:
             rows = self._cancel(rows)
@@ -214,7 +222,7 @@ class Intake:
         add(rows)
 
     def cancel_unstarted(self) -> None:
-        """End the tasks whose end is requested and that no worker has."""
+        """End the tasks that have a cancel request and that no worker holds."""
         rows = [*self.buffer.rows(), *self.buffer.suspects, *self._waiting.values()]
         ids = {row[ID] for row in rows}.difference(row[ID] for row in self._cancel(rows))
         self.buffer.drop(ids)
@@ -222,14 +230,14 @@ class Intake:
             del self._waiting[task_id]
 
     def _cancel(self, rows: list[TaskRow]) -> list[TaskRow]:
-        """End the tasks whose end is requested; return the others."""
+        """End the tasks that have a cancel request; return the others."""
         others, requested = self.cancel_requests.sift(rows)
         for row in requested:
             self._settler.settle(row, self.cancel_requests.end(row))
         return others
 
     def _set_aside(self, rows: list[TaskRow]) -> list[TaskRow]:
-        """Return the tasks that may run now; one whose revoked run goes on here waits."""
+        """Return the tasks that may run now; a task waits while a revoked run of it still goes on here."""
         if not self._revoked:
             return rows
         self._waiting.update((row[ID], row) for row in rows if row[ID] in self._revoked)

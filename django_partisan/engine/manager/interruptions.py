@@ -1,12 +1,12 @@
-"""Interrupt runs: those that last longer than their time limit, and those whose task is cancelled.
+"""Interrupt runs that exceed their time limit, and runs whose task is cancelled.
 
-The worker's page shows what runs, and since when. A run ends in the first of these ways:
+The worker's page shows which task it runs and when the run began. An interruption has up to three steps:
 
 1. The worker raises an exception inside ``run()``, and reports the outcome itself.
-2. ``INTERRUPT_GRACE_SECONDS`` later its page still shows the run. The page is marked: a worker that ends
-   the run from now on begins no other until the mark is removed. The worker logs the stacks of its threads.
-3. ``STACKS_SECONDS`` later its page still shows the run, so no other can have begun: it is killed. When it
-   has ended, the intake settles the task, unless the worker has done so.
+2. If its page still shows the run after ``INTERRUPT_GRACE_SECONDS``, the page is marked, and the worker logs
+   the stacks of its threads. A worker whose page is marked starts no other run until the mark is removed.
+3. If its page still shows the run ``STACKS_SECONDS`` later, no other run can have started, and the worker is
+   killed. When it has exited, the intake settles the task, unless the worker has already done so.
 """
 
 import time
@@ -28,15 +28,15 @@ from django_partisan.telemetry.events.values import TaskRef
 from django_partisan.telemetry.events.workers import RunInterrupted, WorkerKilled
 
 STACKS_SECONDS: Final = 0.5
-"""How long a worker has to log its stacks before it is killed."""
+"""How many seconds a worker has to log its stacks before it is killed."""
 RING_SECONDS: Final = 0.25
-"""How often a worker is reminded to read its pipe, which may have been full."""
+"""How often a worker is reminded to read its pipe, which may have been full when the message was sent."""
 LEAST_PAUSE_SECONDS: Final = 0.05
-"""The least time between two looks for runs that begin meanwhile, however short the shortest limit is."""
+"""The shortest interval between checks for new runs, however short the shortest time limit is."""
 
 
 class InterruptedRun:
-    """An interrupted run; if it has not ended at ``kill_at``, its worker is killed."""
+    """An interrupted run; ``kill_at`` is the monotonic time to mark its page and later to kill its worker."""
 
     def __init__(self, worker: WorkerProcess, row: TaskRow, message: Interrupt, kill_at: float) -> None:
         self.worker = worker
@@ -46,13 +46,13 @@ class InterruptedRun:
         self.is_condemned = False
 
     def is_under_way(self, page: Page) -> bool:
-        """Return whether the worker's page still shows it."""
+        """Return whether the worker's page still shows the run."""
         shown = page.begun, page.task_id
         return _is_shown(self.worker) and shown == (self.message.run_number, self.row[ID])
 
 
 class Interruptions(Component):
-    """Interrupt runs of this manager's workers; looks for long runs only if a processor has a limit."""
+    """The component that interrupts runs; it checks for long runs only if some processor has a limit."""
 
     def __init__(self, config: QueueConfig, pool: Pool, presence: PresenceFile, limits: TimeLimits) -> None:
         self._queue = config.queue
@@ -63,14 +63,14 @@ class Interruptions(Component):
         self._runs: dict[WorkerProcess, InterruptedRun] = {}
         self._look_at = NEVER
         self._shortest = NEVER
-        """The shortest limit at the last look."""
+        """The shortest time limit at the last check, in seconds."""
         self._follow_at = NEVER
 
     def request(self, task_id: int, kind: str, comment: str = "") -> bool:
-        """Interrupt the run of a task; return whether a worker of this manager runs it now.
+        """Interrupt the run of a task; return False if no worker of this manager is running it.
 
-        ``kind`` is ``timeout`` or ``cancel``. A second request for the same run has no effect, except that a
-        cancel replaces a timeout.
+        ``kind`` is ``timeout`` or ``cancel``. A second request for the same run has no effect, except that
+        ``cancel`` replaces ``timeout`` until the page is marked.
         """
         for worker in self._pool.workers:
             row = worker.held.get(task_id)
@@ -82,27 +82,27 @@ class Interruptions(Component):
         return False
 
     def turn(self, now: float) -> None:
-        """Look for runs that are over their limit, and after those that were interrupted."""
+        """Interrupt runs that exceed their limit, and take the next step for interrupted runs."""
         if now >= self._follow_at:
             runs = list(self._runs.values())
             self._follow_at = min((self._follow(run, now) for run in runs), default=NEVER)
         shortest = self._limits.shortest
-        # A shorter limit may have come with code that a worker imported, for a run that is under way.
+        # Code that a worker imports late may bring a shorter limit, which applies to runs under way, too.
         if shortest < NEVER and (now >= self._look_at or self._look_at == NEVER or shortest < self._shortest):
             self._shortest = shortest
             self._look_at = self._look(now, shortest)
 
     def next_at(self) -> float:
-        """Return the monotonic time of the next look; never while no worker holds a task."""
+        """Return the monotonic time of the next check; ``NEVER`` if no worker holds a task."""
         return min(self._look_at, self._follow_at)
 
     def _look(self, now: float, shortest: float) -> float:
-        """Interrupt the runs that are over their limit; return when to look again."""
+        """Interrupt the runs that exceed their limit; return the monotonic time of the next check."""
         look_at = NEVER
         for worker in self._pool.workers:
             if not worker.held or not _is_shown(worker):
                 continue
-            # What begins after this look, anywhere, is over its limit after the shortest one at the earliest.
+            # A run that starts after this check cannot exceed its limit before the shortest limit has passed.
             look_at = min(look_at, now + max(shortest, LEAST_PAUSE_SECONDS))
             page = self._presence.page(worker.slot)
             row = worker.held.get(page.task_id)
@@ -117,7 +117,7 @@ class Interruptions(Component):
         return look_at
 
     def _interrupt(self, worker: WorkerProcess, row: TaskRow, page: Page, kind: str, comment: str) -> None:
-        """Ask the worker to interrupt what its page shows, unless it was asked already."""
+        """Ask the worker to interrupt the run that its page shows, unless it was asked before."""
         now = time.monotonic()
         kill_at = now + self._grace_seconds
         before = self._runs.get(worker)
@@ -125,7 +125,7 @@ class Interruptions(Component):
             if before.is_condemned or before.message.kind in (kind, CANCEL):
                 return
             kill_at = before.kill_at
-        elif before is not None and before.is_condemned:  # its mark is not that of this run
+        elif before is not None and before.is_condemned:  # the mark is for an earlier run
             self._presence.condemn(worker.slot, 0)
         message = Interrupt(page.begun, kind, comment)
         self._runs[worker] = InterruptedRun(worker, row, message, kill_at)
@@ -135,7 +135,7 @@ class Interruptions(Component):
         bus.emit(RunInterrupted, *self._values(worker, row, page, kind, now), comment)
 
     def _follow(self, run: InterruptedRun, now: float) -> float:
-        """Do what is due for an interrupted run; return when to look at it again."""
+        """Take the next step for an interrupted run if it is due; return when to check the run again."""
         worker = run.worker
         page = self._presence.page(worker.slot)
         if not run.is_under_way(page):
@@ -160,11 +160,11 @@ class Interruptions(Component):
     def _values(
         self, worker: WorkerProcess, row: TaskRow, page: Page, kind: str, now: float
     ) -> tuple[TaskRef, int, int, int, str, float]:
-        """Return what both events say: task, worker, reason, and the seconds of the run so far."""
+        """Return the values that both events share: task, worker, reason, and seconds since the run began."""
         task = task_ref(row, self._queue)
         return task, worker.slot, worker.generation, worker.pid, REASONS[kind], max(0.0, now - page.since)
 
 
 def _is_shown(worker: WorkerProcess) -> bool:
-    """Return whether the page of a slot is this worker's."""
+    """Return whether the page of the worker's slot is still its own."""
     return worker.state not in (State.ENDING, State.RECYCLING) and not worker.has_exited

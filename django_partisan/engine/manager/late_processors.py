@@ -1,4 +1,4 @@
-"""The options of processors that workers register late, up to a limit of names."""
+"""Register processors in the manager that its workers have registered late, up to a number of names."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -10,11 +10,11 @@ from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.managers import ProcessorsIgnored
 
 NAMES_AT_MOST: Final = 10_000
-"""More than any project has; code that makes processors while it runs must not fill the manager's memory."""
+"""More than any project has; it keeps code that creates processors at run time from exhausting memory."""
 
 
 class LateProcessors:
-    """Register what workers describe; beyond ``limit`` names ignore further ones, and emit that once."""
+    """Processors that workers describe; beyond ``limit`` names they are ignored, and one event is emitted."""
 
     def __init__(self, queue: str, processors: KnownProcessors, limit: int = NAMES_AT_MOST) -> None:
         self._queue = queue
@@ -24,7 +24,7 @@ class LateProcessors:
         self._has_emitted = False
 
     def take_in(self, definitions: Iterable[tuple[Any, ...]]) -> None:
-        """Register what this process has not, each the values of a ``Described``."""
+        """Register processors in this process; each item holds the fields of a ``Described``."""
         for values in definitions:
             described = Described(*values)
             if described.name not in self._names and len(self._names) >= self._limit:

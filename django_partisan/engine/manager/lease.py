@@ -1,8 +1,8 @@
 """The manager's heartbeat, and rescue of tasks from dead managers.
 
-The lease ends ``LEASE_SECONDS`` after the last answered heartbeat was sent, by a clock that counts the time
-in which the host was suspended. From then on others may take our tasks, so nothing starts until the
-table has said which tasks are still ours.
+The lease expires ``LEASE_SECONDS`` after the last answered heartbeat was sent, by a clock that also counts
+time during which the host was suspended. After that, other managers may rescue this manager's tasks, so
+nothing starts until the database has confirmed which tasks are still its own.
 """
 
 import socket
@@ -33,42 +33,42 @@ from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.managers import LeaseLost
 
 WATCH_SECONDS: Final = 1.0
-"""How often the presence files of managers on this host are checked, which costs no query."""
+"""How often the presence files of other managers on this host are checked; this costs no query."""
 RETRY_SECONDS: Final = 1.0
 
 
 class State(Enum):
-    """What is certain of our row and our tasks."""
+    """Whether the manager's row and its claims are confirmed."""
 
-    JOINING = "no rescue is done yet: the first heartbeat is not answered, or others may still come back"
+    JOINING = "no claims yet: the first heartbeat is unanswered, or missing managers may still come back"
     HELD = "the row is confirmed"
-    UNSURE = "the lease had expired before the row was confirmed: others may have taken our tasks"
-    LOST = "the row was removed: a new identity is to be registered"
+    UNSURE = "the lease expired before the row was confirmed: other managers may have taken tasks"
+    LOST = "the row was removed: a new id must be registered"
 
 
 class LeaseOwner(NamedTuple):
-    """Whom the lease calls, in the loop."""
+    """Functions of the manager that the lease calls, in the loop's thread."""
 
     known: Callable[[], set[int]]
-    """Returns the ids of all tasks that are ours as far as is known here."""
+    """Returns the ids of all tasks that this process holds and that have no outcome yet."""
     extended: Callable[[float], None]
-    """Gets the moment of the boot clock until which tasks may start."""
+    """Called with the time, by the boot clock, until which tasks may start."""
     rescued: Callable[[Sequence[RescuedTask], float], None]
-    """Gets the tasks that were rescued from dead managers, and when the heartbeat was sent (boot clock)."""
+    """Called with tasks rescued from dead managers, and with the time of the heartbeat (boot clock)."""
     revoked: Callable[[set[int]], int]
-    """Gets, after the lease was lost, the ids of tasks that others took; returns how many were held."""
+    """Called after a lost lease with the ids of tasks that others took; returns how many were held."""
     paused: Callable[[bool], None]
-    """Gets, before anything else of a heartbeat's answer, whether the queue is paused."""
+    """Called with whether the queue is paused, before anything else in a heartbeat's answer is used."""
     answered: Callable[[HeartbeatResult], None]
-    """Gets what a heartbeat found in the tables."""
+    """Called with what a heartbeat found in the tables."""
     state: Callable[[], str | None] = lambda: None
-    """Returns what the manager publishes with the heartbeat."""
+    """Returns the state that the manager publishes with the heartbeat."""
 
 
 class Lease(Component):
-    """The identity of a manager and its heartbeat, every third of ``LEASE_SECONDS``.
+    """The component that owns the manager's id and sends a heartbeat every third of ``LEASE_SECONDS``.
 
-    A manager that drains keeps its lease until ``deregister()``.
+    A draining manager keeps its lease until ``deregister()``.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Lease(Component):
         clock: Callable[[], float] = boot_clock.now,
         schedules: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """Keep the lease; ``schedules`` are names and fingerprints of those in the settings."""
+        """Prepare the lease; ``schedules`` maps names of schedules in the settings to fingerprints."""
         self.id = uuid.uuid4()
         self._config = config
         self._thread = thread
@@ -106,16 +106,16 @@ class Lease(Component):
 
     @property
     def is_held(self) -> bool:
-        """True while tasks may be claimed and started: our row is confirmed and has not expired."""
+        """True while tasks may be claimed and started: the row is confirmed and the lease has not expired."""
         return self._state is State.HELD and self._clock() < self._expires_at
 
     @property
     def is_idle(self) -> bool:
-        """True while the lease is held; while the manager drains, always."""
+        """True while the lease is held, and always while the manager drains."""
         return self.is_stopped or self.is_held
 
     def turn(self, now: float) -> None:
-        """Send a heartbeat if it is time, or if another manager of this host has just died."""
+        """Send a heartbeat if it is due, or if another manager on this host has just died."""
         if self._is_deregistered or self._thread.is_busy:
             return
         if now >= self._watch_at:
@@ -130,7 +130,7 @@ class Lease(Component):
                 self._send_heartbeat()
 
     def next_at(self) -> float:
-        """Return the monotonic time of the next heartbeat, or of the next look at presence files."""
+        """Return the monotonic time of the next heartbeat or the next check of presence files."""
         if self._is_deregistered or self._thread.is_busy:
             return NEVER
         is_watching = self._neighbours.are_watched
@@ -141,7 +141,7 @@ class Lease(Component):
         self._heartbeat_at = 0.0
 
     def deregister(self) -> None:
-        """Delete our row, and rescue nothing more."""
+        """Delete the manager's row, and send no more heartbeats."""
         self._is_deregistered = True
         self._thread.submit(lambda connection: leasing.deregister(connection, self.id), lambda result: None)
 
@@ -149,7 +149,7 @@ class Lease(Component):
         sent_at = self._clock()
         seconds = self._config.lease_seconds
         if self._state is State.HELD and sent_at - self._sent_at > seconds * 2 / 3:
-            # We come back from a gap that may have been an outage for all: let the others come back too.
+            # This gap may have been an outage for all managers: give the others time to send a heartbeat.
             self._neighbours.spare_until(sent_at + seconds)
         token = self._tokens.draw(REASON_MANAGER_LOST)
         self._rescue.begin(token)
@@ -160,7 +160,7 @@ class Lease(Component):
 
     def _send_renewal(self) -> None:
         known = self._owner.known()
-        # Tasks of later answers are not among the known, and others may have taken them before we ask.
+        # Tasks of answers that come later are not in `known`, and others may take them before this call.
         self._tokens.doubt_all()
         renew = partial(self._heartbeat.renew, manager=self.id, previous=self._previous_id)
         self._thread.submit(renew, partial(self._on_renewed, self._clock(), known))
@@ -178,7 +178,7 @@ class Lease(Component):
         if rescued.is_more_left:
             self.heartbeat_soon()
         if not result.found.is_alive:
-            # Another manager found our heartbeat too old, and removed our row: take a new identity.
+            # Another manager considered this one dead and removed its row: register with a new id.
             self._previous_id, self.id = self.id, uuid.uuid4()
             self._doubt(State.LOST)
         elif self._state is State.HELD and self._clock() >= self._expires_at:
@@ -195,7 +195,7 @@ class Lease(Component):
             error = self._rescue.judge(error)
         else:
             self._tokens.forget(token)
-            if self._state is State.JOINING:  # others may be cut off as well: give them time again
+            if self._state is State.JOINING:  # the others may be cut off, too: give them time again
                 self._has_waited = False
                 self._neighbours.spare_until(NEVER)
         self._on_failed(error)
@@ -209,7 +209,7 @@ class Lease(Component):
         self._extend(sent_at + self._config.lease_seconds)
 
     def _joins(self, answer: Answer) -> bool:
-        """Return whether to claim from now on; if managers are missing, give them time to come back first."""
+        """Return whether this manager may claim now; if managers are missing, give them time first."""
         if answer.rescued.are_missing and not self._has_waited:
             self._has_waited = True
             seconds = self._config.lease_seconds / 3
@@ -228,16 +228,16 @@ class Lease(Component):
         if isinstance(result, Exception):
             self._on_failed(result)
             return
-        self._tokens.doubt_all()  # also calls that were sent meanwhile
+        self._tokens.doubt_all()  # including calls that were sent during the renewal
         was_lost = self._state is State.LOST
-        # What was settled meanwhile is not in process either.
+        # Tasks settled during the renewal are not in process either, but are not lost.
         revoked = (known - result) & self._owner.known()
         held = self._owner.revoked(revoked)
         if was_lost or revoked:
             bus.emit(LeaseLost, self._config.queue, self._lost_after, held)
         self._sent_at = sent_at
         lease_end = sent_at + self._config.lease_seconds
-        self._neighbours.spare_until(lease_end)  # the gap may have been longer still
+        self._neighbours.spare_until(lease_end)  # the others may need longer to come back
         self._extend(lease_end if was_lost else self._expires_at)
         self.heartbeat_soon()
 
@@ -245,12 +245,12 @@ class Lease(Component):
         self._state = State.HELD
         self._expires_at = expires_at
         self._owner.extended(expires_at)
-        if not self._outage.has_paused:  # only heartbeats failed: no claim may have room to end it
+        if not self._outage.has_paused:  # only heartbeats failed; with a full buffer, no claim ends it
             self._outage.end()
 
     def _on_failed(self, error: Exception) -> None:
         if not isinstance(error, Error):
             raise error
         self._heartbeat_at = time.monotonic() + RETRY_SECONDS
-        if not self.is_held and not self.is_stopped:  # claims wait for an answer
+        if not self.is_held and not self.is_stopped:  # no claim is made until a heartbeat is answered
             self._outage.note(error)

@@ -1,4 +1,4 @@
-"""Presence files that were left behind: a manager of another host rescued the tasks."""
+"""Remove presence files of dead managers whose tasks a manager on another host has rescued."""
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -8,8 +8,8 @@ from django_partisan.sql.connection import identity_of
 
 
 def remove_left_files(connection: BaseDatabaseWrapper) -> None:
-    """Remove the files of dead managers of this host and database that have no row any more."""
+    """Remove the files of dead managers of this host and database that no longer have a row."""
     names = dead_with(identity_of(connection))
     for name in set(names) - leasing.registered_files(connection, names):
         with if_dead(name):
-            pass  # which removes it, unless another manager does
+            pass  # on exit the file is removed, unless another manager is removing it

@@ -1,8 +1,8 @@
-"""Keep the rows of schedules as the settings of live managers have them.
+"""Keep the rows of schedules in step with the settings of live managers.
 
-Each heartbeat returns which live managers list schedules, and a hash of the definitions that the rows have.
-Rows are compared with the settings only when that has changed, when somebody has changed a schedule, and now
-and then. So a manager that was away repairs what others have written meanwhile.
+Each heartbeat returns which live managers list schedules, and a hash of the definitions in the rows. Rows are
+compared with the settings only when one of these has changed, when somebody has changed a schedule, and
+every ten minutes. So a manager that was cut off corrects what others have written in the meantime.
 """
 
 import time
@@ -24,15 +24,16 @@ from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.schedules import ScheduleChanged
 
 RETRY_SECONDS: Final = 1.0
-"""The pause before rows that others lock are compared again."""
+"""The pause before rows that other transactions lock are compared again."""
 AGAIN_SECONDS: Final = 600.0
-"""How often rows are compared though nothing seems to have changed: some may have been stopped long ago."""
+"""How often rows are compared without a change: rows stopped long ago may have to be removed."""
 
 
 class ListedSchedules(Component):
-    """Compare the rows of schedules with ``definitions``, those of this manager's settings.
+    """The component that compares the rows of schedules with ``definitions`` from this manager's settings.
 
-    ``identity`` returns the id under which the manager may claim, and ``changed`` is called after a change.
+    ``identity`` returns the manager's id while it may claim, else ``None``. ``changed`` is called after a
+    row was changed.
     """
 
     def __init__(
@@ -57,11 +58,11 @@ class ListedSchedules(Component):
 
     @property
     def fingerprints(self) -> dict[str, str]:
-        """What the manager's row lists."""
+        """The fingerprints of the schedules that the manager's row lists, by name."""
         return {name: one.fingerprint for name, one in self._definitions.items()}
 
     def turn(self, now: float) -> None:
-        """Compare if it is time."""
+        """Start a comparison if it is due."""
         manager = self._identity()
         if manager is None or now < self.next_at():
             return
@@ -77,12 +78,12 @@ class ListedSchedules(Component):
         return max(self._compare_at, self._outage.over_at, self._failures.retry_at)
 
     def look_now(self) -> None:
-        """Compare in the next turn, because somebody has changed schedules."""
+        """Compare the rows in the next turn, because somebody has changed schedules."""
         if self._definitions:
             self._compare_at = 0.0
 
     def on_heartbeat(self, seen: SchedulesSeen) -> None:
-        """Compare if other managers list schedules, or rows have other definitions, than last time."""
+        """Request a comparison if the live managers' lists or the rows have changed, or if one is due."""
         self._seen = seen.listing
         has_changed = seen.listing != self._listing
         is_due = seen.has_any and time.monotonic() >= self._again_at

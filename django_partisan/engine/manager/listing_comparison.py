@@ -1,4 +1,4 @@
-"""Have the rows of schedules follow the settings of live managers: one comparison, in the chores' thread."""
+"""Compare the rows of schedules with the settings of live managers once, in the chores thread."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -25,7 +25,7 @@ from django_partisan.sql.server_time import server_now
 
 
 class Change(NamedTuple):
-    """What was done to a row; ``change`` is one of ``outcomes.SCHEDULE_CHANGES``."""
+    """A change to a row; ``change`` is one of ``outcomes.SCHEDULE_CHANGES``."""
 
     schedule: str
     task: str
@@ -34,19 +34,19 @@ class Change(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """What a comparison did."""
+    """The result of a comparison."""
 
     changes: list[Change]
     is_partial: bool = False
-    """Whether it left out rows that others lock."""
+    """Whether rows were left out because other transactions lock them."""
     refused: Mapping[str, TickError] = MappingProxyType({})
-    """Why other rows were left out, by the name of the schedule."""
+    """The errors of other rows that were left out, by name of the schedule."""
 
 
 def compare(
     connection: BaseDatabaseWrapper, manager: UUID, definitions: Mapping[str, ScheduleDefinition]
 ) -> Comparison:
-    """Write the definitions about which ``manager`` decides, and stop and remove what nobody lists."""
+    """Write the definitions that ``manager`` decides about; stop unlisted rows, remove long-stopped ones."""
     with transaction_of(connection):
         sql.lock_listing(connection)
         names = [name for name in sql.names_to_write(connection, manager) if name in definitions]
@@ -64,7 +64,7 @@ def compare(
 
 
 class _Rows:
-    """Change each row in its own savepoint, so that a refused or locked row does not affect the others."""
+    """Rows that are changed in savepoints, so that a refused or locked row does not affect the others."""
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
         self._connection = connection
@@ -73,7 +73,7 @@ class _Rows:
         self.refused: dict[str, TickError] = {}
 
     def change(self, name: str, make: Callable[[], Change | None]) -> None:
-        """Change the row of a schedule; raise what is no error of a row, such as a lost connection."""
+        """Change a schedule's row; raise errors that do not concern the row, such as a lost connection."""
         try:
             with savepoint_of(self._connection):
                 change = make()
@@ -81,7 +81,7 @@ class _Rows:
             if not is_of_a_row(error):
                 raise
             if is_lock(error):
-                self.locked.add(name)  # somebody inserts a row by hand in this moment
+                self.locked.add(name)  # someone is inserting a row by hand at this moment
             else:
                 self.refused[name] = describe(error)
             return
@@ -118,12 +118,12 @@ def _write(
         change = SCHEDULE_CHANGED
     else:
         change = SCHEDULE_RESTARTED
-    # It is not written if somebody has made a row by hand in this moment.
+    # Nothing is written if someone has just created the row by hand.
     return Change(definition.name, definition.task, change, next_at) if is_written else None
 
 
 def _restarts(definition: ScheduleDefinition, stored: LockedSchedule) -> bool:
-    """Return whether a schedule is to tick at other times than its row, or was stopped for long."""
+    """Return whether ticks are computed from now: new times, a fault, or a stop of over an hour."""
     stopped_at = stored.stopped_at
     was_stopped = stopped_at is not None and (stored.now - stopped_at).total_seconds() > sql.RETURN_SECONDS
     return was_stopped or stored.fault is not None or not definition.ticks_as(stored.row)

@@ -1,4 +1,7 @@
-"""How other threads and signal handlers reach the loop: a list of calls, and a pipe that wakes it."""
+"""Run functions in the manager's loop on behalf of other threads and signal handlers.
+
+A call is added to a list, and a byte written to a pipe wakes the loop.
+"""
 
 import contextlib
 import os
@@ -8,7 +11,7 @@ from collections.abc import Callable
 
 
 class LoopCalls:
-    """Have the loop call functions in its own thread, in order."""
+    """Calls that the loop makes in its own thread, in the order of their delivery."""
 
     def __init__(self) -> None:
         self._calls: deque[Callable[[], None]] = deque()
@@ -17,20 +20,20 @@ class LoopCalls:
         os.set_blocking(self._ring, False)
 
     def deliver(self, call: Callable[[], None]) -> None:
-        """Have the loop run ``call`` soon; safe from any thread and from a signal handler."""
+        """Make the loop run ``call`` soon; safe in any thread and in signal handlers."""
         self._calls.append(call)
-        with contextlib.suppress(OSError):  # a full pipe wakes the loop too; after close() nobody does
+        with contextlib.suppress(OSError):  # a full pipe wakes the loop too; after close() there is none
             os.write(self._ring, b"!")
 
     def call(self, call: Callable[[], None], timeout: float) -> None:
-        """Have the loop run ``call`` soon; wait until it has, at most ``timeout`` seconds."""
+        """Make the loop run ``call`` soon; wait for it for at most ``timeout`` seconds."""
         called = threading.Event()
         self.deliver(call)
         self.deliver(called.set)
         called.wait(timeout)
 
     def run_delivered(self) -> None:
-        """Call the functions delivered so far."""
+        """Run the calls delivered so far."""
         with contextlib.suppress(BlockingIOError):
             os.read(self.fd, 4096)
         for _ in range(len(self._calls)):

@@ -1,7 +1,7 @@
-"""What becomes of a task whose run ended with its worker: it runs again, is retried, or fails.
+"""Settle tasks whose run ended with their worker: they run again, are retried, or fail.
 
-A worker that died by itself counts a crash. One that was killed, because the run did not end when it was
-interrupted, counts none: the run ends as the interruption says.
+If the worker died by itself, a crash is counted. If the manager killed it because an interrupted run did not
+end, no crash is counted: the run ends as timed out or cancelled.
 """
 
 from collections.abc import Callable
@@ -29,9 +29,9 @@ from django_partisan.telemetry.events.values import ErrorInfo, LostRun, TaskRef
 
 
 class LostRuns:
-    """Decide about tasks whose runs were lost, and settle them.
+    """The handler of runs that were lost with their worker.
 
-    ``run_again`` gets a task as it was and as it is, under a new token, once its crash is counted.
+    Once a crash is counted, ``run_again`` is called with the task as it was, and as it is under a new token.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class LostRuns:
         self._run_again = run_again
 
     def crashed(self, row: TaskRow, lost: LostRun | None, run: EndedRun) -> None:
-        """Have a task run again whose worker died, unless too many did."""
+        """Make a task run again after its worker died; fail it if more than ``MAX_CRASHES`` workers did."""
         if row[CRASHES] >= self._config.max_crashes:
             self.fail(row, task_ref(row, self._config.queue), 1, lost, run)
             return
@@ -64,14 +64,15 @@ class LostRuns:
     def killed(self, row: TaskRow, message: Interrupt, lost: LostRun, run: EndedRun) -> None:
         """Settle a task whose worker was killed because its run did not end when it was interrupted.
 
-        That is emitted when it is written: the run may have committed its completion before it was killed.
+        The event is emitted when the outcome is written, because the run may have committed its completion
+        before the worker was killed.
         """
         error = error_of(message.kind, message.comment)
         definition = registry.find(row[PROCESSOR])
         if definition is None:
             result = failed(row, REASONS[message.kind], error)
         else:
-            # The pause may be computed by user code, which runs in workers only.
+            # The pause may be computed by user code, which must run in workers only.
             result = judge(error, row, replace(definition, pause_before_retry=None), self._config, None)
         written = partial(self._emit_killed, row, result, lost)
         self._settler.settle(row, result.described(run), written=written)
@@ -79,7 +80,7 @@ class LostRuns:
     def fail(
         self, row: TaskRow, task: TaskRef, crashes: int, lost: LostRun | None, run: EndedRun = UNKNOWN_RUN
     ) -> None:
-        """Fail a task; ``crashes``, 0 or 1, is how many of them its row does not count yet."""
+        """Fail a task; ``crashes``, 0 or 1, is the number of crashes that its row does not count yet."""
         times = row[CRASHES] + crashes
         error = ErrorInfo.of(WorkerLost(f"{row[PROCESSOR]}: its worker died {times} times while it ran."))
         change = RowChange(
@@ -99,7 +100,7 @@ class LostRuns:
     def _on_crash_counted(
         self, before: TaskRow, token: int, lost: LostRun | None, row: TaskRow | None
     ) -> None:
-        """Have a task run again if its claim, under the new token, is ours for certain."""
+        """Make a task run again if its claim under the new token is certain."""
         is_trusted = self._tokens.answered(token)
         if row is None or not is_trusted:
             return

@@ -1,7 +1,7 @@
-"""The manager: a loop over its components, which claim, dispatch, settle, and keep the workers running.
+"""The manager: a loop over components that claim, dispatch and settle tasks and keep the workers running.
 
-The loop waits only in its selector: database calls run in threads of their own, one for each
-connection, and another thread starts processes.
+The loop blocks only in its selector. Database calls run in other threads, one for each connection, and
+another thread starts processes.
 """
 
 import selectors
@@ -37,22 +37,22 @@ LONGEST_WAIT_SECONDS: Final = 1.0
 CLOSE_SECONDS: Final = 5.0
 LOOP_ANSWER_SECONDS: Final = 0.5
 FORCED_SETTLE_SECONDS: Final = 3.0
-"""How long a forced stop waits until all is written."""
+"""How long a forced stop waits for outcomes to be written."""
 FORCED_ANSWER_SECONDS: Final = 1.0
-"""How long it waits for one answer of the database."""
+"""How long a forced stop waits for a single answer of the database."""
 FORCED_CLOSE_SECONDS: Final = 0.5
-"""How long it waits then for calls under way. Whoever stops managers grants five seconds in all."""
+"""How long a forced stop then waits for calls under way. In all, it must end within five seconds."""
 EXIT_OK: Final = 0
 EXIT_FORCED: Final = 1
 EXIT_TASK_FAILED: Final = 2
 CONNECTIONS: Final = ("claim", "settle", "pulse", "chores")
-"""One thread and one connection for each; a component brings none of its own."""
+"""The database connections, each with its own thread. Components share them and add none."""
 
 
 class Manager:
-    """Serve one queue until asked to stop, or ``until`` there is nothing left to do.
+    """A manager, which serves one queue until asked to stop or, with ``until``, until nothing is left to do.
 
-    ``spec`` holds the settings of the queue, and what every worker gets at its start.
+    ``spec`` holds the settings of the queue and what each worker gets at its start.
     """
 
     def __init__(
@@ -94,12 +94,12 @@ class Manager:
 
     @property
     def failed(self) -> int:
-        """How many tasks have failed so far."""
+        """Number of tasks that have failed since this manager started."""
         return self._parts.settler.failed + self._parts.held_tasks.failed
 
     @property
     def workers_ending_seconds(self) -> float:
-        """Seconds that the last worker took to end, mostly to flush its telemetry."""
+        """Seconds that the last worker took to exit after its last task, mostly to flush its telemetry."""
         return self._parts.pool.ending_seconds
 
     def run(
@@ -107,10 +107,12 @@ class Manager:
         serve: Callable[[Callable[[], Snapshot]], str | None] = lambda snapshot: None,
         signals: ProcessSignals | None = None,
     ) -> int:
-        """Serve until stopped; return the exit code: 0, 2 if a task failed, 1 if forced or outdated.
+        """Serve the queue until stopped, and return the exit code.
 
-        ``serve`` is called first; it may serve the manager's snapshots somewhere and return the address.
-        Stop ``signals`` drain, including those that came before.
+        The exit code is 1 if the stop was forced or a worker had another version of the library, else 2 if a
+        task failed, else 0. ``serve`` is called first, with ``snapshot``; it may publish snapshots somewhere
+        and return the address. The stop signals of ``signals``, including those received before, make the
+        manager drain.
         """
         try:
             address = serve(self.snapshot)
@@ -124,11 +126,11 @@ class Manager:
         seconds = time.monotonic() - self._started_at
         bus.emit(ManagerStopped, self._config.queue, seconds, self._parts.settler.released, unfinished)
         if self._parts.drain.is_forced or self._parts.pool.is_outdated:
-            return EXIT_FORCED  # or a supervisor that restarts only after failures would not restart it
+            return EXIT_FORCED  # with 0, a supervisor that restarts only after failures would not restart it
         return EXIT_TASK_FAILED if self.failed else EXIT_OK
 
     def turn(self, longest: float = LONGEST_WAIT_SECONDS) -> None:
-        """Wait for whatever comes first, at most ``longest`` seconds, and do what is to be done."""
+        """Wait for the next event for at most ``longest`` seconds, then give each component its turn."""
         next_at = min([component.next_at() for component in self._components])
         for key, mask in self._selector.select(max(0.0, min(longest, next_at - time.monotonic()))):
             key.data(mask)
@@ -140,24 +142,24 @@ class Manager:
             self._go_on_draining(now)
 
     def stop(self, timeout: float = 0.0) -> bool:
-        """Ask from any thread to drain, and the second time to end by force; return whether it has ended.
+        """Ask the manager to drain or, the second time, to end by force; safe in any thread.
 
-        Waits at most ``timeout`` seconds for the end.
+        Wait for its end for at most ``timeout`` seconds; return whether it has ended.
         """
         self._calls.deliver(self._parts.drain.ask)
         return self._has_ended.wait(timeout)
 
     def snapshot(self) -> Snapshot:
-        """Return the manager's state, from any thread.
+        """Return the manager's state; safe in any thread.
 
-        A loop that does not answer in time is shown as it last was: ``last_loop_at`` shows since when.
+        If the loop does not answer in time, return its last known state; ``last_loop_at`` shows its age.
         """
         self._calls.call(self._take_snapshot, LOOP_ANSWER_SECONDS)
         return self._snapshot
 
     @property
     def is_stopped(self) -> bool:
-        """True when nothing is left to do: workers ended, outcomes settled, our row deleted."""
+        """True when the stop is complete: workers have ended, outcomes are settled, the row is deleted."""
         return self._is_deregistered and (self._parts.drain.is_forced or not self._threads["pulse"].is_busy)
 
     @property
@@ -182,7 +184,7 @@ class Manager:
             self._parts.lease.deregister()
 
     def _gives_up_on_database(self, now: float) -> bool:
-        """Return whether a forced stop leaves what is unsettled to the manager that rescues it."""
+        """Return whether a forced stop leaves unsettled tasks to another manager, which rescues them."""
         forced_at = self._parts.drain.forced_at
         if forced_at is None or not self._parts.pool.is_empty:
             return False
@@ -193,7 +195,7 @@ class Manager:
         return is_stuck or is_silent or now >= forced_at + FORCED_SETTLE_SECONDS
 
     def _on_notified(self, queues: set[str] | None) -> None:
-        if queues is None:  # some may be missed: listen again with the next heartbeat, and claim
+        if queues is None:  # some may have been missed: listen again with the next heartbeat, and claim
             self._parts.lease.heartbeat_soon()
             self._parts.claimer.notified()
         elif self._config.queue in queues:
@@ -225,7 +227,7 @@ class Manager:
         )
 
     def _close(self) -> tuple[int, ...]:
-        """End threads and processes; return the ids of tasks that are left in process."""
+        """End threads and processes; return the ids of tasks that remain in process."""
         left = [row[ID] for row in self._parts.pool.held()] + self._parts.settler.ids()
         self._parts.pool.kill()
         self._spawner.close(self._close_seconds)

@@ -1,12 +1,12 @@
-"""Which other managers of the queue are dead.
+"""Find out which other managers of the queue are dead.
 
-| it ran | it is dead |
+| manager | is considered dead |
 |---|---|
-| on this host, and its presence file can be seen | as soon as its process has ended |
-| elsewhere, or its file cannot be seen | when its lease has expired |
+| on this host, with a presence file that can be read | as soon as its process has ended |
+| on another host, or with a file that cannot be read | when its lease has expired |
 
-An outage of the database expires the leases of managers that live. So nobody is considered dead because
-of a lease until the others had time to send a heartbeat: ``spare_until()``.
+An outage of the database makes the leases of live managers expire, too. So after an outage no manager is
+considered dead because of its lease until it has had time to send a heartbeat: ``spare_until()``.
 """
 
 from collections.abc import Callable, Collection
@@ -20,7 +20,7 @@ from django_partisan.sql.rescuing import Dead
 
 
 class Neighbours:
-    """The other managers of a queue, as a manager on ``host`` sees them; ``clock`` is that of leases."""
+    """The other managers of a queue, as seen by a manager on ``host``; ``clock`` is the clock of leases."""
 
     def __init__(self, host: str, clock: Callable[[], float]) -> None:
         self._host = host
@@ -31,24 +31,27 @@ class Neighbours:
 
     @property
     def are_watched(self) -> bool:
-        """True if a manager of this host is among them."""
+        """True if another manager of the queue runs on this host."""
         return bool(self._local)
 
     def note(self, others: list[OtherManager]) -> None:
-        """Note who was there at the last heartbeat."""
+        """Record the other managers that the last heartbeat found."""
         self._local = [other for other in others if other.host == self._host]
 
     def spare_until(self, moment: float) -> None:
-        """Consider no manager dead because of its lease before ``moment`` of the boot clock."""
+        """Consider no manager dead because of an expired lease before ``moment``, by the boot clock."""
         self._spared_until = moment
 
     def has_any_died(self) -> bool:
-        """Return whether a manager of this host has ended since it was noted; costs no query."""
+        """Return whether a manager on this host has ended since the last heartbeat; this costs no query."""
         sights = (look(other.lock_name) for other in self._local)
         return any(sight is not None and not sight.manager_lives for sight in sights)
 
     def find_dead(self, others: list[OtherManager], files: ExitStack) -> Dead:
-        """Return who is dead; ``files`` keeps the presence files of the dead locked, and removes them."""
+        """Return which of the other managers are dead.
+
+        ``files`` keeps the presence files of dead managers locked, and removes them when it is closed.
+        """
         self._kept = ()
         dead = Dead([], [], [], [], [])
         is_sparing = self._clock() < self._spared_until
@@ -65,11 +68,11 @@ class Neighbours:
         return dead
 
     def keep_files_of(self, managers: Collection[UUID]) -> None:
-        """Have the presence files of these stay: not all of their tasks are rescued."""
+        """Do not remove the presence files of these managers, because some of their tasks are not rescued."""
         self._kept = managers
 
     def are_missing(self, others: list[OtherManager], dead: Dead) -> bool:
-        """Return whether managers hold tasks that may have lost their lease by an outage alone."""
+        """Return whether a manager holds tasks whose lease may have expired only because of an outage."""
         return any(other.is_expired and other.has_tasks and other.id not in dead.proven for other in others)
 
     def _sight(self, other: OtherManager, files: ExitStack) -> Sight | None:

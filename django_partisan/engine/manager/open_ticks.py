@@ -1,4 +1,4 @@
-"""Have the tasks of ticks looked up about once a minute, by one of the managers."""
+"""Look up about once a minute, in one of the managers, whether the tasks of ticks have ended."""
 
 from collections.abc import Callable
 from functools import partial
@@ -14,13 +14,13 @@ from django_partisan.sql.open_ticks import look_up
 
 LOOK_SECONDS: Final = 60.0
 SLACK_SECONDS: Final = 5.0
-"""A manager takes the look over that another one made this much less than a minute ago."""
+"""A manager may look up again this much earlier than a minute after another one did."""
 
 
 class OpenTicks(Component):
-    """Look up open ticks while heartbeats say that there are any.
+    """The component that looks up open ticks while heartbeats find any.
 
-    ``identity`` returns the id under which the manager may claim.
+    ``identity`` returns the manager's id while it may claim, else ``None``.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class OpenTicks(Component):
         self._failures = ScheduleFailures(queue, OPERATION_LOOK_UP)
 
     def turn(self, now: float) -> None:
-        """Look if it is time."""
+        """Look up open ticks if it is due."""
         if now < self.next_at():
             return
         self._look_at, self._has_any = now + LOOK_SECONDS, False
@@ -42,17 +42,17 @@ class OpenTicks(Component):
         self._thread.submit(look, self._on_looked)
 
     def next_at(self) -> float:
-        """Return the monotonic time of the next look."""
+        """Return the monotonic time of the next lookup."""
         if not self._has_any or self.is_stopped or self._thread.is_busy or self._identity() is None:
             return NEVER
         return max(self._look_at, self._outage.over_at, self._failures.retry_at)
 
     def on_heartbeat(self, has_any: bool) -> None:
-        """Note whether there are open ticks."""
+        """Record whether there are open ticks."""
         self._has_any = has_any
 
     def _on_looked(self, result: Any) -> None:
-        """After a failure leave the look to the next minute; if that has begun, to a while later."""
+        """Record the result; a failed lookup is repeated in the next minute, or after the pause if later."""
         if isinstance(result, Exception):
             self._failures.fail(result)
         else:

@@ -1,7 +1,7 @@
-"""A time in which the database does not answer: how many failures, and when to try again.
+"""Outages of the database: count failures, and decide when to try again.
 
-Claims and settles notice it separately, over connections of their own, and emit their own events. They share
-one pause, so that not every connection tries a database that is away, and one end.
+Claiming and settling use separate connections, so each notices an outage separately and emits its own events.
+They share one pause, so that not every connection tries a database that is down, and one end.
 """
 
 import time
@@ -23,16 +23,16 @@ AWAY: Final = frozenset({ErrorKind.OUTAGE, ErrorKind.READ_ONLY})
 
 
 def passes(error: Error) -> bool:
-    """Return whether an error ends by itself: of a lock, or of a database that is away, as claims report.
+    """Return whether an error is temporary: a lock, or an outage, which claims report.
 
-    A table or privilege that is missing does not come back by itself, though claims wait for it too.
+    A missing table or privilege is not temporary, although claims wait for it, too.
     """
     kind = kind_of(error)
     return kind is ErrorKind.LOCKED or (kind in AWAY and not is_schema_error(error))
 
 
 class SharedOutage:
-    """What the outages of one manager have in common: a pause while the database is away, and their end."""
+    """The pause that all outages of one manager share while the database is down, and their common end."""
 
     def __init__(self, queue: str) -> None:
         self.queue = queue
@@ -49,13 +49,13 @@ class SharedOutage:
         return bool(self._on)
 
     def over_at(self, outage: "Outage") -> float:
-        """Return the monotonic time of the next try; who failed first tries first, the others follow."""
-        if self._in_a_row < 2:  # one failure may be the connection's alone
+        """Return the monotonic time of the next try; the one that failed first starts, the others follow."""
+        if self._in_a_row < 2:  # a single failure may concern one connection only
             return 0.0
         return self._over_at if outage is self._first else self._over_at + PAUSE_SECONDS
 
     def note(self, outage: "Outage") -> None:
-        """Note a failure."""
+        """Count a failure of an outage."""
         if not self._on:
             self._since = time.monotonic()
             self._failures = 0
@@ -64,20 +64,20 @@ class SharedOutage:
         self._failures += 1
 
     def pause(self, outage: "Outage") -> None:
-        """Note that the database was away for one of its callers."""
+        """Start the shared pause, because the database was down for a caller."""
         self._first = self._first or outage
         self._in_a_row += 1
         self._over_at = time.monotonic() + pause_after(self._in_a_row, PAUSE_SECONDS, PAUSE_AT_MOST_SECONDS)
 
     def answered(self) -> None:
-        """Note that the database is there: nobody waits any more."""
+        """End the shared pause, because the database has answered."""
         if self._in_a_row:
             self._in_a_row, self._first = 0, None
             for outage in self._on:
                 outage.hurry()
 
     def end(self, outage: "Outage") -> None:
-        """Note the end of one outage; emit ``DatabaseRestored`` with the last."""
+        """Record the end of one outage; emit ``DatabaseRestored`` when the last one ends."""
         self._on.remove(outage)
         if not self._on:
             seconds = time.monotonic() - self._since
@@ -85,7 +85,7 @@ class SharedOutage:
 
 
 class Outage:
-    """Count failures in a row; the pause before the next try doubles, up to three seconds."""
+    """Failures in a row of related calls; the pause before the next try doubles, up to three seconds."""
 
     def __init__(self, shared: SharedOutage) -> None:
         self._shared = shared
@@ -102,7 +102,7 @@ class Outage:
 
     @property
     def has_paused(self) -> bool:
-        """True if the outage is one of calls of our own, and not only noted."""
+        """True if ``fail()`` has set a pause, and not only ``note()`` was called."""
         return self._over_at > 0.0
 
     @property
@@ -111,7 +111,7 @@ class Outage:
         return max(self._over_at, self._shared.over_at(self))
 
     def fail(self, error: Exception) -> bool:
-        """Note a failure, after which to pause; return True if it is the first."""
+        """Record a failure and pause; return True for the first one."""
         is_first = self.note(error)
         self._failed_at = time.monotonic()
         self._over_at = self._failed_at + pause_after(self._failures, PAUSE_SECONDS, PAUSE_AT_MOST_SECONDS)
@@ -120,31 +120,31 @@ class Outage:
         return is_first
 
     def note(self, error: Exception) -> bool:
-        """Note a failure of a caller that has a pause of its own; return True if it is the first."""
+        """Record a failure without a pause, which the caller sets itself; return True for the first one."""
         self.error = ErrorInfo.of(error)
         self._failures += 1
         self._shared.note(self)
         return self._failures == 1
 
     def hurry(self) -> None:
-        """Try soon, because another connection got an answer."""
+        """Shorten the pause, because another connection got an answer."""
         self._over_at = min(self._over_at, self._failed_at + PAUSE_SECONDS)
 
     def end(self) -> None:
-        """Note that the database answers; emit ``DatabaseRestored`` if it did not before."""
+        """Record that the database answers; emit ``DatabaseRestored`` if that ends the last outage."""
         self._shared.answered()
         if self._failures:
             self._failures = 0
             self._over_at = 0.0
-            self.error = NO_ERROR  # the exception would keep the objects in its frames alive
+            self.error = NO_ERROR  # a kept exception would keep the objects in its frames alive
             self._shared.end(self)
 
 
 class ClaimOutage(Outage):
-    """The outage of claims and promotion, and of the heartbeat that claims wait for."""
+    """The outage of claims, promotion, and the heartbeats that claims wait for."""
 
     def note(self, error: Exception) -> bool:
-        """Note a failure; emit ``ClaimErrored`` for each, and ``ClaimFailed`` for the first."""
+        """Record a failure; emit ``ClaimErrored`` for each one, and ``ClaimFailed`` for the first."""
         is_first = super().note(error)
         bus.emit(ClaimErrored, self._queue)
         if is_first:

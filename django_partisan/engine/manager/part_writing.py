@@ -1,7 +1,7 @@
 """Write outcomes, including those of runs whose claim PostgreSQL forgot in a crash.
 
-The row of such a task shows no claim, like a settled one. So a forgotten claim is restored before an outcome
-is written a second time, and before the claim is considered lost.
+The row of such a task has no claim, just like the row of a settled task. So forgotten claims are restored
+before an outcome is written a second time, and before a claim is considered lost.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from django_partisan.sql.forgotten import restore
 
 
 def write_parts(connection: BaseDatabaseWrapper, parts: Sequence[Part], manager: UUID) -> list[Written]:
-    """Write the outcomes of a manager's runs; find the sessions that lock what is to be tried later."""
+    """Write the outcomes of a manager's runs; find the sessions that block those to be retried later."""
     return [_with_blockers(connection, _write_part(connection, part, manager)) for part in parts]
 
 
@@ -31,7 +31,7 @@ def _with_blockers(connection: BaseDatabaseWrapper, written: Written) -> Written
 
 
 def _write_part(connection: BaseDatabaseWrapper, part: Part, manager: UUID) -> Written:
-    is_restorable = part.kind is not Kind.RELEASED  # a task to be released waits already
+    is_restorable = part.kind is not Kind.RELEASED  # without a claim, the task waits already
     if part.again and is_restorable:
         return _write_restored(connection, part, manager)
     written = _write(connection, part)
@@ -49,7 +49,7 @@ def _write_part(connection: BaseDatabaseWrapper, part: Part, manager: UUID) -> W
 
 
 def _write_restored(connection: BaseDatabaseWrapper, part: Part, manager: UUID) -> Written:
-    """Restore forgotten claims, then write; what cannot be restored now is held up as in any write."""
+    """Restore forgotten claims, then write; if locks or a timeout prevent that, the outcomes are held up."""
     rows = [row for row, _ in part.entries]
     try:
         restore(connection, manager, rows, PART_LOCK_TIMEOUT_MS if part.is_retry else LOCK_TIMEOUT_MS)

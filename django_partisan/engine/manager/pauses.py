@@ -1,8 +1,8 @@
-"""Obey pauses of the queue: no task starts, and claimed tasks that have not started are released.
+"""Obey pauses of the queue: start no task, and release claimed tasks that have not started.
 
-The table is read after each notification, and after each heartbeat that found a change. Looks
-use the connection of the heartbeats: its calls are few and short, where a look would wait behind a long
-promotion elsewhere, and the answers of one connection come in the order of what they saw.
+The table of pauses is read after each notification, and after each heartbeat that found a change. These reads
+use the heartbeat's connection for two reasons. Its calls are few and short; on another connection, a read
+could wait behind a long promotion. And answers over one connection arrive in the order of what they saw.
 """
 
 import time
@@ -29,11 +29,11 @@ RETRY_SECONDS: Final = 1.0
 RECALL_SECONDS: Final = 0.1
 """How often to recall tasks that were on their way to a worker when the pause began."""
 LEAST_SECONDS: Final = 0.02
-"""The least time until the look at the end of a pause."""
+"""The shortest wait before the table is read at the end of a pause."""
 
 
 class Pauses(Component):
-    """Note in ``pause`` whether the queue is paused; ``resumed`` is called when it is no longer."""
+    """The component that keeps ``pause`` up to date; ``resumed`` is called when the pause has ended."""
 
     def __init__(
         self,
@@ -61,9 +61,9 @@ class Pauses(Component):
         self._emitted: QueuePaused | None = None
 
     def on_heartbeat(self, is_paused: bool) -> None:
-        """Look if a heartbeat found a change; obey at once if the queue is paused.
+        """Read the table if a heartbeat found a change; pause at once if the queue is paused.
 
-        The first heartbeat always has a look follow: it precedes the LISTEN of its connection, so a
+        The table is always read after the first heartbeat: that precedes the LISTEN of its connection, so a
         notification may have been missed.
         """
         has_changed = is_paused != self._pause.is_on
@@ -73,11 +73,14 @@ class Pauses(Component):
             self.look_now()
 
     def look_now(self) -> None:
-        """Look in the next turn."""
+        """Read the table in the next turn."""
         self._look_at = 0.0
 
     def turn(self, now: float) -> None:
-        """Look if it is time, also behind a call under way; recall what workers have not started."""
+        """Read the table if it is due; during a pause, recall tasks that workers have not started.
+
+        The read is also submitted while another call is under way, and follows it.
+        """
         if self.is_stopped:
             return
         if not self._is_looking and now >= self._look_at:
@@ -87,7 +90,7 @@ class Pauses(Component):
             self._recall(now)
 
     def next_at(self) -> float:
-        """Return the monotonic time of the next look or recall."""
+        """Return the monotonic time of the next read or recall."""
         if self.is_stopped:
             return NEVER
         look_at = NEVER if self._is_looking else self._look_at
@@ -95,7 +98,7 @@ class Pauses(Component):
 
     def _on_looked(self, result: Any) -> None:
         self._is_looking = False
-        if isinstance(result, Error):  # heartbeats notice whether the database answers
+        if isinstance(result, Error):  # heartbeats report whether the database answers
             self._look_at = min(self._look_at, time.monotonic() + RETRY_SECONDS)
         elif isinstance(result, Exception):
             raise result

@@ -48,7 +48,7 @@ YOUNG_SECONDS: Final = 5.0
 
 
 class Pool(Component):
-    """Keep one worker in each slot until stopped."""
+    """The component that keeps one worker in each slot until stopped."""
 
     def __init__(
         self,
@@ -75,20 +75,20 @@ class Pool(Component):
         self._starting = 0
         self.workers: list[WorkerProcess] = []
         self.reserved: WorkerProcess | None = None
-        """The worker that gets nothing, so that a task which is to run alone finds it idle."""
+        """The worker that gets no tasks for now, so that it becomes idle for a task that must run alone."""
         self.ending_seconds = 0.0
-        """Seconds that the last worker took to end after its last task."""
+        """Seconds that the last worker took to exit after its last task."""
 
     @property
     def is_idle(self) -> bool:
-        """True if no worker holds a task; after ``stop()``, if none lives or is being started."""
+        """True if no worker holds a task; after ``stop()``, if no worker is alive or being started."""
         if self.is_stopped:
             return self.is_empty
         return not any(worker.held for worker in self.workers)
 
     @property
     def is_empty(self) -> bool:
-        """True if no worker lives or is being started."""
+        """True if no worker is alive or being started."""
         return not self.workers and not self._starting
 
     def held(self) -> list[TaskRow]:
@@ -96,7 +96,7 @@ class Pool(Component):
         return [row for worker in self.workers for row in worker.held.values()]
 
     def seen(self, now: float) -> tuple[WorkerSeen, ...]:
-        """Return how a snapshot shows the workers that have not retired."""
+        """Return the state of the workers that have not retired, for a snapshot."""
         return tuple(
             worker.seen(self._presence.page(worker.slot), self._queue, now)
             for worker in self.workers
@@ -104,7 +104,7 @@ class Pool(Component):
         )
 
     def turn(self, now: float) -> None:
-        """Start workers for the slots whose time has come."""
+        """Start a worker in each slot that is due."""
         if not self.is_stopped:
             for slot in self._restarts.take_due(now):
                 self._start(slot)
@@ -119,7 +119,7 @@ class Pool(Component):
         self.send(worker, RunTasks(rows, claim_times, self._presence.epoch))
 
     def stop(self) -> None:
-        """Have every worker end after the task that it runs; start no more."""
+        """Ask every worker to end after its current task; start no more."""
         super().stop()
         for worker in self.workers:
             worker.recall()
@@ -127,7 +127,7 @@ class Pool(Component):
         self._give_up_starts()
 
     def kill(self) -> None:
-        """End every worker at once."""
+        """Kill every worker."""
         for worker in self.workers:
             worker.kill()
 
@@ -158,7 +158,7 @@ class Pool(Component):
             self._ask_to_stop(worker)
 
     def _give_up_starts(self) -> None:
-        """Wait for no worker to be started: the fork server may have to load much code."""
+        """If stopped without workers, do not wait for starts: the fork server may be loading much code."""
         if self.is_stopped and self._starting and not self.workers:
             self._spawner.give_up()
 
@@ -173,11 +173,11 @@ class Pool(Component):
         try:
             worker.pipe.send(message)
         except PipeError:
-            return  # its exit is noticed by its other descriptor, and takes care of what it held
+            return  # its exit descriptor reports the end, which handles what it held
         self._watch_pipe(worker.pipe)
 
     def _watch_pipe(self, pipe: ManagerEnd) -> None:
-        """Wait for room in the pipe only while something is unsent."""
+        """Watch for room in the pipe only while something is unsent."""
         key = self._selector.get_key(pipe.fd)
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if pipe.has_unsent else 0)
         if key.events != wanted:
@@ -188,14 +188,14 @@ class Pool(Component):
             return
         try:
             if mask & selectors.EVENT_WRITE:
-                with contextlib.suppress(PipeError):  # what it sent before it ended is still to be read
+                with contextlib.suppress(PipeError):  # what it sent before it ended must still be read
                     worker.pipe.flush()
                 self._watch_pipe(worker.pipe)
             if mask & selectors.EVENT_READ:
                 self._take(worker, worker.pipe.receive())
         except PipeError as broken:
             self._close_pipe(worker, str(broken))
-            worker.kill()  # it sends nonsense, or has closed its pipe and would settle without us
+            worker.kill()  # it sent invalid data, or closed its pipe and would settle by itself
 
     def _close_pipe(self, worker: WorkerProcess, reason: str) -> None:
         if worker.pipe is None:
@@ -216,7 +216,7 @@ class Pool(Component):
                     self._on_ready(worker, message)
                 case Registered(definitions):
                     self._intake.on_registered(definitions)
-                case Retiring():  # fill the slot at once, while the worker still flushes
+                case Retiring():  # refill the slot at once, while the worker still flushes
                     worker.retire()
                     self._restarts.at_once(worker.slot)
                 case Flushed(telemetry, peak_bytes):
@@ -233,7 +233,7 @@ class Pool(Component):
         bus.emit(WorkerReady, self._queue, worker.slot, worker.generation, worker.pid, tuple(ready.warnings))
 
     def _drain_outdated(self, worker: WorkerProcess, ready: Ready) -> None:
-        """Drain: the library was replaced under this process, so no new worker understands it."""
+        """Drain: the installed library was replaced, so new workers do not understand this manager."""
         if not self.is_outdated:
             self.is_outdated = True
             versions = (
@@ -253,11 +253,11 @@ class Pool(Component):
         self._spawner.collect(worker, lambda code: self._on_exit_code(worker, code))
 
     def _take_rest(self, worker: WorkerProcess) -> str:
-        """Take what a worker sent before it ended; return how its pipe ended."""
+        """Read what a worker sent before it ended; return how its pipe ended."""
         try:
             while worker.pipe is not None:
                 messages = worker.pipe.receive()
-                if not messages:  # the rest is no whole message, or a child of a task keeps the pipe open
+                if not messages:  # the rest is incomplete, or a child process of a task keeps the pipe open
                     return worker.pipe.frames.ending
                 self._take(worker, messages)
         except PipeError as broken:
@@ -269,7 +269,7 @@ class Pool(Component):
         self.ending_seconds = 0.0 if worker.retired_at is None else time.monotonic() - worker.retired_at
         page = self._presence.page(worker.slot)
         killed_for = worker.killed_for
-        # If it has ended that run at the last moment, it has seen the mark, and not run what it began then.
+        # If that run ended at the last moment, the worker saw the mark, and the task begun next did not run.
         has_ended = killed_for is not None and page.begun != killed_for.run_number
         begun, rest = worker.take_all(0 if has_ended else page.task_id)
         lost = None

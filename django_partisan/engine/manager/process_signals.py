@@ -1,12 +1,13 @@
-"""The signals of a manager's process, from the start of the command to its end.
+"""Handle the signals of a manager's process, from the start of the command to its end.
 
-| signal | asks to |
+| signal | effect |
 |---|---|
-| TERM, INT, HUP | stop: before the manager serves, the command ends; then it drains, and ends by force |
-| QUIT | log the stack of every thread, and go on |
+| TERM, INT, HUP | before the manager serves, end the command; then drain, and the next time end by force |
+| QUIT | log the stack of every thread, and continue |
 
-As PID 1, a process gets only those signals for which it has a handler. HUP never forces, and stays ignored
-where it was ignored at the start, as by ``nohup``. A handler only notes its signal, in the main thread.
+A process with PID 1 receives only signals for which it has a handler. HUP never forces the end, and it stays
+ignored if it was ignored at the start, for example by ``nohup``. A handler only records its signal, in the
+main thread.
 """
 
 import queue
@@ -23,26 +24,30 @@ T = TypeVar("T")
 
 STOPPING: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _NO_SIGNAL: Final = ""
-"""Marks the end of a call among the names of signals."""
+"""Marks the end of a call in the queue of signal names."""
 _LONGEST_WAIT_SECONDS: Final = 0.2
-"""A signal interrupts neither a wait that begins just after it nor, in another thread, the main thread's."""
+"""The longest wait before recorded signals are checked again.
+
+A signal does not interrupt a wait that begins just after it, nor the main thread's wait if another thread
+receives it.
+"""
 
 
 class StopAsked(Exception):
-    """A signal asked to stop before the manager served; its name is the message."""
+    """A stop signal arrived before the manager served; the message is the signal's name."""
 
 
 class ProcessSignals:
-    """Note the signals that ask to stop, or pass them to the running manager."""
+    """The stop signals of a process, recorded until the manager runs and then passed to it."""
 
     def __init__(self) -> None:
-        # Reentrant, unlike an event: a handler may interrupt a thread that waits for it.
+        # Unlike an event, this is reentrant: a handler may interrupt the thread that waits for it.
         self._noted: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._ask: Callable[[str], None] = self._noted.put
 
     @contextmanager
     def handled(self) -> Iterator[None]:
-        """Handle the signals; restore their former handlers afterwards."""
+        """Install the handlers; restore the previous ones afterwards."""
         if threading.current_thread() is not threading.main_thread():
             yield  # Django's reloader handles signals in the main thread, and ends the process
             return
@@ -55,14 +60,15 @@ class ProcessSignals:
             yield
 
     def check(self) -> None:
-        """Raise ``StopAsked`` if a signal has asked to stop."""
+        """Raise ``StopAsked`` if a stop signal has arrived."""
         if not self._noted.empty():
             raise StopAsked(self._noted.get())
 
     def result_of(self, call: Callable[[], T]) -> T:
-        """Return what ``call`` returns, or raise what it raises; raise ``StopAsked`` when a signal asks.
+        """Return what ``call`` returns, or raise what it raises; raise ``StopAsked`` on a stop signal.
 
-        The call runs in a thread, which is abandoned then: a database driver that waits handles no signal.
+        The call runs in another thread, which is abandoned on a stop signal: no signal is handled in a thread
+        while its database driver waits.
         """
         self.check()
         results: list[T] = []
@@ -71,7 +77,7 @@ class ProcessSignals:
         def run() -> None:
             try:
                 results.append(call())
-            except BaseException as error:  # raised below, in the thread that asked
+            except BaseException as error:  # raised below, in the caller's thread
                 errors.append(error)
             self._noted.put(_NO_SIGNAL)
 
@@ -89,7 +95,7 @@ class ProcessSignals:
 
     @contextmanager
     def given_to(self, ask: Callable[[str], None]) -> Iterator[None]:
-        """Call ``ask`` with the name of each signal that asks to stop, including those noted before."""
+        """Call ``ask`` with the name of each stop signal, including those received before."""
         self._ask = ask
         while not self._noted.empty():
             ask(self._noted.get())

@@ -1,4 +1,4 @@
-"""Promote scheduled tasks when their time comes, and know when the next one is due."""
+"""Promote scheduled tasks when they are due, and keep track of when the next one is."""
 
 import time
 from functools import partial
@@ -16,14 +16,14 @@ from django_partisan.sql.session import answer_seconds
 
 PROMOTE_AT_MOST: Final = 5000
 SOON_SECONDS: Final = 0.1
-"""After this time a look is repeated that may have come too early."""
+"""The pause before a check that may have been too early or incomplete is repeated."""
 
 
 class Promoter(Component):
-    """Look at the queue every ``SLEEP_DELAY_SECONDS``, or earlier when asked.
+    """The component that checks the queue every ``SLEEP_DELAY_SECONDS``, or earlier when asked.
 
-    A look makes the scheduled tasks that are due ready, so that claims find them, and returns whether
-    any task is ready and when the next one is due. The claimer takes each look with ``take_look()``.
+    A check marks due scheduled tasks as ready, so that claims find them, and returns whether any task is
+    ready and when the next one is due. The claimer takes the result of each check with ``take_look()``.
     """
 
     def __init__(
@@ -40,12 +40,12 @@ class Promoter(Component):
         self._limit = BatchLimit(PROMOTE_AT_MOST)
         self._began_at = 0.0
         self.looked_from = 0.0
-        """Monotonic time at which the last look began that returned."""
+        """Monotonic time at which the last completed check began."""
         self.next_due_in: float | None = None
-        """Seconds until the next scheduled task was due, at the last look."""
+        """Seconds until the next scheduled task is due, as of the last check; ``None`` if there is none."""
 
     def turn(self, now: float) -> None:
-        """Look if it is time."""
+        """Check the queue if it is time."""
         if now < self._look_at or now < self.next_at():
             return
         repeats, self._repeats = self._repeats, False
@@ -63,39 +63,39 @@ class Promoter(Component):
         return self._processors.left_to_others
 
     def next_at(self) -> float:
-        """Return the monotonic time of the next look."""
+        """Return the monotonic time of the next check."""
         if self.is_stopped or self._thread.is_busy:
             return NEVER
         return max(self._look_at, self._outage.over_at)
 
     @property
     def is_idle(self) -> bool:
-        """True if nothing was due at the last look, and no look is due or under way."""
+        """True if nothing was due at the last check, and no check is due or under way."""
         found_nothing = not self._any_due and self._look_at > time.monotonic()
         return not self._thread.is_busy and (self.is_stopped or found_nothing)
 
     def look_now(self, repeats: bool = False) -> None:
-        """Look in the next turn; with ``repeats``, once more a moment after that look."""
+        """Check the queue in the next turn; with ``repeats``, once more shortly after that."""
         self._look_at = 0.0
         self._repeats |= repeats
 
     def has_looked_since(self, moment: float) -> bool:
-        """Return whether the last look that returned began after ``moment``; if none did, look now."""
+        """Return whether the last completed check began after ``moment``; request one if none has begun."""
         if self._began_at <= moment:
             self.look_now()
         return self.looked_from > moment
 
     def look_soon(self) -> None:
-        """Look again in a moment."""
+        """Check again within ``SOON_SECONDS``."""
         self._look_at = min(self._look_at, time.monotonic() + SOON_SECONDS)
 
     def expect(self, seconds: float) -> None:
-        """Note that a waiting task will be due in ``seconds``."""
+        """Record that a waiting task will be due in ``seconds``."""
         self._look_at = min(self._look_at, time.monotonic() + seconds)
         self.next_due_in = seconds if self.next_due_in is None else min(self.next_due_in, seconds)
 
     def take_look(self) -> Ahead | None:
-        """Return what the last look found, if it was not taken yet; it began at ``looked_from``."""
+        """Return the result of the last check, which began at ``looked_from``; ``None`` if already taken."""
         look, self._look = self._look, None
         return look
 
@@ -103,12 +103,12 @@ class Promoter(Component):
         if isinstance(result, Exception):
             is_early = time.monotonic() - began_at < answer_seconds(self._config.lease_seconds)
             if error := self._limit.judge(result, limit, is_early):
-                self._outage.fail(error)  # the next look is after the sleep delay; claims try earlier
+                self._outage.fail(error)  # the next check follows the sleep delay; claims try earlier
             else:
                 self.look_now(repeats)
             return
         self._limit.finished(limit)
-        if self._outage.has_paused:  # else it is the heartbeat that is not answered, and a look ends nothing
+        if self._outage.has_paused:  # otherwise only heartbeats failed, and a check does not end that
             self._outage.end()
         untaken = self._look.promoted if self._look is not None else 0
         self._look = result._replace(promoted=result.promoted + untaken)

@@ -1,9 +1,10 @@
 """Prune rows of tasks that ended long ago: one manager at a time, in small batches.
 
-It prunes its own queue and those that its settings name: whoever serves another one has other settings.
+A manager prunes its own queue and the queues that its settings name. It leaves other queues alone, because
+their managers may have other settings.
 
-A pass walks the table once, in the order of the ids, up to rows that are too young to be deleted. Between two
-passes each manager only asks, at most every five minutes, whether the next pass is due.
+A pass reads the table once, in the order of the ids, up to rows that are too young to be deleted. Between
+passes, each manager only asks, at least every five minutes, whether the next pass is due.
 """
 
 import time
@@ -31,14 +32,14 @@ from django_partisan.telemetry.events.queues import PruneFailed, PrunePassEnded,
 from django_partisan.telemetry.events.values import ErrorInfo
 
 ROWS_AT_MOST: Final = 500
-"""How many rows one batch deletes: some milliseconds, for which the other chores wait."""
+"""How many rows one batch deletes at most; this takes some milliseconds, in which other chores wait."""
 ROWS_PER_SECOND: Final = 2000.0
 READ_PER_ROW: Final = 4
-"""How many rows a batch reads for each that it may delete."""
+"""How many rows a batch reads for each row that it may delete."""
 SLOW_SECONDS: Final = 0.05
-"""A batch that takes longer is followed by smaller ones."""
+"""After a batch that takes longer than this, batches get smaller."""
 ROWS_IF_SLOW: Final = 50
-"""Batches of this size or less do not become smaller for it."""
+"""Slow batches of this size or less do not get smaller."""
 REST: Final = 3.0
 """The pause after a batch, as a multiple of the time that the batch took."""
 REST_SECONDS: Final = 0.05
@@ -46,26 +47,26 @@ REST_SECONDS: Final = 0.05
 PASS_SECONDS: Final = 300.0
 PASS_SECONDS_MIN: Final = 5.0
 PASSES: Final = 10.0
-"""How many passes begin within the shortest time that rows are kept, but at most one every five seconds, and
-at least one every five minutes."""
+"""How many passes begin within the shortest retention time; but at most one every five seconds, and at least
+one every five minutes."""
 KEPT_RATE: Final = 1000.0
-"""The rows that a pass reads and leaves delay the next one: in the long run, no more are read per second."""
+"""A pass that reads and keeps rows delays the next one by at least one second for this many of them."""
 BUSY_SECONDS: Final = 60.0
-"""After this time other managers check whether the manager that prunes still does."""
+"""How often other managers check whether the manager that prunes is still active."""
 SILENT_SECONDS: Final = 60.0
-"""A manager that has pruned nothing for this long in a pass loses the pass to another one."""
+"""A manager that has finished no batch of its pass for this long loses the pass to another manager."""
 RETRY_SECONDS: Final = 5.0
-"""How long is waited after a failure; after each batch in a row that took too long, twice as long."""
+"""The pause after a failure. After a batch that took too long it is twice this, and doubles each time."""
 CANCELLED_OFTEN: Final = 5
-"""After so many in a row, which is some minutes, a smaller batch has not helped."""
+"""After this many cancelled batches in a row, which takes some minutes, smaller batches have not helped."""
 TOO_LONG: Final = (
-    "{} batches in a row took longer than {:g} s and deleted nothing; look for transactions that are open for"
-    " long, which keep VACUUM from removing deleted rows, and then run VACUUM (PostgreSQL: {})"
+    "{} batches in a row took longer than {:g} s and deleted nothing; look for long-running transactions,"
+    " which keep VACUUM from removing deleted rows, end them, and then run VACUUM (PostgreSQL: {})"
 )
 
 
 class Pass(NamedTuple):
-    """A pass of this manager: its walk, how many rows it has kept, and when it began."""
+    """A pass of this manager: its walk, how many rows it has kept, and when it began (monotonic)."""
 
     manager: UUID
     walk: Walk
@@ -74,9 +75,9 @@ class Pass(NamedTuple):
 
 
 class Pruner(Component):
-    """Ask whether a pass is due, and make it; the chores' other duties come first.
+    """The component that makes pruning passes when they are due; other duties of its thread come first.
 
-    ``identity`` returns the id under which the manager may claim.
+    ``identity`` returns the manager's id while it may claim, else ``None``.
     """
 
     def __init__(
@@ -98,14 +99,14 @@ class Pruner(Component):
         self._has_emitted = False
 
     def turn(self, now: float) -> None:
-        """Make the next batch, or ask whether a pass is due, if it is time."""
+        """If it is time, delete the next batch or ask whether a pass is due."""
         if now < self._look_at:
             return
         manager = self._identity()
         if manager is None or now < self.next_at():
             return
         if self._pass is not None and self._pass.manager != manager:
-            self._pass = None  # the lease was lost, and somebody may have taken over
+            self._pass = None  # the lease was lost, and another manager may have taken over
         if self._pass is not None:
             self._make_batch(self._pass, now)
         else:
@@ -118,7 +119,7 @@ class Pruner(Component):
         return max(self._look_at, self._outage.over_at)
 
     def stop(self) -> None:
-        """Leave the rest of a pass to others, unless that would delay the stop."""
+        """Release an unfinished pass to other managers, unless that would delay the stop."""
         super().stop()
         if self._pass is not None and not self._outage.is_on:
             release = partial(pruning.release, manager=self._pass.manager)
@@ -210,7 +211,7 @@ class Pruner(Component):
             bus.emit(PrunePassEnded, self._config.queue, finished, failed, seconds)
 
     def _on_cancelled(self, error: Error, rows: int) -> None:
-        """Try fewer rows, and ever later: before the first row may lie what no smaller batch can skip."""
+        """Try fewer rows after a longer pause; dead rows before the first row slow down any batch."""
         self._cancelled += 1
         self._limit.cancelled(rows)
         self._look_at = time.monotonic() + pause_after(self._cancelled, 2 * RETRY_SECONDS, PASS_SECONDS)

@@ -1,17 +1,17 @@
-"""Compare our tasks in the table with those in this process, after answers of the database were lost.
+"""Compare the manager's tasks in the database with those in its process after answers were lost.
 
-A claim whose answer is lost may be committed at any later time. So its token is listed, and each
-heartbeat asks for tasks of ours under the listed tokens. Should any other task of ours be unknown here, the
-number of our tasks that the heartbeat counts is too high: the second time in a row, all are compared.
+A claim whose answer is lost may still be committed at any later time. So its token is listed, and after each
+heartbeat the manager asks for its tasks under the listed tokens. If it has any other task that is unknown
+here, the heartbeat counts more tasks than are known; the second time in a row, all tasks are compared.
 
 The commit of a claim is not flushed to disk, so PostgreSQL may forget the claim in a crash. A crash ends all
-connections. So after any connection was lost, all held tasks are compared before the next claim: forgotten
-claims are restored, and tasks that another manager has claimed since are dropped. Questions use the
-connection of the claims, so that they wait for a claim under way, whose tasks are not known yet.
+connections. So after any connection is lost, all held tasks are compared before the next claim: forgotten
+claims are restored, and tasks that another manager has claimed since are dropped. These questions use the
+connection of the claims, so they wait for a claim under way, whose tasks are not known yet.
 
-After a lost lease, another manager may have taken over tasks whose runs go on here. Such a run is
-let finish; its claim token keeps its outcome from the row. If the task returns to us meanwhile, it
-waits until the run has ended, because a task never runs twice at the same time in one manager.
+After the lease was lost, another manager may have taken over tasks that still run here. Such a run may
+finish, but its outcome is not written, because its claim token no longer matches. If this manager claims the
+task again before that, the task waits until the run has ended: a manager never runs a task twice at once.
 """
 
 import time
@@ -41,18 +41,19 @@ _pair = itemgetter(ID, TOKEN)
 
 
 class Question(Enum):
-    """What is to be asked."""
+    """What to ask the database."""
 
-    LOST = "which tasks are ours under the tokens of calls that were not answered"
-    ALL = "which tasks are ours"
+    LOST = "which tasks this manager holds under the tokens of unanswered calls"
+    ALL = "which tasks this manager holds"
 
 
 class Reconciliation(Component):
-    """Ask which tasks are ours after answers were lost; take in what is found, and drop what is not found.
+    """The component that finds out which tasks are this manager's, after answers were lost.
 
-    ``thread`` and ``outage`` are those of the claims. ``identity`` returns the id of this manager's row, or
-    ``None`` while the row is not confirmed. While the manager drains, what is found is released. A call
-    under way then holds up the end, as it keeps the thread busy; a question that is not asked yet does not.
+    Unknown tasks are added, and lost ones dropped. While the manager drains, tasks that are found are
+    released; a call under way delays its end, because the thread is busy, but a question not yet asked does
+    not. ``thread`` and ``outage`` are those of the claims. ``identity`` returns the id of this manager's row,
+    or ``None`` while the row is not confirmed.
     """
 
     def __init__(
@@ -84,17 +85,17 @@ class Reconciliation(Component):
 
     @property
     def is_idle(self) -> bool:
-        """True if there is no question."""
+        """True if no question is open, and always while the manager drains."""
         has_question = self._question is not None or self._has_new_loss or self.is_in_doubt
         return self.is_stopped or not (has_question or self._calls)
 
     @property
     def is_in_doubt(self) -> bool:
-        """True while claims must wait: PostgreSQL may have forgotten some, and not all are compared yet."""
+        """True while PostgreSQL may have forgotten claims; no claims are made until all are compared."""
         return self._doubts != self._resolved
 
     def on_heartbeat(self, claimed: int) -> None:
-        """Compare how many tasks are ours by the table with how many are known here."""
+        """Compare the number of this manager's tasks in the table, ``claimed``, with those known here."""
         if self._tokens.losses:
             self._ask(Question.LOST)
         self._surpluses = self._surpluses + 1 if claimed > len(self._known_ids()) else 0
@@ -102,15 +103,15 @@ class Reconciliation(Component):
             self.compare_all()
 
     def compare_all(self) -> None:
-        """Ask which tasks are ours."""
+        """Ask for all tasks of this manager as soon as possible."""
         self._ask(Question.ALL)
 
     def doubt_claims(self) -> None:
-        """Note that a connection was lost, so that all known tasks are compared."""
+        """Record that a connection was lost, so that all known tasks are compared before the next claim."""
         self._doubts += 1
 
     def turn(self, now: float) -> None:
-        """Ask if there is a question."""
+        """Ask the open question, if any."""
         self._next_at = NEVER
         if self._has_new_loss:
             self._ask(Question.LOST)
@@ -162,7 +163,7 @@ class Reconciliation(Component):
             self._has_failed = True
             self._ask_at = time.monotonic() + RETRY_SECONDS
             self._outage.note(result)
-        elif self._has_failed:  # else a claim failed, and an answered question does not end the outage
+        elif self._has_failed:  # otherwise a claim failed, and an answered question does not end that outage
             self._has_failed, self._ask_at = False, 0.0
             self._outage.end()
         done(result)
@@ -181,14 +182,14 @@ class Reconciliation(Component):
         self._claim_again(manager, self._unknown(known, brought, result))
 
     def _drop_lost(self, known: list[TaskRow], ours: list[Pair]) -> None:
-        """Drop tasks that were held here all the time but are not ours according to the table."""
+        """Drop tasks that were held here all the time but are not this manager's in the table."""
         held = set(map(_pair, known)).intersection(map(_pair, self._intake.unsettled(self._pool.held())))
         lost = {task_id for task_id, _ in held.difference(ours)}
         if lost:
             self._intake.revoke(lost, self._pool.workers)
 
     def _unknown(self, known: list[TaskRow], brought: set[int], ours: list[Pair]) -> list[Pair]:
-        """Return what is ours according to the table, but was unknown here before or is no longer held."""
+        """Return this manager's tasks in the table that were unknown before or are no longer held here."""
         ids = {row[ID] for row in known}
         gone = set(map(_pair, known)).difference(map(_pair, self._intake.known(self._pool.held())))
         return [pair for pair in ours if pair[1] not in brought and (pair[0] not in ids or pair in gone)]

@@ -1,6 +1,6 @@
-"""Take in what workers report: outcomes go to the settler, the rest is learned.
+"""Handle the reports of workers: pass outcomes to the settler, and learn from the runs.
 
-A report says how long runs took and, by the way they ended, which processors its worker can run.
+Reports contain how long runs took; the outcomes also show which processors a worker can run.
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ from django_partisan.telemetry.events.tasks import TaskClaimLost
 
 
 class _Changed(NamedTuple):
-    """The tasks of a report whose rows change otherwise than by a completion."""
+    """The tasks of a report that did not complete."""
 
     others: Sequence[TaskRow] = ()
     unregistered: Sequence[TaskRow] = ()
-    """Of ``others``, those that the worker could not run."""
+    """Those of ``others`` that the worker could not run."""
     expired: Sequence[TaskRow] = ()
 
 
@@ -33,7 +33,7 @@ _NOTHING = _Changed()
 
 
 class Reports:
-    """Pass the outcomes of runs to the settler; ``intake`` learns which tasks are no longer held."""
+    """The receiver of reports: it passes outcomes to the settler and informs ``intake`` of ended runs."""
 
     def __init__(self, queue: str, settler: Settler, processors: KnownProcessors, intake: Intake) -> None:
         self._queue = queue
@@ -43,7 +43,7 @@ class Reports:
         self._expirations = Expirations(queue, settler)
 
     def take_in(self, worker: WorkerProcess, report: Report) -> None:
-        """Settle the outcomes of runs, and learn how long they took."""
+        """Settle the outcomes in a report, and record how long the runs took."""
         rows = worker.let_go(report.completed)
         self._settler.complete(rows)
         if report.kept:
@@ -65,14 +65,14 @@ class Reports:
         bus.absorb(worker.slot, report.telemetry)
 
     def _keep(self, worker: WorkerProcess, report: Report) -> list[TaskRow]:
-        """Hand completed runs whose rows are kept to the settler; return their tasks."""
+        """Pass completed runs whose rows are kept to the settler; return their tasks."""
         kept = {task_id: (started, worker.name, result) for task_id, started, result in report.kept}
         rows = worker.let_go(list(kept))
         self._settler.keep(rows, [kept[row[ID]] for row in rows])
         return rows
 
     def _change(self, worker: WorkerProcess, changes: Sequence[Any]) -> _Changed:
-        """Hand the other outcomes to the settler."""
+        """Pass the outcomes of tasks that did not complete to the settler; return the tasks."""
         others, unregistered, expired = list[TaskRow](), list[TaskRow](), list[TaskRow]()
         for values in changes:
             change = RowChange(*values)
@@ -89,14 +89,14 @@ class Reports:
         return _Changed(others, unregistered, expired)
 
     def _settle(self, row: TaskRow, change: RowChange) -> None:
-        """Hand an outcome to the settler; a task whose end is requested does not run again."""
+        """Pass an outcome to the settler; end a task with a cancel request instead of running it again."""
         requests = self._intake.cancel_requests
         if requests and change.status == STATUS_NEW and row in requests:
             change = requests.end(row, change)
         self._settler.settle(row, change)
 
     def _learn(self, rows: Sequence[TaskRow], unregistered: Sequence[TaskRow]) -> None:
-        """Learn which processors workers can run, from tasks that ran and tasks that they could not run."""
+        """Update which processors workers can run, from tasks that ran and tasks that could not run."""
         names = {row[PROCESSOR] for row in unregistered}
         self._processors.note_runs({row[PROCESSOR] for row in rows} - names)
         for name in names:

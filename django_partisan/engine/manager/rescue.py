@@ -1,11 +1,12 @@
-"""Take over what dead managers held, in the call of a heartbeat.
+"""Rescue the tasks of dead managers, as part of a heartbeat's database call.
 
-| | written by |
+| attribute | written by |
 | --- | --- |
 | `_awaited`, `_limit` | the loop |
-| `_is_tried` | the database's thread during a call, which the loop reads after it has cleared `_awaited` |
+| `_is_tried` | the database thread during a call; the loop reads and resets it after changing `_awaited` |
 
-A call that the loop has given up may go on later. It rescues nothing then: nobody would get the tasks.
+A call that the loop has given up may continue later. It then rescues nothing, because nobody would receive
+the tasks.
 """
 
 from collections.abc import Sequence
@@ -25,17 +26,17 @@ RESCUED_AT_MOST: Final = 5000
 
 
 class Rescued(NamedTuple):
-    """What a heartbeat has rescued."""
+    """The result of a rescue."""
 
     tasks: Sequence[RescuedTask] = ()
     are_missing: bool = False
-    """Managers hold tasks that may have lost their lease by an outage alone."""
+    """Whether a manager holds tasks whose lease may have expired only because of an outage."""
     is_more_left: bool = False
-    """As many tasks were rescued as one statement may take; the next heartbeat rescues the others."""
+    """Whether the limit of one statement was reached; the next heartbeat rescues the other tasks."""
 
 
 class Rescue:
-    """Rescue tasks of a queue, no more at once than PostgreSQL finishes in its time."""
+    """The rescue of a queue's tasks, in statements small enough not to be cancelled by a timeout."""
 
     def __init__(self, queue: str, neighbours: Neighbours) -> None:
         self._queue = queue
@@ -45,14 +46,14 @@ class Rescue:
         self._is_tried = False
 
     def begin(self, token: int) -> None:
-        """Note that a heartbeat is sent which rescues under ``token``."""
+        """Record that a heartbeat is sent which claims rescued tasks under ``token``."""
         self._awaited = token
-        self._is_tried = False  # a call that was given up may have tried since
+        self._is_tried = False  # a call that was given up may have set it since
 
     def make(
         self, connection: BaseDatabaseWrapper, manager: UUID, token: int, found: HeartbeatResult
     ) -> Rescued:
-        """Rescue what a heartbeat has found, in the database's thread."""
+        """Rescue tasks of the dead managers that a heartbeat found; runs in the database thread."""
         limit = self._limit.rows
         with ExitStack() as files:
             dead = self._neighbours.find_dead(found.others, files)
@@ -65,7 +66,7 @@ class Rescue:
         return Rescued(tasks, self._neighbours.are_missing(found.others, dead), len(tasks) >= limit)
 
     def end(self, error: Exception | None = None) -> bool:
-        """Note that the heartbeat has ended; return whether it tried to rescue anything."""
+        """Record that the heartbeat has ended; return whether it tried to rescue anything."""
         self._awaited = None
         is_tried, self._is_tried = self._is_tried, False
         if is_tried and error is None:
@@ -73,5 +74,5 @@ class Rescue:
         return is_tried
 
     def judge(self, error: Exception) -> Exception:
-        """Note that the rescue, which was tried, has failed; return the error that is to be told."""
+        """Record that an attempted rescue has failed; return the error to report."""
         return self._limit.judge(error, self._limit.rows, is_early=True) or error

@@ -1,4 +1,4 @@
-"""When a manager ends by itself, with ``--once`` or ``--until-empty``: nothing is left to do."""
+"""End a manager when nothing is left to do, with ``--once`` or ``--until-empty``."""
 
 from collections.abc import Sequence
 from enum import Enum
@@ -10,18 +10,19 @@ from django_partisan.engine.manager.queue_pause import QueuePause
 
 
 class Until(Enum):
-    """When a manager stops without being asked."""
+    """The condition under which a manager stops by itself."""
 
     IDLE = "no task is due"
     EMPTY = "no task waits, due or scheduled"
 
 
 class RunUntil(Component):
-    """Ask to drain once the finders found nothing after the holders had nothing left.
+    """The component that drains the manager once nothing is left to do.
 
-    ``holders`` hold tasks, ``finders`` look for them. A run may enqueue or postpone a task after the
-    promoter's last look began, so only a look that began later counts. If the queue is paused, only
-    running tasks are waited for; waiting tasks keep waiting.
+    ``holders`` hold tasks, and ``finders`` look for them. The manager drains when the holders have nothing
+    left and after that the finders find nothing. A run may enqueue or postpone a task after the promoter's
+    last check began, so only a check that began after the last run counts. If the queue is paused, the
+    manager waits only for running tasks; waiting tasks keep waiting.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a manager does for schedules: rows follow the settings, due ticks are enqueued, ends are noted."""
+"""Assemble the components for schedules, which update rows from settings, enqueue ticks, and look up ends."""
 
 from collections.abc import Callable, Mapping
 from uuid import UUID
@@ -14,9 +14,10 @@ from django_partisan.sql.leasing import SchedulesSeen
 
 
 class ScheduleDuties:
-    """The components, in the order of their turns; ``enqueued`` gets the queues of new tasks.
+    """The components for schedules, in the order of their turns.
 
-    ``queue`` is that of the manager, and ``identity`` returns the id under which the manager may claim.
+    ``queue`` is the manager's queue. ``identity`` returns the manager's id while it may claim, else ``None``.
+    ``enqueued`` is called with the queues of new tasks.
     """
 
     def __init__(
@@ -36,16 +37,16 @@ class ScheduleDuties:
 
     @property
     def fingerprints(self) -> Mapping[str, str]:
-        """The schedules of the settings, by name."""
+        """The fingerprints of the schedules in the settings, by name."""
         return self._listed.fingerprints
 
     def look_now(self) -> None:
-        """Look in the next turn, because somebody has changed schedules."""
+        """Check the schedules in the next turn, because somebody has changed them."""
         self._scheduler.look_now()
         self._listed.look_now()
 
     def on_heartbeat(self, seen: SchedulesSeen) -> None:
-        """Note what a heartbeat has found."""
+        """Pass what a heartbeat has found to the components."""
         self._scheduler.on_heartbeat(seen.next_in)
         self._listed.on_heartbeat(seen)
         self._open.on_heartbeat(seen.has_open)

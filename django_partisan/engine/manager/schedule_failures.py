@@ -1,6 +1,6 @@
-"""Report a failed operation on schedules once, and try it again later; no failure ends the manager.
+"""Report failed operations on schedules once, and decide when to try again; no failure ends the manager.
 
-Outages are not reported here: claims report them. A lock is reported if it outlasts several tries.
+Outages are not reported here, because claims report them. A lock is reported if it outlasts several tries.
 """
 
 import time
@@ -16,16 +16,16 @@ from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.schedules import ScheduleOperationFailed
 
 RETRY_SECONDS: Final = 1.0
-"""The pause after the first failure; it doubles with each one in a row, but not during an outage."""
+"""The pause after the first failure; it doubles with each failure in a row, except during an outage."""
 RETRY_SECONDS_AT_MOST: Final = 60.0
 LOCKED_OFTEN: Final = 5
-"""A lock that several tries in a row have met is reported: most are released sooner."""
+"""A lock is reported after this many tries in a row; most locks are released sooner."""
 FORGET_SECONDS: Final = 600.0
-"""An error that has not occurred for this long is reported again."""
+"""An error that has not occurred for this long is reported again when it occurs."""
 
 
 class ScheduleFailures:
-    """Emit each kind of error once, and say when the operation is tried again.
+    """The failures of one operation: each kind of error is emitted once, and delays the next try.
 
     ``operation`` is one of ``outcomes.SCHEDULE_OPERATIONS``; ``clock`` returns monotonic time.
     """
@@ -35,7 +35,7 @@ class ScheduleFailures:
         self._operation = operation
         self._clock = clock
         self._seen_at: dict[tuple[str | None, str], float] = {}
-        """When each kind of error last occurred, by schedule; ``None`` is the operation as a whole."""
+        """When each error last occurred, by schedule and kind; ``None`` stands for the whole operation."""
         self._failed_in_a_row = 0
         self._locked_in_a_row = 0
         self._refused_in_a_row = 0
@@ -43,7 +43,7 @@ class ScheduleFailures:
         """Monotonic time before which the operation is not tried again."""
 
     def fail(self, error: Exception) -> None:
-        """Note that the operation failed as a whole."""
+        """Record that the whole operation failed."""
         pause = RETRY_SECONDS
         self._locked_in_a_row = self._locked_in_a_row + 1 if is_lock(error) else 0
         if self._locked_in_a_row >= LOCKED_OFTEN:
@@ -55,14 +55,14 @@ class ScheduleFailures:
         self.retry_at = self._clock() + pause
 
     def report(self, error: Exception) -> None:
-        """Emit an error that occurred after the operation was done."""
+        """Emit an error that occurred after the operation had succeeded, unless it is an outage."""
         if not _is_outage(error):
             self._emit({None: describe(error)})
 
     def leave_out(self, refused: Mapping[str, TickError]) -> float:
-        """Note that the operation failed for some schedules, and was done for the others.
+        """Record that the operation failed for some schedules and succeeded for the others.
 
-        Return the monotonic time at which to try these again.
+        Return the monotonic time at which to try the failed ones again.
         """
         self._emit(refused)
         self._refused_in_a_row += 1
@@ -70,7 +70,7 @@ class ScheduleFailures:
         return self._clock() + pause_after(self._refused_in_a_row, RETRY_SECONDS, RETRY_SECONDS_AT_MOST)
 
     def end(self) -> None:
-        """Note that the operation was done."""
+        """Record that the operation succeeded."""
         self._refused_in_a_row = 0
         self._failed_in_a_row, self._locked_in_a_row, self.retry_at = 0, 0, 0.0
 

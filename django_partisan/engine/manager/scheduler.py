@@ -1,8 +1,9 @@
 """Enqueue the tasks of schedules when their ticks are due, also while the manager drains.
 
-The server's clock decides what is due, and says in how many seconds the next tick is. The manager waits for
-that long by a monotonic clock, so it does not matter what the clock of its host shows. Each heartbeat says it
-too, so a schedule that was changed in the database is seen then; a notification is faster.
+The database server's clock decides what is due and in how many seconds the next tick is. The manager waits
+that long by a monotonic clock, so the wall clock of its host does not matter. Each heartbeat also returns
+these seconds, so a schedule changed in the database is noticed at the next heartbeat, or, with a
+notification, at once.
 """
 
 import time
@@ -31,13 +32,14 @@ from django_partisan.telemetry.events.schedules import (
 )
 
 RETRY_SECONDS: Final = 1.0
-"""The pause before due rows that others lock are looked at, and after an error that came after a commit."""
+"""The pause before locked due rows are tried again, and after an error that followed a commit."""
 
 
 class Scheduler(Component):
-    """Enqueue due ticks; ``enqueued`` gets the queues of new tasks.
+    """The component that enqueues the tasks of due ticks.
 
-    ``identity`` returns the id under which the manager may claim.
+    ``identity`` returns the manager's id while it may claim, else ``None``. ``enqueued`` is called with the
+    queues of new tasks.
     """
 
     def __init__(
@@ -60,7 +62,7 @@ class Scheduler(Component):
         self._failures = ScheduleFailures(queue, OPERATION_ENQUEUE)
 
     def turn(self, now: float) -> None:
-        """Enqueue what is due."""
+        """Enqueue the tasks of due ticks."""
         if now < self.next_at():
             return
         aside = self._aside.known(now)
@@ -70,19 +72,19 @@ class Scheduler(Component):
         self._thread.submit(make, self._on_made)
 
     def next_at(self) -> float:
-        """Return the monotonic time at which a tick is due."""
+        """Return the monotonic time at which the next tick is due."""
         if self._thread.is_busy or self._identity() is None:
             return NEVER
         due_at = 0.0 if self._halves else min(self._due_at, self._aside.forget_at)
         return NEVER if due_at == NEVER else max(due_at, self._outage.over_at, self._failures.retry_at)
 
     def look_now(self) -> None:
-        """Look in the next turn, because schedules were changed."""
+        """Look for due ticks in the next turn, because schedules were changed."""
         self._aside.show()
         self._due_at = 0.0
 
     def on_heartbeat(self, next_in: float | None) -> None:
-        """Note in how many seconds the next tick is due; a batch under way may know better."""
+        """Record in how many seconds the next tick is due; a batch under way may correct this."""
         if next_in is not None:
             self._due_at = min(self._due_at, time.monotonic() + max(next_in, 0.0))
 

@@ -1,4 +1,4 @@
-"""What is emitted and counted of writes: outcomes settled, tasks released, claims lost, outcomes held up."""
+"""Emit and count the results of writes: settled outcomes, released tasks, lost claims, held-up outcomes."""
 
 import time
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from django_partisan.telemetry.events.tasks import TaskClaimLost
 from django_partisan.telemetry.events.values import ErrorInfo
 
 EMITTED_AFTER_SECONDS: Final = 5.0
-"""How long outcomes are held up before that is emitted: most locks are released sooner."""
+"""How long outcomes are held up before an event is emitted; most locks are released sooner."""
 LOCKED: Final = ErrorInfo(
     "django_partisan.sql.errors.ErrorKind.LOCKED",
     "other transactions lock these rows, or the table; see pg_blocking_pids()",
@@ -31,19 +31,19 @@ LOCKED: Final = ErrorInfo(
 
 
 class SettleNews:
-    """Emit and count what the settler of one queue has written, and could not write."""
+    """The events and counts of what the settler of one queue wrote and could not write."""
 
     def __init__(self, queue: str) -> None:
         self._queue = queue
         self._is_emitted = False
         self.failed = 0
-        """How many tasks have failed so far."""
+        """Number of tasks that failed because PostgreSQL refused their outcome."""
         self.released = 0
-        """How many tasks have been released since the manager drains."""
+        """Number of tasks released since the manager began to drain."""
         self.last_finished_at: float | None = None
 
     def written(self, parts: Sequence[Part], results: Sequence[Written], seconds: float, reason: str) -> None:
-        """Emit what a write of several parts found, which took so many seconds.
+        """Emit the results of a write of several parts, which took ``seconds``.
 
         ``reason`` is why tasks were released.
         """
@@ -65,7 +65,10 @@ class SettleNews:
                 bus.emit(OutcomesSettled, self._queue, len(settled), seconds, contexts, ids)
 
     def held_up(self, held_up: HeldUp, results: Sequence[Written]) -> None:
-        """Emit that outcomes are held up: once, if it takes long or one alone was cancelled."""
+        """Emit that outcomes are held up, if that lasts long or the write of a single one was cancelled.
+
+        ``SettleErrored`` is emitted each time, and ``SettleFailed`` once until nothing is held up any more.
+        """
         if not len(held_up):
             self._is_emitted = False
             return

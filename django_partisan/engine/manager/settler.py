@@ -1,4 +1,4 @@
-"""Group commit: while one write is under way, outcomes gather for the next."""
+"""Settle and release tasks by group commit: while one write is under way, outcomes gather for the next."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -36,12 +36,12 @@ BATCH_AT_MOST: Final = 5000
 
 
 class Settler(Component):
-    """Settle and release the tasks of one queue; outcomes wait as long as the database is away.
+    """The component that settles and releases tasks; outcomes wait as long as the database is down.
 
-    Each kind of outcome has a statement of its own; the completed come first. What waits for locks of
-    others, or takes too long in one statement, is held up and tried apart, in parts that get smaller.
-    ``requeued`` is called once tasks wait again, with the seconds until the first of them is due.
-    ``identity`` returns the id of this manager's row.
+    Each kind of outcome is written by a separate statement, completed tasks first. Outcomes that wait for
+    locks of other transactions, or take too long in one statement, are held up and retried separately, in
+    ever smaller parts. ``requeued`` is called when tasks wait again, with the seconds until the first of them
+    is due. ``identity`` returns the id of this manager's row.
     """
 
     def __init__(
@@ -62,9 +62,9 @@ class Settler(Component):
         self._under_way: list[Part] = []
         self._held_up = HeldUp()
         self._awaited: dict[int, Callable[[TaskRow | None], None]] = {}
-        """Whom to call when a crash is counted, by the new token."""
+        """Callbacks for counted crashes, by the new token."""
         self._written: dict[tuple[int, int], Callable[[], None]] = {}
-        """What to call when an outcome is written, by task and token."""
+        """Callbacks for written outcomes, by task id and token."""
         self._limit = BatchLimit(BATCH_AT_MOST)
         self._outage = outage
         self._news = SettleNews(config.queue)
@@ -73,12 +73,12 @@ class Settler(Component):
 
     @property
     def failed(self) -> int:
-        """How many tasks have failed so far."""
+        """Number of tasks that have failed so far."""
         return self._failed + self._news.failed
 
     @property
     def released(self) -> int:
-        """How many tasks have been released since the manager drains."""
+        """Number of tasks released since the manager began to drain."""
         return self._news.released
 
     @property
@@ -88,7 +88,7 @@ class Settler(Component):
 
     @property
     def unsettled(self) -> int:
-        """How many outcomes are not written yet."""
+        """Number of outcomes that are not written yet."""
         under_way = sum(len(part.entries) for part in self._under_way)
         return sum(map(len, self._gathered.values())) + under_way + len(self._held_up)
 
@@ -104,32 +104,32 @@ class Settler(Component):
 
     @property
     def is_held_up(self) -> bool:
-        """True if all outcomes that are not written were tried, and wait for other transactions."""
+        """True if outcomes are unwritten, and all of them have been tried and held up."""
         is_tried = all(part.is_retry for part in self._under_way) and not any(self._gathered.values())
         return is_tried and not self.is_idle
 
     @property
     def is_full(self) -> bool:
-        """True if so much is unsettled that no more tasks should be claimed."""
+        """True if there are so many unsettled outcomes that no more tasks should be claimed."""
         return self._unsettled_limit.is_reached(self.unsettled, self._entries)
 
     def complete(self, rows: list[TaskRow]) -> None:
-        """Have completed tasks deleted."""
+        """Delete completed tasks with the next write."""
         self._gathered[Kind.COMPLETED] += zip(rows, repeat(None))
 
     def keep(self, rows: list[TaskRow], runs: list[Kept]) -> None:
-        """Have completed tasks finished; ``runs`` says of each what its row keeps."""
+        """Mark completed tasks as finished with the next write; ``runs`` holds what each row keeps."""
         self._gathered[Kind.KEPT] += zip(rows, runs, strict=True)
 
     def settle(self, row: TaskRow, change: RowChange, *, written: Callable[[], None] | None = None) -> None:
         """Settle the outcome of a run that did not complete.
 
-        ``written`` is called when the row has it; not if the claim was lost.
+        ``written`` is called after the outcome was written, but not if the claim was lost.
         """
         self._gathered[Kind.CHANGED].append((row, change))
         if written is None:
             self._failed += _is_failure(change)
-        else:  # the run may have completed, in a transaction of its own
+        else:  # counted once written: the run may have committed its completion
             self._written[row[ID], row[TOKEN]] = written
 
     def count_crash(
@@ -139,24 +139,24 @@ class Settler(Component):
         counted: Callable[[TaskRow | None], None],
         run: EndedRun = UNKNOWN_RUN,
     ) -> None:
-        """Have a crash counted and the claim continued under a new ``token``; then call ``counted``.
+        """Count a crash and continue the claim under a new ``token``; then call ``counted``.
 
-        It gets the task as it is then, or ``None`` if the claim was lost or the row is gone.
+        ``counted`` gets the updated task, or ``None`` if the claim was lost or the row was deleted.
         """
         entry = history_entry(CRASHED, run, reason=REASON_WORKER_LOST)
         self._gathered[Kind.CRASHED].append((row, Crash(row[ID], row[TOKEN], token, entry, run.started)))
         self._awaited[token] = counted
 
     def release(self, rows: list[TaskRow]) -> None:
-        """Have tasks released that were not started."""
+        """Release tasks that have not started."""
         self._gathered[Kind.RELEASED] += zip(rows, repeat(None))
 
     def release_stopped(self, rows: list[TaskRow]) -> None:
-        """Have tasks released whose run was stopped; they do not expire any more."""
+        """Release tasks whose run was stopped; they can no longer expire."""
         self._gathered[Kind.RELEASED] += [(row, Stopped(row[ID], row[TOKEN])) for row in rows]
 
     def turn(self, now: float) -> None:
-        """Write the outcomes that gathered, unless a write is under way."""
+        """Write the gathered outcomes, unless a write is under way."""
         if now < self.next_at():
             return
         parts = self._under_way = self._under_way or self._gather(now)
@@ -164,7 +164,7 @@ class Settler(Component):
         self._thread.submit(call, partial(self._on_written, now))
 
     def next_at(self) -> float:
-        """Return the monotonic time of the next write, which an outage puts off."""
+        """Return the monotonic time of the next write, which an outage delays."""
         if self._thread.is_busy:
             return NEVER
         is_waiting = self._under_way or any(self._gathered.values())
@@ -223,10 +223,10 @@ class Settler(Component):
         self._news.written(parts, result, time.monotonic() - started, self._reason_to_release)
         self._news.held_up(self._held_up, result)
         if delays:
-            self._requeued(min(delays))  # not before they are written: a look would not find them
+            self._requeued(min(delays))  # only after the write: an earlier check would not find them
 
     def _learn(self, parts: list[Part], result: list[Written]) -> None:
-        """Learn how much one statement may take, and whether PostgreSQL finishes any."""
+        """Adjust the size of batches, and end the outage unless every statement was cancelled."""
         for part, written in zip(parts, result, strict=True):
             if not part.is_retry and len(part.entries) > 1:
                 if written.is_cancelled:
@@ -239,7 +239,7 @@ class Settler(Component):
             self._outage.fail(error)
 
     def _call_back(self, part: Part, written: Written) -> None:
-        """Pass on the tasks whose crash is counted, as they are now, and that the others are not ours."""
+        """Call back for counted crashes, with the updated task or, if the crash was dropped, ``None``."""
         dropped = _dropped(written)
         for row, crash in part.without(written.left):
             assert isinstance(crash, Crash)
@@ -257,17 +257,17 @@ class Settler(Component):
 
 
 def _dropped(written: Written) -> set[int]:
-    """Return the tasks whose outcomes were not written."""
+    """Return the ids of the tasks whose outcomes were dropped."""
     return {*written.lost, *(task_id for task_id, _ in written.unsettleable)}
 
 
 def _is_failure(change: RowChange) -> bool:
-    """Return whether a task has failed by itself, and was not cancelled, for example."""
+    """Return whether a task failed, rather than being cancelled, for example."""
     return change.status == STATUS_ERROR and change.reason not in REASONS_TO_NAME
 
 
 def _delays(entries: list[Entry]) -> list[float]:
-    """Return the seconds after which tasks can be claimed again."""
+    """Return the seconds until each of the tasks that wait again can be claimed."""
     changes = [change for _, change in entries if isinstance(change, RowChange)]
     return [change.delay for change in changes if change.status == STATUS_NEW and change.held is None]
 

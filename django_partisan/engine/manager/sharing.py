@@ -1,7 +1,7 @@
-"""How much a manager may hold back from the other managers of its queue.
+"""Limit the tasks that a manager claims ahead while other managers serve its queue.
 
-A claimed task can run here only. So where other managers serve the queue too, a manager claims no
-more than its workers are expected to start within a second, and releases the rest while another sleeps.
+A claimed task can run only here. So if other managers serve the queue, too, a manager claims no more than its
+workers are expected to start within a second, and releases the rest while another manager sleeps.
 """
 
 import time
@@ -21,23 +21,24 @@ from django_partisan.sql.claiming import PROCESSOR, TaskRow
 from django_partisan.sql.leasing import OtherManager
 
 SHARE_SECONDS: Final = 1.0
-"""How much expected work for each worker may be claimed and not started; also how long it may wait.
+"""Seconds of expected work per worker that may be claimed and not started.
 
-A task whose run time is unknown is expected to take as long, so there may be one for each worker.
+A task with unknown run time is expected to take this long, so there may be one per worker. If all workers are
+busy and silent for this long, nothing more is claimed, and unstarted tasks count as surplus.
 """
 LOOK_SECONDS: Final = 0.25
 """How often the buffer is examined."""
 ASK_SECONDS: Final = 1.0
-"""How old the last heartbeat must be before another is sent to learn who sleeps."""
+"""How old the last heartbeat must be before another one is sent to find out which managers sleep."""
 
 _processor = itemgetter(PROCESSOR)
 
 
 class Sharing(Component):
-    """Limit what is claimed, and release what another manager could start earlier.
+    """The component that limits claims, and releases tasks that another manager could start earlier.
 
-    Each heartbeat brings the other managers; while the buffer holds too much, it ``asks`` for one, at
-    most every second, and while there is no other manager at growing intervals up to ``longest_pause``.
+    Heartbeats return the other managers. While the buffer holds too much, ``ask`` is called to request one:
+    at most every second or, while there is no other manager, at growing intervals up to ``longest_pause``.
     """
 
     def __init__(
@@ -56,14 +57,14 @@ class Sharing(Component):
         self._look_at = 0.0
 
     def on_heartbeat(self, others: Iterable[OtherManager]) -> None:
-        """Note which other managers serve the queue now; their rows say whether they sleep."""
+        """Record whether other managers serve the queue now, and whether one of them sleeps."""
         living = [other for other in others if other.is_serving and not other.is_expired]
         self._is_alone = not living
         self._is_another_asleep = any(other.is_sleeping for other in living)
         self._ask_at = time.monotonic() + self._pause
 
     def limit(self, room: int) -> int:
-        """Return how many of the ``room`` tasks that there is room for may be claimed, for busy workers."""
+        """Return how many tasks may be claimed for busy workers, at most ``room``."""
         if self._is_alone or not room:
             return room
         if self._is_stuck(time.monotonic()):
@@ -71,12 +72,12 @@ class Sharing(Component):
         budget = self._budget()
         expected = self._expected(self._buffer.rows())
         if expected > budget / 2:
-            return 0  # few claims of many tasks rather than many claims of few
+            return 0  # prefer few claims of many tasks to many claims of few
         mean = SHARE_SECONDS if self._pace.mean is None else self._pace.mean
         return min(room, int((budget - expected) / mean))
 
     def turn(self, now: float) -> None:
-        """Release what is too much if another manager sleeps; if that is not known, ask."""
+        """Release the surplus if another manager sleeps; ask for a heartbeat if that is not known."""
         is_wanted, self._is_another_asleep = self._is_another_asleep, False
         if not self._buffer:
             self._pause = ASK_SECONDS
@@ -95,9 +96,9 @@ class Sharing(Component):
             self._ask()
 
     def _surplus(self, now: float) -> int:
-        """Return how many tasks, from the buffer's end, another manager could start earlier.
+        """Return how many tasks at the end of the buffer another manager could start earlier.
 
-        Rescued tasks stay, because they run before all others.
+        Rescued tasks are not among them, because they run before all others.
         """
         rows = self._buffer.rows()
         kept = self._buffer.rescued
@@ -110,7 +111,7 @@ class Sharing(Component):
         return len(rows) - kept
 
     def _is_stuck(self, now: float) -> bool:
-        """Return whether no worker has taken tasks or reported for so long that tasks should not wait."""
+        """Return whether all workers are busy and have been silent for so long that tasks should not wait."""
         workers, since = self._pool.workers, now - SHARE_SECONDS
         return bool(workers) and all(_is_busy(worker) and worker.active_at <= since for worker in workers)
 

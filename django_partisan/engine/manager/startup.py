@@ -1,4 +1,4 @@
-"""Checks before a manager starts, and the line that says what it serves."""
+"""Check that a manager can start, and describe what it will serve."""
 
 from collections.abc import Iterator, Mapping
 from itertools import chain
@@ -26,16 +26,16 @@ WAIT: Final = seconds(0)
 
 
 class ServedDatabase(NamedTuple):
-    """The server's version, and the schema of the tasks, quoted for SQL."""
+    """The version of the database server, and the schema of the tasks, quoted for SQL."""
 
     version: str
     schema: str
 
 
 def ensure_right_settings(options: Mapping[str, Any] = MappingProxyType({})) -> None:
-    """Raise ``WrongSetting`` naming each problem on a line of its own.
+    """Raise ``WrongSetting`` if there are problems, with one line for each.
 
-    Checks settings, processors, schedules, and those ``options`` of the command that belong to no queue.
+    Checks settings, processors, schedules, and the ``options`` of the command that do not belong to a queue.
     """
     of_settings = (queues.problems(), immediate.problems(), observability.problems())
     of_options = (observability.option_problems(options), _wait_problems(options))
@@ -52,7 +52,7 @@ def _wait_problems(options: Mapping[str, Any]) -> Iterator[Problem]:
 def ensure_database(wait_seconds: float = 0.0) -> ServedDatabase:
     """Return what is served; raise ``CannotStart`` unless the tasks' database is ready for a manager.
 
-    Tries again for ``wait_seconds`` while the database is out of reach.
+    While the database cannot be reached, try again for ``wait_seconds``.
     """
     readiness.ensure_postgresql()
     return readiness.answer_to(_ready_server, wait_seconds)
@@ -65,10 +65,10 @@ def _ready_server(connection: BaseDatabaseWrapper) -> ServedDatabase:
 
 
 def ensure_schema(served: ServedDatabase) -> None:
-    """Raise ``CannotStart`` if this thread's connection finds the tasks in another schema.
+    """Raise ``CannotStart`` if this thread's connection finds the tasks in another schema than ``served``.
 
-    New connections of managers and workers follow the settings, and would serve that schema. A connection
-    that is not open is asked only if it turns to a schema when it opens, as that of django-tenants does.
+    New connections of managers and workers follow the settings, and would serve the schema in ``served``. A
+    connection that is not open is checked only if it selects a schema when it opens, as with django-tenants.
     """
     connection = connections[task_database()]
     if connection.connection is None and not hasattr(connection, "schema_name"):
@@ -81,22 +81,22 @@ def ensure_schema(served: ServedDatabase) -> None:
         raise CannotStart(
             f"This connection finds the tasks in schema {here}, but new connections find them in "
             f"{served.schema}.",
-            "Set search_path in OPTIONS of DATABASES, in a settings module for each schema.",
+            "Set search_path in the OPTIONS of DATABASES, with a settings module for each schema.",
         )
 
 
 def notice_of_immediate_mode() -> str | None:
-    """Return the line that says which tasks a manager runs in immediate mode; ``None`` if it is off."""
+    """Return a line about which tasks a manager runs in immediate mode; ``None`` if it is off."""
     if not immediate.mode():
         return None
     return (
-        f"{immediate.NAME} is set: processes with these settings run what they enqueue themselves. This "
-        "manager runs the rest: scheduled, postponed and retried tasks, and those of other processes."
+        f"{immediate.NAME} is set: processes with these settings run the tasks that they enqueue. This "
+        "manager runs the rest: scheduled, postponed and retried tasks, and tasks of other processes."
     )
 
 
 def describe(config: QueueConfig, version: str) -> str:
-    """Return one line that says what is served, by how many workers, from which server."""
+    """Return one line with the queue that is served, the number of workers, the database and versions."""
     workers = "1 worker" if config.workers_count == 1 else f"{config.workers_count} workers"
     address = address_of(connections[task_database()])
     return (

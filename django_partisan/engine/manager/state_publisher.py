@@ -1,8 +1,8 @@
-"""What the manager publishes in its row: the runs of its workers and its totals.
+"""Publish the runs of a manager's workers, and its totals, in the manager's row.
 
-Each heartbeat writes it, in its own statement. While a run lasts longer than ``LONG_SECONDS``, another
-statement writes it every ``PUBLISH_SECONDS``, so that a run that hangs is seen at once, and a stop that
-waits for it too.
+Each heartbeat writes them in its own statement. While a run lasts longer than ``LONG_SECONDS``, another
+statement writes them every ``PUBLISH_SECONDS``, so that a run that hangs shows up at once, and also a stop
+that waits for it.
 """
 
 import time
@@ -30,9 +30,9 @@ PUBLISH_SECONDS: Final = 2.0
 
 
 class StatePublisher(Component):
-    """Publish what the workers of ``pool`` run; ``totals`` returns the other numbers.
+    """The component that publishes what the workers of ``pool`` run; ``totals`` returns the other numbers.
 
-    ``identity`` returns the id of the manager's row, or ``None`` while it is in doubt.
+    ``identity`` returns the id of the manager's row, or ``None`` while the row is not confirmed.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class StatePublisher(Component):
         self._published_at = 0.0
 
     def state(self) -> str:
-        """Return what is published now; the caller writes it."""
+        """Return the state to publish now, as JSON text, for the caller to write."""
         now = self._published_at = time.monotonic()
         workers = self._pool.workers
         totals = {
@@ -68,7 +68,7 @@ class StatePublisher(Component):
         return manager_state.manager_state(self._runs(now), totals, self.is_stopped)
 
     def turn(self, now: float) -> None:
-        """Publish if a run lasts long, and it is time."""
+        """Publish the state if a run has lasted long and a write is due."""
         if now < self._look_at:
             return
         self._look_at = now + LOOK_SECONDS
@@ -91,6 +91,6 @@ class StatePublisher(Component):
 
 
 def _ignore_lost(result: Any) -> None:
-    """After a failed write, leave the state to the next heartbeat."""
+    """Ignore a failed write, because the next heartbeat writes the state."""
     if isinstance(result, Exception) and not isinstance(result, Error):
         raise result

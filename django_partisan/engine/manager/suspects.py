@@ -1,8 +1,9 @@
-"""Dispatch tasks that may have ended their host: alone, and marked as begun before.
+"""Dispatch suspects, tasks that may have brought down their host, to idle workers; mark each one first.
 
-A rescue that cannot know which tasks had begun counts a takeover for each of them. One of them may be the
-task that ended the host, and would end the next. So its row says durably that it begins, before it
-begins: the next rescue finds the mark and counts a crash, and ``MAX_CRASHES`` ends it.
+A rescue that cannot find out which tasks had started counts a takeover for each of them. One of them may have
+brought down the host, and may bring down the next one. So the row of a suspect is durably marked as started
+before it runs. The next rescue then finds the mark and counts a crash; after more than ``MAX_CRASHES`` the
+task fails.
 """
 
 import time
@@ -27,15 +28,15 @@ from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.tasks import TaskClaimLost
 
 LOCKED_SECONDS: Final = 1.0
-"""After this time a mark is tried again that another transaction's lock was in the way of."""
+"""The pause before a mark is tried again that another transaction's lock prevented."""
 ALONE_SECONDS = float("inf")
-"""How long a suspect is expected to run: its worker gets nothing else meanwhile."""
+"""How long a suspect is expected to run, so that its worker gets no other task in the meantime."""
 
 
 class Suspects(Component):
-    """Give the suspects in the buffer, in running order, to workers that hold nothing.
+    """The component that dispatches the suspects in the buffer, in running order, to workers without tasks.
 
-    One that has also crashed is the only one that runs: else it would make the others crash with it.
+    A suspect that has also crashed runs while no other suspect does, because it could crash them, too.
     """
 
     def __init__(
@@ -55,14 +56,14 @@ class Suspects(Component):
         self._pool = pool
         self._may_start = may_start
         self._chosen: TaskRow | None = None
-        """The next to run: its mark is being written."""
+        """The suspect to run next, whose mark is being written or has been written."""
         self._is_marked = False
         self._running: dict[int, TaskRow] = {}
         self._locked_until: dict[int, float] = {}
-        """When to try those again whose rows other transactions locked."""
+        """Monotonic time of the next try for suspects with locked rows, by task id."""
 
     def turn(self, now: float) -> None:
-        """Mark the next suspect, and dispatch it when it is marked."""
+        """Mark the next suspect, and dispatch it once it is marked."""
         self._next_at = NEVER
         self._pool.reserved = None
         if self.is_stopped or not self._buffer.suspects:
@@ -87,18 +88,18 @@ class Suspects(Component):
             self._mark(row)
 
     def _least_busy(self) -> WorkerProcess | None:
-        """Return a worker that holds nothing, or else the one that is expected to be done first."""
+        """Return a worker that holds no task, or else the one that is expected to finish first."""
         taking = (worker for worker in self._pool.workers if worker.takes_tasks)
         return min(taking, key=lambda worker: (bool(worker.held), worker.expected_seconds), default=None)
 
     def _first(self, now: float) -> TaskRow | None:
-        """Return the first suspect whose row was not found locked a moment ago."""
+        """Return the first suspect whose row was not found locked within ``LOCKED_SECONDS``."""
         self._locked_until = {task_id: at for task_id, at in self._locked_until.items() if at > now}
         self._next_at = min(self._locked_until.values(), default=NEVER)
         return next((row for row in self._buffer.suspects if row[ID] not in self._locked_until), None)
 
     def _is_next(self, suspect: TaskRow) -> bool:
-        """Return whether a suspect runs before what else is buffered, and may run beside what runs."""
+        """Return whether a suspect precedes all other buffered tasks, and may run beside running suspects."""
         held = {task_id for worker in self._pool.workers for task_id in worker.held}
         self._running = {task_id: row for task_id, row in self._running.items() if task_id in held}
         if self._running and any(row[CRASHES] for row in (suspect, *self._running.values())):

@@ -1,7 +1,7 @@
-"""Import the modules of task functions that schedules name, in a thread of its own.
+"""Import the modules of task functions that schedules name, in a separate thread.
 
-A module may take long to import, and may fail in any way. Meanwhile no transaction is open, no answer of the
-database is awaited, and the manager's loop goes on.
+A module may take long to import and may fail in any way. A separate thread keeps the manager's loop running,
+and no transaction or database call has to wait for an import.
 """
 
 import threading
@@ -15,11 +15,11 @@ from django_partisan.engine.manager.database_thread import Deliver
 THREAD_NAME: Final = "partisan-imports"
 
 Imported = Mapping[str, BaseException | None]
-"""The names of tasks, with the error if the module of a task could not be imported."""
+"""Names of tasks, each with the error that importing its module raised, or ``None``."""
 
 
 class TaskImports:
-    """Import modules; ``done`` gets the results, in the loop to which ``deliver`` hands functions."""
+    """Imports of modules; ``done`` is called with the results, in the loop that ``deliver`` reaches."""
 
     def __init__(self, deliver: Deliver, done: Callable[[Imported], None]) -> None:
         self._deliver = deliver
@@ -28,7 +28,7 @@ class TaskImports:
         self._is_busy = False
 
     def ask(self, tasks: Iterable[str]) -> None:
-        """Import the modules of tasks, after those asked for before."""
+        """Import the modules of tasks, after those requested before."""
         self._asked.update(tasks)
         if self._asked and not self._is_busy:
             self._is_busy = True

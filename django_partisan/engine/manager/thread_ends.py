@@ -1,4 +1,4 @@
-"""The end of a manager's database threads, within a time, whatever PostgreSQL does."""
+"""End a manager's database threads within a limited time, whatever PostgreSQL does."""
 
 import time
 from collections.abc import Collection
@@ -7,11 +7,11 @@ from typing import Final
 from django_partisan.engine.manager.database_thread import DatabaseThread
 
 HANG_UP_SECONDS: Final = 0.5
-"""How long threads may take to end at last, once their connections are hung up."""
+"""How long threads may take to end after their connections were hung up."""
 
 
 def end_all(threads: Collection[DatabaseThread], seconds: float) -> bool:
-    """End threads together; after ``seconds`` hang up on those that are left. Return whether all ended."""
+    """End threads together, and after ``seconds`` hang up on the rest; return whether all have ended."""
     for thread in threads:
         thread.end()
     late = _join(threads, seconds)
@@ -21,6 +21,6 @@ def end_all(threads: Collection[DatabaseThread], seconds: float) -> bool:
 
 
 def _join(threads: Collection[DatabaseThread], seconds: float) -> list[DatabaseThread]:
-    """Wait for the end of threads; return those that did not end in time."""
+    """Wait for threads to end; return those that did not end in time."""
     deadline = time.monotonic() + seconds
     return [thread for thread in threads if not thread.join(max(0.0, deadline - time.monotonic()))]

@@ -1,9 +1,9 @@
-"""Enqueue the tasks of due ticks: a batch of schedules in one transaction, in the chores' thread.
+"""Enqueue the tasks of due ticks: a batch of schedules in one transaction, in the chores thread.
 
-A row of which the definition is at fault here, or the task not known, is put aside and keeps its tick:
-another manager may know better. A malformed row fails. The others of its batch go on.
-If PostgreSQL refuses a task, or another transaction locks its duplicate, the transaction is rolled back, and
-the halves of the batch are tried; a row that fails alone keeps its tick too.
+A row whose definition is invalid here or whose task is unknown is put aside and keeps its tick, because
+another manager may be able to enqueue it. A malformed row fails. Neither affects the other rows of the batch.
+If PostgreSQL refuses a task, or another transaction locks its duplicate, the transaction is rolled back and
+each half of the batch is tried; a row that fails alone keeps its tick, too.
 """
 
 import time
@@ -33,15 +33,15 @@ from django_partisan.tick_tasks import TickTasks
 
 ROWS_AT_MOST: Final = 100
 PLAN_SECONDS: Final = 0.5
-"""For how long ticks are looked for while rows are locked; after an outage there may be many."""
+"""How long ticks are computed while rows are locked; after an outage there may be many."""
 
 
 def make_batch(
     connection: BaseDatabaseWrapper, queue: str, aside: Aside = NOTHING, names: Sequence[str] | None = None
 ) -> Batch:
-    """Enqueue the tasks of due ticks, of all schedules or of those in ``names``, and wake who may run them.
+    """Enqueue the tasks of due ticks, of all schedules or those in ``names``, and wake sleeping managers.
 
-    ``queue`` is that of the manager; ``aside`` says what it cannot enqueue.
+    ``queue`` is the manager's queue; ``aside`` holds the schedules that this manager cannot enqueue.
     """
     batch = _Batch(queue, aside)
     try:
@@ -58,7 +58,7 @@ def make_batch(
 
 
 class _Batch:
-    """A batch in the making."""
+    """A batch that is being made, and its results so far."""
 
     def __init__(self, queue: str, aside: Aside) -> None:
         self._queue = queue
@@ -75,7 +75,7 @@ class _Batch:
     def make(self, connection: BaseDatabaseWrapper, names: Sequence[str] | None) -> None:
         """Lock due rows, insert the tasks, and write the rows."""
         found = sql.lock_due(connection, ROWS_AT_MOST, self._known.hidden, names)
-        # Those that failed before are tried one by one, after the others.
+        # Rows that failed before are tried one by one, after the others.
         fresh = [one for one in found if not one.row.failures]
         chosen = fresh or found[:1]
         self.is_full = len(found) == ROWS_AT_MOST or len(chosen) < len(found)
@@ -92,12 +92,12 @@ class _Batch:
         )
 
     def committed(self, connection: BaseDatabaseWrapper) -> Batch:
-        """Wake who may run the new tasks; return what was done, though errors come after the commit."""
+        """Wake sleeping managers; return the batch, with any errors that occurred after the commit."""
         next_in: float | None = None
         late_errors: list[Exception] = []
         try:
             wake(connection, {one.queue for one in self.ticked})
-        except Exception as error:  # sleeping managers find the tasks later, by themselves
+        except Exception as error:  # sleeping managers find the tasks later by themselves
             late_errors.append(error)
         try:
             if not self.is_full:
@@ -118,9 +118,9 @@ class _Batch:
     def _without_locked(
         self, connection: BaseDatabaseWrapper, plans: Sequence[Plan], still_open: set[int]
     ) -> list[Plan]:
-        """Return the plans without those whose waiting duplicate others lock, and write why.
+        """Leave out plans whose waiting duplicate another transaction locks, and write that into their rows.
 
-        So no insert waits for locks, unless somebody inserts a duplicate in this moment.
+        So no insert waits for a lock, unless a duplicate is being inserted at this moment.
         """
         keys = {plan.tasks.key for plan in plans if plan.waits_for not in still_open}
         locked = sql.locked_keys(connection, [key for key in keys if key is not None])
@@ -133,14 +133,14 @@ class _Batch:
         return free
 
     def _fail(self, connection: BaseDatabaseWrapper, locked: LockedSchedule, error: TickError) -> None:
-        """Write into a row why its tick cannot be enqueued, in the transaction of the others."""
+        """Write into a row why its tick cannot be enqueued, in the transaction of the batch."""
         is_new = bool(write_failed(connection, locked, error.text, error.kind))
         self.failed.append(_failed(locked, error, is_new))
 
     def alone(self, connection: BaseDatabaseWrapper, error: Exception) -> Batch:
-        """Write the error of the only row, unless another manager has enqueued its tick meanwhile.
+        """Write the error into the only row, unless another manager has enqueued its tick by now.
 
-        If PostgreSQL refuses even that, put the row aside, so that it delays no other.
+        If PostgreSQL refuses that, too, put the row aside, so that it does not delay others.
         """
         [locked] = self._locked
         found = describe(error)
@@ -158,21 +158,21 @@ class _Batch:
         return self.committed(connection)
 
     def _plans(self, connection: BaseDatabaseWrapper, found: Sequence[LockedSchedule]) -> list[Plan]:
-        """Return what to do for each row; note those at fault, and those whose task is not registered."""
+        """Return a plan for each row; fail or put aside rows that are invalid or whose task is unknown."""
         plans: list[Plan] = []
         number, until = 0, time.monotonic() + PLAN_SECONDS
         for locked in found:
-            if number >= ENQUEUED_AT_MOST or (plans and time.monotonic() > until):  # the rest is due still
+            if number >= ENQUEUED_AT_MOST or (plans and time.monotonic() > until):  # the rest stays due
                 self.is_full = True
                 break
             self.names.append(locked.row.name)
             self._locked.append(locked)
             try:
                 plan = self._plan(locked)
-            except MalformedRow as error:  # for every manager
+            except MalformedRow as error:  # malformed for every manager
                 self._fail(connection, locked, describe(error))
                 continue
-            except BaseException as error:  # whatever the row or a module says, the others are on time
+            except BaseException as error:  # whatever a row or module raises, the others must be on time
                 self._put_aside(connection, locked, error)
                 continue
             if plan is not None:
@@ -181,7 +181,7 @@ class _Batch:
         return plans
 
     def _plan(self, locked: LockedSchedule) -> Plan | None:
-        """Return what to do for a row; ``None`` if the module of its task is to be imported first."""
+        """Return the plan for a row; ``None`` if the module of its task must be imported first."""
         locked.ensure_sound()
         row = locked.row
         task = registry.find(row.task)
@@ -197,7 +197,7 @@ class _Batch:
     def _put_aside(
         self, connection: BaseDatabaseWrapper, locked: LockedSchedule, error: BaseException
     ) -> None:
-        """Leave the row to managers that know better; write the error if none has come for a minute."""
+        """Leave the row to other managers; write the error if none has enqueued the tick for a minute."""
         self.aside.add(locked.row.name)
         late = (locked.now - (locked.next_at or locked.now)).total_seconds()
         if locked.row.name in self._known.overdue and late >= sql.ASIDE_SECONDS:
@@ -206,7 +206,7 @@ class _Batch:
                 self.failed.append(_failed(locked, found, is_new=True))
 
     def _enqueue(self, connection: BaseDatabaseWrapper, plans: Sequence[Plan], still_open: set[int]) -> int:
-        """Insert the tasks of all plans; return their number."""
+        """Insert the tasks of all plans; return how many, duplicates included."""
         new: list[NewTick] = []
         for plan in plans:
             if plan.waits_for not in still_open:

@@ -1,4 +1,4 @@
-"""What an error in a batch of ticks means, and how the row of a schedule and the log describe it."""
+"""Classify errors in a batch of ticks, and describe them for the row of a schedule and the log."""
 
 from typing import Final, NamedTuple
 
@@ -9,7 +9,7 @@ from django_partisan.sql.errors import READ_ONLY, ErrorKind, kind_of, sqlstate
 from django_partisan.telemetry.events.values import ErrorInfo
 
 LOST: Final = ("08", "53", "57P", "25P03", "25P04")
-"""SQLSTATEs of no single row: connection lost, resources exhausted, server shut down, transaction ended."""
+"""SQLSTATEs that concern no single row: connection lost, resources exhausted, shutdown, transaction ended."""
 LOCKED: Final = (
     "another transaction has locked the waiting task with the same arguments, or the row of a schedule"
     " (PostgreSQL: {})"
@@ -19,12 +19,12 @@ LENGTH: Final = 1000
 
 
 class TickError(NamedTuple):
-    """Why a tick cannot be enqueued."""
+    """The reason why a tick cannot be enqueued."""
 
     text: str
-    """One line, which ends with ``kind``."""
+    """One line that ends with ``kind``."""
     kind: str
-    """The SQLSTATE or the class: two errors of one kind are the same to whoever reads the log."""
+    """The SQLSTATE or the class, in parentheses; errors of the same kind are reported only once."""
     info: ErrorInfo
 
 
@@ -35,7 +35,7 @@ def locked_duplicate() -> TickError:
 
 
 def describe(error: BaseException) -> TickError:
-    """Describe an error; of PostgreSQL's only the message, as details and context may hold arguments."""
+    """Describe an error; PostgreSQL's details and context are left out, because they may hold arguments."""
     info = ErrorInfo.of(error)
     message, kind = info.message, info.type.rpartition(".")[2]
     if isinstance(error, Error) and (code := sqlstate(error)) is not None:
@@ -52,12 +52,12 @@ def describe(error: BaseException) -> TickError:
 
 
 def is_lock(error: Exception) -> bool:
-    """Return whether a lock of another transaction is the cause."""
+    """Return whether an error was caused by another transaction's lock."""
     return isinstance(error, Error) and kind_of(error) is ErrorKind.LOCKED
 
 
 def is_of_a_row(error: Exception) -> bool:
-    """Return whether an error may be that of one row, and not of the connection or the server."""
+    """Return whether an error may concern a single row, rather than the connection or the server."""
     if not isinstance(error, Error):
         return True
     code = sqlstate(error)

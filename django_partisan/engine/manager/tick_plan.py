@@ -1,4 +1,4 @@
-"""What a batch is to do for one schedule, and what is then written into its row."""
+"""Plan what a batch does for one schedule, and compute what is then written into its row."""
 
 from collections import Counter
 from typing import Any
@@ -13,7 +13,7 @@ from django_partisan.tick_tasks import TickTasks
 
 
 class Plan:
-    """The due ticks of one schedule, and the tasks to be inserted for them."""
+    """The due ticks of one schedule, and the tasks to insert for them."""
 
     def __init__(self, locked: LockedSchedule, definition: ScheduleDefinition, tasks: TickTasks) -> None:
         assert locked.next_at is not None
@@ -24,11 +24,11 @@ class Plan:
 
     @property
     def waits_for(self) -> int | None:
-        """The task that keeps the next one from being enqueued while it waits or runs."""
+        """The id of the task that prevents further ones while it waits or runs; ``None`` if there is none."""
         return None if self.definition.overlap else self.locked.row.last_task_id
 
     def written(self, ticked: Ticked) -> dict[str, Any]:
-        """Return what is written into a schedule's row."""
+        """Return the values to write into the schedule's row."""
         row, ticks, due_ = self.locked.row, ticked.ticks, ticked.due
         numbers = Counter(tick.outcome for tick in ticks)
         numbers[MISSED] = due_.missed_number

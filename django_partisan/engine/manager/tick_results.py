@@ -1,4 +1,4 @@
-"""What a batch of ticks did, and what is left."""
+"""The results of a batch of ticks, and what is left to do."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
@@ -19,11 +19,11 @@ class FailedSchedule(NamedTuple):
     scheduled_for: datetime
     error: ErrorInfo
     is_new: bool
-    """Whether its row had another error before."""
+    """Whether the row had no error of this kind before, so that the error is emitted."""
 
 
 class Ticked(NamedTuple):
-    """What became of the due ticks of a schedule."""
+    """The outcomes of the due ticks of a schedule."""
 
     schedule: str
     task: str
@@ -32,25 +32,25 @@ class Ticked(NamedTuple):
     due: Due
     now: datetime
     open_task: int | None
-    """The task for which its ticks were skipped, if they were."""
+    """The task that had to end first; if it had not ended, the ticks were skipped."""
 
 
 class Batch(NamedTuple):
-    """What a batch did, and what is left."""
+    """The results of a batch, and what is left to do."""
 
     ticked: Sequence[Ticked] = ()
     failed: Sequence[FailedSchedule] = ()
     halves: Sequence[list[str]] = ()
-    """Names of schedules to be tried in smaller batches."""
+    """Names of schedules to try in smaller batches."""
     aside: Collection[str] = ()
     """Schedules that this manager cannot enqueue."""
     to_import: Collection[str] = ()
-    """Tasks whose modules are to be imported."""
+    """Tasks whose modules must be imported first."""
     is_full: bool = False
     """Whether more rows may be due."""
     next_in: float | None = None
-    """In how many seconds the next tick is due of those that are not put aside."""
+    """In how many seconds the next tick is due, of schedules that are not put aside."""
     refused: Mapping[str, TickError] = MappingProxyType({})
-    """Errors that cannot even be written into the row of their schedule, by its name."""
+    """Errors that could not be written into the row of their schedule, by its name."""
     late_errors: Sequence[Exception] = ()
-    """What went wrong after the commit."""
+    """Errors that occurred after the commit."""

@@ -1,7 +1,7 @@
-"""Which due schedules this manager cannot enqueue, such as those of tasks that it does not know.
+"""Put aside due schedules that this manager cannot enqueue, for example because their task is unknown.
 
-Another manager may be able to, so their rows are left as they are. Only after a minute is it an error: late
-ticks alone say nothing, as no manager may have been there.
+Another manager may be able to, so their rows are left unchanged. Only after a minute is this an error. That a
+tick is late proves nothing, because there may have been no manager.
 """
 
 import time
@@ -13,27 +13,27 @@ from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.task_imports import Imported
 
 FORGET_SECONDS: Final = 60.0
-"""After this time they are tried again."""
+"""After this time, schedules that were put aside are tried again."""
 OVERDUE_SECONDS: Final = 59.9
-"""After this time, less than the other, it is an error."""
+"""After this time it is an error; less than ``FORGET_SECONDS``, so that the first new try reports it."""
 
 
 class Aside(NamedTuple):
-    """What a batch has to know."""
+    """What the next batch must know about schedules that were put aside."""
 
     hidden: Collection[str] = ()
-    """Schedules that are not tried."""
+    """Schedules that the batch must leave out."""
     overdue: Collection[str] = ()
     """Schedules that this manager could not enqueue a minute ago either."""
     imported: Imported = MappingProxyType({})
-    """Tasks whose modules were imported, or could not be."""
+    """Tasks whose modules were imported, each with the error if that failed."""
 
 
 NOTHING: Final = Aside()
 
 
 class TicksAside:
-    """Remember, by a monotonic clock, which schedules were put aside, and since when."""
+    """The schedules that were put aside, and since when, by a monotonic clock."""
 
     def __init__(self) -> None:
         self.forget_at = NEVER
@@ -43,7 +43,7 @@ class TicksAside:
         self._is_stale = False
 
     def known(self, now: float) -> Aside:
-        """Return what the next batch has to know."""
+        """Return what the next batch must know."""
         if now >= self.forget_at:
             self._since = {name: since for name, since in self._since.items() if name in self._hidden}
             self._imported.clear()
@@ -53,7 +53,7 @@ class TicksAside:
         return Aside(sorted(self._hidden), overdue, dict(self._imported))
 
     def put(self, names: Iterable[str]) -> None:
-        """Put schedules aside that a batch could not enqueue, unless all were to be tried again meanwhile."""
+        """Put aside schedules that a batch could not enqueue, unless ``show()`` was called since it began."""
         now = time.monotonic()
         for name in names:
             self._since.setdefault(name, now)
@@ -62,17 +62,17 @@ class TicksAside:
                 self.forget_at = min(self.forget_at, now + FORGET_SECONDS)
 
     def end(self, names: Iterable[str]) -> None:
-        """Note that schedules could be enqueued."""
+        """Record that schedules were enqueued."""
         for name in names:
             self._since.pop(name, None)
 
     def show(self) -> None:
-        """Have all schedules tried again."""
+        """Try all schedules again."""
         self._hidden.clear()
         self.forget_at = NEVER
         self._is_stale = True
 
     def note_imported(self, imported: Mapping[str, BaseException | None]) -> None:
-        """Note which modules were imported, and have all schedules tried again."""
+        """Record which modules were imported, and try all schedules again."""
         self._imported.update(imported)
         self.show()

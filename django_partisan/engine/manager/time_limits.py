@@ -8,9 +8,9 @@ from django_partisan.definitions import TaskDefinition
 
 
 class TimeLimits:
-    """Return how long a run of each processor may take; ``default`` is the limit of the queue.
+    """How long a run of each processor may take; ``default`` is the queue's limit, ``None`` for no limit.
 
-    ``definitions`` may still change, and then the version of the registry does.
+    ``definitions`` may change later, which also changes the version of the registry.
     """
 
     def __init__(

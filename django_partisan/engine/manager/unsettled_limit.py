@@ -1,4 +1,4 @@
-"""How much may wait to be settled before a manager claims no more: memory is bounded, an outage is not."""
+"""Limit unsettled outcomes: beyond the limit no task is claimed, so an outage cannot exhaust memory."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -9,12 +9,12 @@ from django_partisan.sql.claiming import ARGUMENTS
 
 OUTCOMES: Final = 20_000
 CHARACTERS: Final = 64 * 2**20
-"""Of arguments, errors and results, which take most of the memory if they are large."""
+"""Characters of arguments, errors and results, which take most of the memory if they are large."""
 WEIGHED_EVERY_SECONDS: Final = 0.1
 
 
 class UnsettledLimit:
-    """Decide whether too much is unsettled; ``outcomes`` and ``characters`` are the limits."""
+    """The limits of unsettled outcomes: their number, and the characters that they hold."""
 
     def __init__(self, outcomes: int = OUTCOMES, characters: int = CHARACTERS) -> None:
         self._outcomes = outcomes
@@ -23,7 +23,10 @@ class UnsettledLimit:
         self._is_too_heavy = False
 
     def is_reached(self, outcomes: int, entries: Callable[[], Iterable[Entry]]) -> bool:
-        """Return whether ``outcomes`` are too many or too large; ``entries`` returns them."""
+        """Return whether the unsettled outcomes are too many or too large.
+
+        ``outcomes`` is their number, and ``entries`` returns them.
+        """
         if not outcomes:
             return False
         now = time.monotonic()

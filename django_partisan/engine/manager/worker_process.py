@@ -22,13 +22,13 @@ _id = itemgetter(ID)
 
 
 class State(Enum):
-    """How far a worker has come."""
+    """The state of a worker."""
 
-    STARTING = "loads its code"
-    READY = "takes tasks"
+    STARTING = "is loading its code"
+    READY = "can be sent tasks"
     STOPPING = "was asked to end"
-    ENDING = "was asked to end, and has run its last task"
-    RECYCLING = "has run as many tasks as it may, and ends without being asked"
+    ENDING = "was asked to end and has run its last task"
+    RECYCLING = "has run its maximum number of tasks and is ending by itself"
 
 
 class WorkerProcess:
@@ -57,21 +57,21 @@ class WorkerProcess:
         self.held: dict[int, TaskRow] = {}
         self.expected_seconds = 0.0
         self.tasks_left = tasks_left
-        """How many more tasks it may get before it is recycled."""
+        """How many more tasks it may be sent before it is recycled."""
         self.active_at = self.started_at
-        """When it last got tasks or reported; monotonic."""
+        """Monotonic time at which it last received tasks or reported."""
         self.retired_at: float | None = None
         """Monotonic time at which its last task ended."""
         self.is_recalling = False
         self._was_killed = False
         self.killed_for: Interrupt | None = None
-        """The interruption that did not end its run."""
+        """The interruption that did not end its run, for which it was killed."""
         self.has_exited = False
         self.peak_bytes: int | None = None
 
     @property
     def takes_tasks(self) -> bool:
-        """True if it may get tasks."""
+        """True if it may be sent tasks."""
         return (
             self.state is State.READY
             and self.tasks_left != 0
@@ -86,24 +86,24 @@ class WorkerProcess:
         return self.state is State.RECYCLING
 
     def become_ready(self) -> None:
-        """Note that it has loaded its code."""
+        """Record that it has loaded its code."""
         if self.state is State.STARTING:
             self.state = State.READY
 
     def begin_to_stop(self) -> bool:
-        """Note that it is asked to end; return False if it was asked before, or ends anyway."""
+        """Record that it is asked to end; return False if it was asked before or is ending anyway."""
         begins = self.state in (State.STARTING, State.READY)
         if begins:
             self.state = State.STOPPING
         return begins
 
     def retire(self) -> None:
-        """Note that it has run its last task."""
+        """Record that it has run its last task."""
         self.state = State.ENDING if self.state is State.STOPPING else State.RECYCLING
         self.retired_at = time.monotonic()
 
     def exit_reason(self, code: int | None, pool_is_stopped: bool) -> str:
-        """Return why it ended with an exit code, which is ``None`` if nobody knows it."""
+        """Return the reason for its end; ``code`` is the exit code, ``None`` if unknown."""
         if self.is_recycled:
             return REASON_RECYCLED
         if self.killed_for is not None:
@@ -112,28 +112,28 @@ class WorkerProcess:
         if (self._was_killed and pool_is_stopped) or (was_asked and code == 0):
             return REASON_STOPPED
         if self.state is State.ENDING and code is None:
-            return REASON_STOPPED  # it ended well, and the fork server that knew its exit code is lost
+            return REASON_STOPPED  # it ended normally, but the fork server that knew its exit code is lost
         return REASON_SIGNAL if code is None or code < 0 else REASON_ERROR
 
     def hold(self, rows: list[TaskRow]) -> None:
-        """Note that it got tasks."""
+        """Record that it was sent tasks."""
         self.held.update(zip(map(_id, rows), rows, strict=True))
         self.active_at = time.monotonic()
         if self.tasks_left is not None:
             self.tasks_left -= len(rows)
 
     def expect(self, seconds: float) -> None:
-        """Note that what it is about to get is expected to take ``seconds``."""
+        """Record that the tasks it is about to be sent are expected to take ``seconds``."""
         self.expected_seconds += seconds
 
     def work_off(self, seconds: float) -> None:
-        """Note that it did work that was expected to take ``seconds``."""
+        """Record that it finished work that was expected to take ``seconds``."""
         self.active_at = time.monotonic()
         if self.held:
             self.expected_seconds = max(0.0, self.expected_seconds - seconds)
 
     def let_go(self, ids: list[int]) -> list[TaskRow]:
-        """Return the tasks of ``ids`` that it still held; it holds them no more."""
+        """Remove the tasks with these ids from those that it holds; return the removed ones."""
         held = self.held
         pop = held.pop
         rows = [pop(task_id) for task_id in ids if task_id in held]
@@ -142,7 +142,7 @@ class WorkerProcess:
         return rows
 
     def take_back(self, ids: list[int]) -> list[TaskRow]:
-        """Return the tasks of ``ids``, which it has not started; it may get others."""
+        """Take back the tasks with these ids, which it has not started; it may then be sent others."""
         rows = self.let_go(ids)
         self.is_recalling = False
         self.active_at = time.monotonic()
@@ -151,9 +151,9 @@ class WorkerProcess:
         return rows
 
     def take_all(self, begun_id: int) -> tuple[TaskRow | None, list[TaskRow]]:
-        """Return the task that it had begun, if it held it, and the other tasks; it holds none any more.
+        """Take all tasks from it: return the one that it had begun, if it holds it, and the others.
 
-        A recycled worker has ended after its last task, so it had begun none.
+        A recycled worker ended after its last task, so it had begun none.
         """
         begun = None if self.is_recycled else self.held.pop(begun_id, None)
         rest = list(self.held.values())
@@ -161,35 +161,35 @@ class WorkerProcess:
         return begun, rest
 
     def recall(self) -> None:
-        """Ask for the tasks that it has not started; it returns them by a message."""
+        """Ask it to return the tasks that it has not started, which it does with a message."""
         if not self.is_recalling:
             self.is_recalling = True
             self.ring()
 
     def ring(self) -> None:
-        """Have it read its pipe while it runs a task; it returns the tasks that it has not started."""
-        # It has ended, and its tasks come back with its exit; or it has not read what came before.
+        """Make it read its pipe while it runs a task; it also returns the tasks that it has not started."""
+        # Either it has ended, and its exit returns its tasks, or it has not read the previous bytes yet.
         with contextlib.suppress(BrokenPipeError, BlockingIOError):
             os.write(self._bell, b"!")
 
     def note_peak(self, peak_bytes: int) -> None:
-        """Note the most memory that it says it had."""
+        """Record the peak memory use that it reported."""
         self.peak_bytes = peak_bytes
 
     def note_exit(self) -> None:
-        """Note that its process has ended."""
+        """Record that its process has ended."""
         self.has_exited = True
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill it."""
         if self.has_exited:
-            return  # another process may have its id by now
+            return  # another process may have its process id by now
         self._was_killed = True
-        with contextlib.suppress(ProcessLookupError):  # it ended by itself; its exit is noticed all the same
+        with contextlib.suppress(ProcessLookupError):  # it has just ended; its exit is noticed anyway
             os.kill(self.pid, signal.SIGKILL)
 
     def kill_for(self, message: Interrupt) -> None:
-        """Kill it, because its run was interrupted and has not ended."""
+        """Kill it, because its run did not end when it was interrupted with ``message``."""
         self.killed_for = message
         self.kill()
 
@@ -200,14 +200,14 @@ class WorkerProcess:
             self.pipe = None
 
     def close(self) -> None:
-        """Close what the manager holds of it."""
+        """Close all descriptors that the manager holds for it."""
         self.close_pipe()
         os.close(self._bell)
         if self.exit_fd != self.process.sentinel:
             os.close(self.exit_fd)
 
     def seen(self, page: Page, queue: str, now: float) -> WorkerSeen:
-        """Return how a snapshot shows it, with what it wrote on its page."""
+        """Return its state for a snapshot, including what it wrote on its page."""
         state = "starting" if self.state is State.STARTING else "busy" if self.held else "idle"
         row = self.held.get(page.task_id)
         task = None if row is None else task_ref(row, queue)
@@ -224,7 +224,7 @@ class WorkerProcess:
 
 
 def exit_signal(code: int | None) -> str | None:
-    """Return the name of the signal that ended a process with an exit code, ``None`` if none did."""
+    """Return the name of the signal that ended a process with this exit code, or ``None``."""
     if code is None or code >= 0:
         return None
     try:
@@ -236,12 +236,12 @@ def exit_signal(code: int | None) -> str | None:
 def _exit_descriptor(process: BaseProcess) -> int:
     """Return a descriptor that becomes readable when the process has ended.
 
-    The sentinel of a fork server's child also becomes readable when the fork server is lost, although
-    the worker lives; a pidfd does not.
+    The sentinel of a child of the fork server also becomes readable when the fork server is lost, even if the
+    worker is still alive; a pidfd does not.
     """
     if hasattr(os, "pidfd_open") and process.pid is not None:
         try:
             return os.pidfd_open(process.pid)
         except OSError:
-            pass  # it has ended, or the kernel is too old: the sentinel serves
+            pass  # it has ended, or the kernel is too old: use the sentinel
     return process.sentinel

@@ -1,1 +1,1 @@
-"""The worker process: take tasks, run them, report the outcomes."""
+"""The worker process: take tasks, run them and report the results."""

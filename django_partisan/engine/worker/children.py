@@ -1,10 +1,10 @@
-"""Processes that a task forks: each is a program of its own, and keeps no part of its worker.
+"""Detach the processes that tasks fork from their worker.
 
-A fork copies the whole worker. So in the child the worker's descriptors are closed, its database connections
-forgotten and its signal handlers replaced by the defaults; and where the child leaves ``run()`` it ends,
-before it could report, settle, or run the next task in its parent's name.
+A fork copies the whole worker. In the child, the worker's descriptors are therefore closed, its database
+connections dropped without closing them, and its signal handlers replaced by the defaults. If the child
+leaves ``run()``, it ends before it could report, settle, or run the next task in place of its parent.
 
-Nothing of Django may be imported here at module level: ``main`` says why.
+This module must not import anything from Django at module level: ``main`` says why.
 """
 
 import os
@@ -20,20 +20,21 @@ from django_partisan.engine import thread_stacks
 
 _close: Final[list[Callable[[], None]]] = []
 _inherited: Final[list[Any]] = []
-"""The parent's driver connections and pools; deleting one would warn, or close the shared socket."""
+"""The parent's driver connections and pools, kept because deleting one would warn or close the shared
+socket."""
 is_child = False
 
 
 def leave_to_manager(number: int, frame: FrameType | None) -> None:
-    """Do nothing: the manager decides about a signal that a terminal sends to the whole group."""
+    """Do nothing: the manager handles signals that a terminal sends to the whole process group."""
 
 
 _HANDLERS: Final = (leave_to_manager, thread_stacks.report)
-"""Signal handlers of a worker, which processes that a task forks do not keep."""
+"""A worker's signal handlers, which the processes that tasks fork do not keep."""
 
 
 def watch(*close: Callable[[], None]) -> None:  # pragma: no cover: child process
-    """Detach every process that is forked from now on from this worker; it calls ``close``."""
+    """Detach all processes forked from now on from this worker, and call each ``close`` in them."""
     _close.extend(close)
     handled = [one for one in signal.valid_signals() if signal.getsignal(one) in _HANDLERS]
     mask = threading.local()
@@ -49,14 +50,14 @@ def watch(*close: Callable[[], None]) -> None:  # pragma: no cover: child proces
             if signal.getsignal(number) in _HANDLERS:
                 default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
                 signal.signal(number, default)
-        take_signals()  # a signal that the child got meanwhile ends it now; the handler would have ignored it
+        take_signals()  # a signal held since the fork ends the child now; our handler would ignore it
         _let_go()
 
     os.register_at_fork(before=hold_signals, after_in_parent=take_signals, after_in_child=let_go)
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function and return what it returns; a process that it forks, and that leaves it, ends here."""
+    """Call a function and return its result; a process that it forks ends here if it leaves the function."""
     try:
         value = function(*arguments)
     except BaseException as error:
@@ -70,7 +71,7 @@ def call(function: Callable[..., Any], *arguments: Any) -> Any:
 def end_if_child(error: BaseException | None = None) -> None:
     """End this process if a task has forked it, with the exit code that ``error`` asks for.
 
-    Exit handlers do not run: they are the worker's.
+    Exit handlers do not run, because they belong to the worker.
     """
     if not is_child:
         return
@@ -82,7 +83,7 @@ def _end(error: BaseException | None) -> None:  # pragma: no cover: child proces
     try:
         if error is not None and not isinstance(error, SystemExit):
             traceback.print_exception(error)
-        elif code is not None and not isinstance(code, int):  # as the interpreter does
+        elif code is not None and not isinstance(code, int):  # like the interpreter
             print(code, file=sys.stderr)
             code = 1
         sys.stdout.flush()
@@ -94,7 +95,7 @@ def _end(error: BaseException | None) -> None:  # pragma: no cover: child proces
 def _let_go() -> None:  # pragma: no cover: child process
     global is_child
     is_child = True
-    while _close:  # a child of this child has nothing to close
+    while _close:  # a child of this child has nothing left to close
         _close.pop()()
     _forget_connections()
 
@@ -108,7 +109,7 @@ def _forget_connections() -> None:  # pragma: no cover: child process
         if connection.connection is not None:
             _inherited.append(connection.connection)
             forget(connection)
-    for connection in connections.all():  # also those that this thread has not used: a pool is its class's
+    for connection in connections.all():  # also those unused in this thread: a pool belongs to the class
         if pools := getattr(connection, "_connection_pools", None):
             _inherited.append(dict(pools))
             pools.clear()

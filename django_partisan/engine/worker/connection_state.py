@@ -1,4 +1,4 @@
-"""The state in which tasks leave Django's connections: inspect it, drop a connection, reset a session."""
+"""Inspect the state in which tasks leave Django's connections; drop connections and reset sessions."""
 
 import contextlib
 from typing import Any, Final
@@ -9,37 +9,38 @@ from django.db.backends.signals import connection_created
 from django_partisan.sql.connection import execute
 from django_partisan.telemetry import bus
 
-# libpq's PQTRANS_*, the same numbers in both drivers; ACTIVE: a statement runs, or has left an answer.
+# libpq's PQTRANS_* values, the same in both drivers. ACTIVE: a statement is running, or its result was not
+# read.
 _IDLE: Final = 0
 _ACTIVE: Final = 1
 _NO_TRANSACTION: Final = (_IDLE, 4)
-"""IDLE and UNKNOWN, which is that of a lost connection."""
+"""IDLE and UNKNOWN; UNKNOWN is the status of a lost connection."""
 CANCEL_TIMEOUT_SECONDS: Final = 1.0
 _TRANSACTION: Final = (2, 3)
 """INTRANS and INERROR."""
 
 
 def has_open_transaction(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether a transaction is open on a connection, as Django or the driver sees it."""
+    """Return whether a transaction is open on a connection, according to Django or the driver."""
     return connection.in_atomic_block or _status(connection) not in _NO_TRANSACTION
 
 
 def is_inside_transaction(connection: BaseDatabaseWrapper) -> bool:
-    """Return the same of a connection that a thread may be using: a statement that runs is no transaction."""
+    """Return the same for a connection that a thread may be using: a running statement does not count."""
     return connection.in_atomic_block or _status(connection) in _TRANSACTION
 
 
 def is_active(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether a statement runs on a connection, in any thread."""
+    """Return whether a statement is running on a connection, in any thread."""
     try:
         return _status(connection) == _ACTIVE
-    except Exception:  # the driver's own errors: it is being closed
+    except Exception:  # driver errors: the connection is being closed
         return False
 
 
 def cancel_query(raw: Any) -> None:
-    """Ask the server to cancel what runs on a driver's connection; may be called in any thread, and block."""
-    with contextlib.suppress(Exception):  # the driver's own errors: it is being closed, or the server is away
+    """Ask the server to cancel the query on a driver's connection; callable in any thread, and may block."""
+    with contextlib.suppress(Exception):  # driver errors: it is being closed, or the server is unreachable
         if hasattr(raw, "cancel_safe"):  # psycopg 3.2
             raw.cancel_safe(timeout=CANCEL_TIMEOUT_SECONDS)
         else:
@@ -47,9 +48,9 @@ def cancel_query(raw: Any) -> None:
 
 
 def discard(connection: BaseDatabaseWrapper) -> None:
-    """Close the connection itself, also one of a pool; let Django connect again when needed."""
+    """Close the driver's connection, even if it belongs to a pool; Django reconnects when needed."""
     if connection.connection is not None:
-        with contextlib.suppress(Exception):  # the driver's own errors: it is dead already
+        with contextlib.suppress(Exception):  # driver errors: the connection is already dead
             connection.connection.close()
         drop(connection)
 
@@ -62,17 +63,17 @@ def _status(connection: BaseDatabaseWrapper) -> int:
 
 
 def drop(connection: BaseDatabaseWrapper) -> None:
-    """Close the connection, which rolls back, and let Django connect again when needed.
+    """Close the connection, which rolls back; Django reconnects when needed.
 
-    ``close()`` inside an atomic block would leave the block's state behind; ``connect()`` clears it.
+    ``close()`` inside an atomic block would leave the block's state behind, which only ``connect()`` clears.
     """
-    with contextlib.suppress(Exception):  # the driver's own errors: it is dead already
-        connection._close()  # type: ignore[attr-defined]  # a pooled one goes back, and is rolled back
+    with contextlib.suppress(Exception):  # driver errors: the connection is already dead
+        connection._close()  # type: ignore[attr-defined]  # returns a pooled one, rolled back
     forget(connection)
 
 
 def forget(connection: BaseDatabaseWrapper) -> None:
-    """Let Django connect again when needed, without closing the connection."""
+    """Make Django reconnect when needed, without closing the connection."""
     connection.connection = None
     connection.closed_in_transaction = False
     connection.in_atomic_block = False
@@ -83,7 +84,7 @@ def reset_session(connection: BaseDatabaseWrapper) -> None:
     """Reset the session of an idle PostgreSQL connection, or drop the connection."""
     if connection.vendor != "postgresql":
         return
-    if getattr(connection, "pool", None):  # it sets up new connections only: let it replace this one
+    if getattr(connection, "pool", None):  # a pool sets up new connections only: let it replace this one
         connection.connection.close()
         drop(connection)
         return
@@ -91,9 +92,7 @@ def reset_session(connection: BaseDatabaseWrapper) -> None:
         with bus.quiet():
             execute(connection, "DISCARD ALL")
             connection.init_connection_state()
-            # Projects set their sessions up in receivers, and DISCARD ALL has undone that as well.
+            # Projects set up their sessions in receivers, which DISCARD ALL has undone too.
             connection_created.send(sender=type(connection), connection=connection)
-    except (
-        Exception
-    ):  # it is dead, or cannot be set up: the next task connects, and gets the error if it lasts
+    except Exception:  # dead, or cannot be set up: the next task connects, and gets the error if it persists
         drop(connection)

@@ -1,9 +1,9 @@
-"""A runner's database connections: between two tasks, nothing of the first is left behind in them.
+"""Clean a runner's database connections, so that a task leaves nothing behind for the next one.
 
-Language, time zone and every other context variable need no care here: each run has a context of
-its own, which is dropped with it.
+Language, time zone and other context variables need no cleaning: each run has its own context, which is
+dropped with it.
 
-Django's connections belong to threads, so a ``TaskConnections`` notes those that its own thread opens.
+Django's connections belong to threads, so a ``TaskConnections`` records those that its own thread opens.
 """
 
 import threading
@@ -18,9 +18,9 @@ from django_partisan.sql.connection import has_ended
 
 
 class TaskConnections:
-    """The connections that tasks open in this thread; costs nothing while there is none.
+    """The connections that tasks open in this thread; costs nothing while there are none.
 
-    With ``reset_session`` the sessions are reset after each run.
+    With ``reset_session``, sessions are reset after each run.
     """
 
     def __init__(self, reset_session: bool = False) -> None:
@@ -30,7 +30,7 @@ class TaskConnections:
         connection_created.connect(self._note)
 
     def after_run(self) -> list[str]:
-        """Clean every connection; return the names of databases on which a transaction was open."""
+        """Clean every connection; return the names of the databases on which a transaction was left open."""
         left_open = []
         for connection in self.opened:
             if connection.connection is not None:
@@ -39,13 +39,13 @@ class TaskConnections:
                     drop(connection)
                 else:
                     self._clean(connection)
-            connection.queries_log.clear()  # which DEBUG fills
+            connection.queries_log.clear()  # filled if DEBUG is True
         return left_open
 
     def discard(self) -> None:
-        """Close every connection, with whatever an interrupted run has left in it.
+        """Close every connection, whatever state an interrupted run left it in.
 
-        One whose set-up was interrupted was not noted.
+        This includes connections that were not recorded because their set-up was interrupted.
         """
         for connection in {*self.opened, *connections.all(initialized_only=True)}:
             discard(connection)
@@ -60,7 +60,7 @@ class TaskConnections:
                 connection.close_if_unusable_or_obsolete()
 
     def close(self) -> None:
-        """Close every connection, and note no more."""
+        """Close every connection, and stop recording new ones."""
         connection_created.disconnect(self._note)
         for connection in self.opened:
             connection.close()
@@ -68,14 +68,14 @@ class TaskConnections:
     def _clean(self, connection: BaseDatabaseWrapper) -> None:
         is_autocommit = connection.settings_dict["AUTOCOMMIT"]
         if connection.get_autocommit() != is_autocommit:
-            drop(connection)  # works on a dead one too, unlike a change of its mode
+            drop(connection)  # unlike changing the mode, this works on a dead connection too
             return
         connection.close_if_unusable_or_obsolete()
         if self._reset_session and connection.connection is not None:
             if is_autocommit:
                 reset_session(connection)
             else:
-                drop(connection)  # DISCARD ALL is refused inside a transaction, which any statement begins
+                drop(connection)  # DISCARD ALL fails inside a transaction, which any statement begins
 
     def _note(self, connection: BaseDatabaseWrapper, **_: Any) -> None:
         if threading.get_ident() == self._thread and connection not in self.opened:

@@ -1,14 +1,16 @@
-"""How a worker ends: what a Python process does at its end, in order and within one bound.
+"""End a worker: do what a Python process does at exit, in order and within one time limit.
 
 A task may leave threads behind, and a library may wait for a server that does not answer, so the
-interpreter's own end could take forever: the process ends by ``os._exit()`` after these steps.
+interpreter's own shutdown could take forever. The process therefore ends with ``os._exit()`` after these
+steps.
 
 | thread | does what |
 |---|---|
 | ``partisan-ending`` | calls the receivers of ``worker_stopping``, then runs the exit handlers |
 | main | flushes telemetry when the receivers have returned, or after half the time; waits for the other |
 
-So neither a dead collector nor a handler that hangs keeps the other from being flushed.
+This way a dead collector does not keep exit handlers from running, nor a hanging handler telemetry from being
+flushed.
 """
 
 import sys
@@ -28,7 +30,7 @@ STREAM_FLUSH_SECONDS: Final = 2.0
 
 
 class Ending:
-    """End the worker of a slot within ``seconds``: ``begin()``, then ``finish()``."""
+    """End the worker of a slot within ``seconds``: call ``begin()``, then ``finish()``."""
 
     def __init__(
         self,
@@ -46,7 +48,7 @@ class Ending:
         self._is_done = threading.Event()
 
     def begin(self) -> None:
-        """Emit ``WorkerStopping`` and flush telemetry; does nothing the second time."""
+        """Emit ``WorkerStopping`` and flush telemetry; do nothing if called again."""
         if self._began_at is not None:
             return
         self._began_at = monotonic()
@@ -57,24 +59,24 @@ class Ending:
             bus.emit(TelemetryFlushTimedOut, self._stopping.queue, monotonic() - self._began_at)
 
     def finish(self) -> None:
-        """Wait for the exit handlers while there is time, and write what tasks have printed."""
+        """Wait for the exit handlers until the time limit, then flush the output of tasks."""
         self.begin()
         if not self._is_done.wait(self._left):
             bus.emit(ExitTimedOut, self._stopping.queue, self._seconds)
-        flushing = threading.Thread(target=_flush_standard_streams, daemon=True)  # it may block
+        flushing = threading.Thread(target=_flush_standard_streams, daemon=True)  # may block
         flushing.start()
         flushing.join(STREAM_FLUSH_SECONDS)
 
     @property
     def _left(self) -> float:
-        """How many seconds are left."""
+        """The seconds that are left."""
         began_at = monotonic() if self._began_at is None else self._began_at
         return max(0.0, began_at + self._seconds - monotonic())
 
     def _run(self) -> None:
         try:
             children.call(bus.emit, WorkerStopping, *self._stopping)
-            connections.close_all()  # those that receivers have opened in this thread
+            connections.close_all()  # connections that receivers opened in this thread
         finally:
             self._have_receivers_returned.set()
         self._run_exit_handlers()
@@ -82,5 +84,5 @@ class Ending:
 
 
 def _flush_standard_streams() -> None:
-    print(end="", flush=True)  # print() does nothing where there is no stream
+    print(end="", flush=True)  # print() does nothing if the stream is None
     print(end="", flush=True, file=sys.stderr)

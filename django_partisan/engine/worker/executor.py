@@ -1,6 +1,6 @@
-"""One run of a task: look up its definition, decode, call, judge, emit.
+"""Run one task: look up its definition, decode its arguments, call it, judge the result and emit events.
 
-The worker's main thread runs it; an executor is for one thread and keeps nothing between two runs but
+The worker's main thread uses it. An executor serves one thread, and keeps nothing between two runs except
 their times.
 """
 
@@ -59,7 +59,7 @@ from django_partisan.worker_name import worker_name
 
 
 class Executor:
-    """Run tasks, one at a time."""
+    """Runs tasks, one at a time."""
 
     def __init__(
         self,
@@ -71,11 +71,11 @@ class Executor:
         interruption: Interruption | None = None,
         registered: Callable[[], object] = lambda: None,
     ) -> None:
-        """Run for a worker; ``claim_times`` are those of the claims its tasks came with, by token.
+        """Run tasks for a worker; ``claim_times`` maps claim tokens to the times of the claims.
 
-        ``schema`` is where the completion of an ``ATOMIC`` task is written, whatever ``search_path`` it set.
-        Without an ``interruption`` no run is interrupted. ``registered`` is called before a run if
-        definitions were registered or replaced since the run before it.
+        ``schema`` is where the completion of an ``ATOMIC`` task is written, whatever ``search_path`` the task
+        has set. Without an ``interruption``, runs are never interrupted. ``registered`` is called before a
+        run if definitions were registered or replaced since the run before.
         """
         self._interruption = interruption or Interruption()
         self._schema = schema
@@ -85,13 +85,13 @@ class Executor:
         self._claim_times = claim_times
         self._registered = registered
         self._version = 0
-        """The version of the registry before the last run."""
+        """The version of the registry at the last run."""
         self._worker = worker_name(os.getpid())
-        # The last run's monotonic times; the worker, which reads the clock anyway, sets the first.
+        # Monotonic times of the last run. The worker sets ``started``, since it reads the clock anyway.
         self.started = self.ended = 0.0
 
     def execute(self, row: TaskRow) -> RunResult:
-        """Run a task in a context of its own and return its result; raises nothing.
+        """Run a task in its own context and return its result; never raises.
 
         A task that has expired, or whose processor is not registered here, does not start: no event is
         emitted, and nothing is counted.
@@ -103,7 +103,7 @@ class Executor:
         if definition is None:
             try:
                 definition = registry.find_or_import(row[PROCESSOR])
-            except BaseException as error:  # of the task's module; also its SystemExit
+            except BaseException as error:  # from the task's module, including SystemExit
                 return self._failed_before_run(row, error)
             if definition is None:
                 self.ended = monotonic()
@@ -118,17 +118,17 @@ class Executor:
             result = context.run(self._run, row, definition)
             if result is RAN:
                 return result
-            if result.outcome != COMPLETED:  # if anything wanted that event, the run would be watched
+            if result.outcome != COMPLETED:  # if a subscriber wanted this event, the run would be watched
                 context.run(self._emit, result, self.run_of(row))
         if definition.ended is not None and result.outcome in (COMPLETED, FAILED):
             context.run(self._call_ended, definition.ended, context[running], result)
         return result if result.error is None else _without_exception(result, result.error)
 
     def _call_ended(self, ended: Callable[..., None], task: CurrentTask, result: RunResult) -> None:
-        """Call what is to be called at the end of a task, which is user code: the outcome stands."""
+        """Call the user's code for the end of a task; its errors do not change the outcome."""
         try:
             ended(task, result.result, result.error)
-        except BaseException as error:  # also the SystemExit of a receiver
+        except BaseException as error:  # including a receiver's SystemExit
             children.end_if_child(error)
             swallowed.swallow("signals")
 
@@ -142,14 +142,14 @@ class Executor:
         return _without_exception(result, result.error)
 
     def wait_of(self, row: TaskRow) -> float:
-        """Return the seconds that the task was due before its run started.
+        """Return how many seconds the task was due before its run started.
 
-        The database says how long it was when the task was claimed; from there our own clock counts.
+        The database measures the time until the claim; the time since then is measured by our own clock.
         """
         return max(0.0, row[WAIT] + self.started - self._claim_times.get(row[TOKEN], self.started))
 
     def run_of(self, row: TaskRow) -> Run:
-        """Return how events name this run."""
+        """Return the description of this run for events."""
         return Run(
             row[ID],
             row[PROCESSOR],
@@ -166,7 +166,7 @@ class Executor:
         )
 
     def settle(self, connection: BaseDatabaseWrapper, row: TaskRow, result: str | None = None) -> list[int]:
-        """Write the completion of the run now; return its task's id if the claim was lost."""
+        """Write the completion of the run now; return the task's id in a list if the claim was lost."""
         if self._config.delete_tasks_on_complete and result is None:
             return delete_completed(connection, [(row[ID], row[TOKEN])], schema=self._schema)
         if row[ATTEMPTS]:
@@ -188,7 +188,7 @@ class Executor:
             return _with_headers(result) if is_surrounded else result
 
     def _run(self, row: TaskRow, definition: TaskDefinition, task: CurrentTask | None = None) -> RunResult:
-        """Run a task; if ``task`` is given, it is already in the context."""
+        """Run a task; if ``task`` is given, it is already set in the context."""
         if task is None:
             task = CurrentTask(row, definition, self._config.queue)
             running.set(task)
@@ -199,7 +199,7 @@ class Executor:
                 if definition.atomic:
                     return self._call_and_settle(row, definition, args, kwargs, task)
                 interruption.interruptible = interruption.run_number
-                value = definition.call(args, kwargs, task)  # as children.call() does, without its call
+                value = definition.call(args, kwargs, task)  # like children.call(), without that extra call
                 interruption.interruptible = 0
                 if children.is_child:
                     children.end_if_child()  # pragma: no cover: child process
@@ -210,7 +210,7 @@ class Executor:
                 if value is None:
                     return RETURNED_NONE
                 return RunResult(result=results.encode(definition.name, value))
-            except BaseException as error:  # SystemExit of a task's own making fails the task, not the worker
+            except BaseException as error:  # a SystemExit raised by the task fails the task, not the worker
                 interruption.interruptible = 0
                 children.end_if_child(error)
                 decisive = error if interruption.asked is None else interruption.judged(error)
@@ -239,7 +239,7 @@ class Executor:
                 interruption.interruptible = interruption.run_number
                 value = children.call(definition.call, args, kwargs, task)
             finally:
-                interruption.interruptible = 0  # from here on the run may commit, or roll back
+                interruption.interruptible = 0  # from here on the transaction may commit or roll back
             if interruption.asked is not None:
                 interruption.ensure_not_cancelled(is_to_commit=True)
             result = results.encode(definition.name, value) if definition.keeps_result else None
@@ -266,12 +266,12 @@ class Executor:
 
 
 def _without_exception(result: RunResult, error: ErrorInfo) -> RunResult:
-    """Drop the exception, so that the frames of the run are freed with what they hold, such as cursors."""
+    """Drop the exception to free the frames of the run and what they hold, such as cursors."""
     return result._replace(error=error._replace(exception=None))
 
 
 def _with_headers(result: RunResult) -> RunResult:
-    """Have a task that runs again carry what the subscribers want stored with it."""
+    """Add to a task that runs again the headers that subscribers want stored with it."""
     change = result.change
     if change is None or change.status != STATUS_NEW or not (headers := bus.headers()):
         return result

@@ -1,6 +1,6 @@
-"""Exit handlers (``atexit``) of a worker: its own, and those registered while the project was preloaded.
+"""Run a worker's exit handlers (``atexit``): its own, and those registered while the project was preloaded.
 
-A fork copies the handlers, but from Python 3.13 on children of a fork server drop the copies.
+A fork copies the handlers, but from Python 3.13 children of a fork server drop the copies.
 """
 
 import atexit
@@ -17,7 +17,7 @@ run: Final = atexit._run_exitfuncs
 
 @contextmanager
 def noted() -> Iterator[list[Handler]]:
-    """Record the exit handlers that are registered meanwhile; they cannot be listed afterwards."""
+    """Record the exit handlers that are registered inside the block; they cannot be listed afterwards."""
     handlers: list[Handler] = []
     register, unregister = atexit.register, atexit.unregister
 
@@ -37,9 +37,9 @@ def noted() -> Iterator[list[Handler]]:
 
 
 def take_over(handlers: list[Handler]) -> None:  # pragma: no cover: child process
-    """Make this process run the handlers that the process which forked it has registered.
+    """Run in this process the handlers that were registered in the process that forked it.
 
-    Temporary folders and other finalizers that exist already are left to that process, which shares them.
+    Temporary folders and other finalizers that already exist are left to that process, which shares them.
     """
     for finalizer in list(weakref.finalize._registry):  # type: ignore[attr-defined]
         finalizer.atexit = False

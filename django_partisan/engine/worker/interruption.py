@@ -1,10 +1,10 @@
-"""Interrupt a run: raise an exception inside ``run()``, and never outside of it.
+"""Interrupt a run: raise an exception inside ``run()``, and never outside it.
 
-The runner is the main thread, in which Python calls signal handlers: a signal wakes a blocking call, and the
-handler sees for certain whether ``run()`` is under way. It does not raise where an exception would be
-swallowed, such as in a log handler; the signal is sent again until it has raised or the run is over. In
-psycopg2 a signal wakes nothing: the server is asked to cancel the query, and the handler is called when its
-error arrives. psycopg 3 leaves its connection in the middle of the query, so the handler closes it.
+The runner is the main thread, where Python calls signal handlers: a signal wakes a blocking call, and the
+handler knows for certain whether ``run()`` is executing. It does not raise where the exception would be
+swallowed, such as in a log handler; the signal is sent again until it has raised or the run is over. A signal
+does not wake psycopg2: the server is asked to cancel the query, and the handler is called when the error
+arrives. psycopg 3 would leave its connection in the middle of the query, so the handler closes it.
 
 | thread | does what |
 |---|---|
@@ -12,8 +12,9 @@ error arrives. psycopg 3 leaves its connection in the middle of the query, so th
 | ``partisan-control`` | writes ``asked``, then starts the next |
 | ``partisan-interrupt`` | reads ``interruptible``; signals, and cancels the run's queries, under ``_lock`` |
 
-So one of the two sees what the other has written. Before the main thread continues after a run, it waits
-until the other thread is done, so that no query of a later step is cancelled.
+Each side writes before it reads, so one of them always sees what the other has written. Before the main
+thread continues after a run, it waits until the other thread is done, so that no query of a later step is
+cancelled.
 """
 
 import signal
@@ -35,23 +36,23 @@ from django_partisan.engine.worker import children
 from django_partisan.engine.worker.connection_state import cancel_query, is_active
 
 SIGNAL: Final = signal.SIGURG
-"""Ignored by default, so that it harms no program that a task starts."""
+"""Ignored by default, so it does no harm in programs that a task starts."""
 AGAIN: Final = signal.SIGVTALRM
-"""The signal of the timer that counts the processor's time, for another try: see ``AGAIN_SECONDS``."""
+"""The signal of the timer that triggers the next try. It counts processor time: see ``AGAIN_SECONDS``."""
 AGAIN_SECONDS: Final = 0.002
-"""How much of the processor's time passes until another try.
+"""How many seconds of processor time pass until the next try.
 
 A thread mostly gets the interpreter's lock while the main thread writes, for example a log line. Without this
-timer, its signals would always arrive in log handlers.
+timer, the thread's signals would always arrive in log handlers.
 """
 PAUSE_SECONDS: Final = 0.005
 LONGEST_PAUSE_SECONDS: Final = 0.02
 CANCEL_SECONDS: Final = 1.0
-"""How long the signal waits for a database that does not answer."""
+"""How many seconds to wait for a database that does not answer a request to cancel a query."""
 _FINALIZER: Final = "__del__"
 _SWALLOWING: Final = (
     _FINALIZER,
-    "django_partisan.engine.worker.children.",  # what is called at a fork
+    "django_partisan.engine.worker.children.",  # called at a fork
     "logging.",
     "django_partisan.telemetry.",
     "django_partisan.logs.",
@@ -61,24 +62,24 @@ _SWALLOWING: Final = (
     "django_partisan.signals.",
     "django_partisan.functions.run_signals.",
 )
-"""Where Python or telemetry catches exceptions, so that they reach no task."""
+"""Places where Python or telemetry catches exceptions, so that they would not reach the task."""
 _DRIVER: Final = "psycopg."
 _RUN: Final = ("django_partisan.definitions", "django_partisan.functions.definition")
 """The modules that call ``run()`` and functions."""
-# What a run whose query was cancelled, or whose transaction was broken by that, raises.
+# What a run raises when its query was cancelled, or its transaction broken by that.
 _CANCELLED_QUERY: Final = (OperationalError, InternalError, TransactionManagementError)
 
 
 class Interruption:
-    """Interrupt the runs of one runner, for ``seconds`` at most; ``connections`` are those of its runs."""
+    """Interrupts one runner's runs, for at most ``seconds`` each; ``connections`` returns its connections."""
 
     def __init__(
         self, connections: Callable[[], Iterable[BaseDatabaseWrapper]] = tuple, seconds: float = 0.0
     ) -> None:
         self.run_number = 0
-        """How many runs have begun."""
+        """The number of runs that have begun."""
         self.interruptible = 0
-        """The number of the run while its ``run()`` is under way, else 0."""
+        """The number of the run while its ``run()`` is executing, otherwise 0."""
         self.asked: Interrupt | None = None
         """The last request; the main thread reads it after each run."""
         self._raised: Interrupt | None = None
@@ -89,17 +90,17 @@ class Interruption:
         self._cancelling: list[threading.Thread] = []
 
     def listen(self) -> None:
-        """Install the handler of the signals, in the main thread."""
+        """Install the signal handlers; call it in the main thread."""
         for number in (SIGNAL, AGAIN):
             signal.signal(number, self.handle_signal)
 
     def ask(self, message: Interrupt) -> None:
-        """Interrupt a run that has begun or is about to begin; does not wait for it."""
+        """Interrupt a run that has begun or is about to begin, without waiting for it."""
         if message.run_number < self.run_number:
             return
         with self._lock:
             self.asked = message
-        with suppress(RuntimeError):  # no thread can be started: the manager ends the worker after the grace
+        with suppress(RuntimeError):  # no thread can be started: the manager kills the worker after the grace
             threading.Thread(
                 target=self._interrupt, args=(message,), name="partisan-interrupt", daemon=True
             ).start()
@@ -107,8 +108,8 @@ class Interruption:
     def ensure_not_cancelled(self, is_to_commit: bool = False) -> None:
         """Raise ``TaskCancelled`` if the run that has just returned had swallowed it.
 
-        Waits until nothing is sent any more to the connections of the run, but not for ever: after that, they
-        can only be discarded, so a run that is still to commit has failed.
+        Waits until no query of the run is being cancelled any more, for a limited time. After that, the
+        connections can only be discarded, so a run that still has to commit has failed.
         """
         message = self._own()
         is_quiet = _have_ended(self._cancelling)
@@ -121,8 +122,8 @@ class Interruption:
     def judged(self, error: BaseException) -> BaseException:
         """Return the error that decides the outcome of the run that has just raised ``error``.
 
-        A cancelled run is cancelled whatever it raises. A query that was cancelled may have raised before
-        the signal came.
+        A cancelled run counts as cancelled whatever it raises. A cancelled query may have raised before the
+        signal arrived.
         """
         message = self._own()
         if message is None:
@@ -136,16 +137,16 @@ class Interruption:
         return expected
 
     def finish(self) -> bool:
-        """Forget what was asked; return whether it was for the run that has just ended."""
+        """Clear the request; return whether it was for the run that has just ended."""
         message = self._own()
         with self._lock:
             self.asked = None
-            self._cancelling = []  # for connections that are discarded
+            self._cancelling = []  # their connections are discarded
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         return message is not None
 
     def handle_signal(self, number: int, frame: FrameType | None) -> None:
-        """Raise in the runner, where ``run()`` is under way and nothing would swallow it."""
+        """Raise the exception in the runner if ``run()`` is executing and nothing would swallow it."""
         message = self.asked
         if message is None or not self._is_due(message) or children.is_child:
             return
@@ -153,13 +154,13 @@ class Interruption:
         if any(place.startswith(_SWALLOWING) for place in places):
             signal.setitimer(signal.ITIMER_VIRTUAL, AGAIN_SECONDS)
             return
-        self._raised = message  # first: the signal may come again meanwhile
+        self._raised = message  # first, because the signal may arrive again
         if any(place.startswith(_DRIVER) for place in places):
             self._close_active()
         raise error_of(*message[1:])
 
     def _own(self) -> Interrupt | None:
-        """Return what was asked for the run that has just ended, when no query of it is being cancelled."""
+        """Return the request for the run that has just ended, once none of its queries is being cancelled."""
         with self._lock:
             message = self.asked
         return message if message is not None and message.run_number == self.run_number else None
@@ -169,7 +170,7 @@ class Interruption:
         return is_new and message.run_number == self.interruptible
 
     def _interrupt(self, message: Interrupt) -> None:
-        """Interrupt the run as soon as it can be, in a thread of its own."""
+        """Interrupt the run as soon as possible, in a separate thread."""
         deadline = time.monotonic() + self._seconds
         pause = PAUSE_SECONDS
         while self._may_become_due(message) and time.monotonic() < deadline:
@@ -178,7 +179,7 @@ class Interruption:
                     self._interrupt_now(message)
             time.sleep(pause)
             with self._lock:
-                if self._is_due(message):  # it waits for the driver, or for what does not heed the signal
+                if self._is_due(message):  # it waits for the driver, or in code that ignores the signal
                     self._cancel_queries()
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
@@ -195,15 +196,15 @@ class Interruption:
             self._cancel_queries()  # those of the asynchronous ORM, which the runner executes
 
     def _close_active(self) -> None:
-        """Close connections that the runner has to leave in the middle of a query; called by the runner."""
+        """Close connections that the runner must leave in the middle of a query; called by the runner."""
         for connection in list(self._connections()):
             if is_active(connection):
                 cancel_query(connection.connection)
                 connection.connection.close()
-                connection.close()  # inside of an atomic block, Django connects again after it
+                connection.close()  # inside an atomic block, Django reconnects after the block
 
     def _cancel_queries(self) -> None:
-        """Have the server cancel the queries of the run; wait for it, but not forever."""
+        """Ask the server to cancel the run's queries, and wait for a limited time."""
         raws = [one.connection for one in list(self._connections()) if is_active(one)]
         started = [threading.Thread(target=cancel_query, args=(raw,), daemon=True) for raw in raws]
         for thread in started:
@@ -213,7 +214,7 @@ class Interruption:
 
 
 def _have_ended(threads: list[threading.Thread]) -> bool:
-    """Wait for threads that cancel queries, but not for ever; return whether all have ended."""
+    """Wait for threads that cancel queries, for a limited time; return whether all have ended."""
     deadline = time.monotonic() + CANCEL_SECONDS
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
@@ -221,7 +222,7 @@ def _have_ended(threads: list[threading.Thread]) -> bool:
 
 
 def _places(frame: FrameType | None) -> Iterator[str]:
-    """Yield where a run is, from the innermost call: the name of each module with a dot, or a finalizer."""
+    """Yield where a run is, innermost call first: the name of each module with a dot, or ``__del__``."""
     while frame is not None and frame.f_globals.get("__name__") not in _RUN:
         yield _FINALIZER if frame.f_code.co_name == _FINALIZER else f"{frame.f_globals.get('__name__')}."
         frame = frame.f_back

@@ -1,7 +1,7 @@
-"""Where a worker process starts, in its main thread: set up Django, subscribe telemetry, run the worker.
+"""The entry point of a worker process: set up Django, subscribe telemetry and run the worker.
 
-Nothing of Django may be imported here at module level: without a preloaded fork server this module
-is what a fresh interpreter imports first.
+This module must not import anything from Django at module level: without a preloaded fork server, it is the
+first module that a fresh interpreter imports.
 """
 
 import importlib
@@ -22,17 +22,17 @@ from django_partisan.engine.worker import children, exit_handlers, multiprocessi
 def worker_main(
     pipe: Connection, bell: Connection, presence: Connection, pickled_spec: bytes
 ) -> None:  # pragma: no cover: child process
-    """Run a worker until its manager stops or recycles it, or has died.
+    """Run a worker until its manager stops or recycles it, or dies.
 
-    ``presence`` carries a descriptor of the manager's presence file. The spec is packed, since its class
-    can be imported only when Django is set up.
+    ``presence`` carries a descriptor of the manager's presence file. The spec is pickled separately, since
+    its class can be imported only after Django is set up.
     """
     _ignore_signals()
     _write_lines_at_once()
     preload = sys.modules.get("django_partisan.engine.forkserver.preload")
     multiprocessing_defaults.restore(getattr(preload, "start_method", None))
-    exit_handlers.take_over(getattr(preload, "exit_handlers", []))  # before this worker has finalizers itself
-    fd = os.dup(presence.fileno())  # programs that a task starts do not inherit it
+    exit_handlers.take_over(getattr(preload, "exit_handlers", []))  # before the worker registers finalizers
+    fd = os.dup(presence.fileno())  # not inherited by programs that a task starts
     presence.close()
     warnings = _set_up_django()
     from django.db import connections
@@ -49,7 +49,7 @@ def worker_main(
 
     immediate.switch_off_here()
     spec = unpacked(pickled_spec)
-    if spec is None:  # our versions tell the manager that its code was replaced
+    if spec is None:  # our versions show the manager that its code was replaced
         WorkerEnd(pipe.fileno()).send(Ready(protocol.VERSION, warnings, django_partisan.__version__))
         os._exit(0)
     connections[task_database()].settings_dict["NAME"] = spec.database
@@ -64,7 +64,7 @@ def worker_main(
     try:
         worker.run()
     except BaseException as error:
-        children.end_if_child(error)  # one that no task has forked, but a signal's receiver
+        children.end_if_child(error)  # forked by a signal receiver, not by a task
         traceback.print_exc()
         code = 1
     ending.finish()
@@ -72,7 +72,7 @@ def worker_main(
 
 
 def _write_lines_at_once() -> None:  # pragma: no cover: child process
-    """Make ``print()`` write each line at once, and not when the worker ends."""
+    """Make ``print()`` write each line immediately, not when the worker ends."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)
 
@@ -80,8 +80,8 @@ def _write_lines_at_once() -> None:  # pragma: no cover: child process
 def _ignore_signals() -> None:  # pragma: no cover: child process
     """Leave signals that a terminal sends to the whole group to the manager; QUIT logs the stacks here too.
 
-    This takes a handler, because a signal that is ignored (SIG_IGN) is ignored in the programs that a task
-    starts too; HUP under ``nohup`` is meant to be.
+    This needs a handler: a signal that is ignored (SIG_IGN) is also ignored in the programs that a task
+    starts. For HUP under ``nohup`` that is intended.
     """
     for number in bootstrap.SIGNALS:
         if number != signal.SIGHUP or not bootstrap.HANGUP_IS_IGNORED:
@@ -90,7 +90,7 @@ def _ignore_signals() -> None:  # pragma: no cover: child process
 
 
 def _set_up_django() -> list[str]:  # pragma: no cover: child process
-    """Set Django up unless the fork server has; return warnings for the manager's log."""
+    """Set up Django unless the fork server has done so; return warnings for the manager's log."""
     import django
     from django.apps import apps
 
@@ -98,7 +98,7 @@ def _set_up_django() -> list[str]:  # pragma: no cover: child process
     warnings: list[str] = list(getattr(preload, "warnings", ()))
     if not apps.ready:
         if preload is not None:
-            warnings.append("nothing was preloaded: this worker loaded Django by itself")
+            warnings.append("nothing was preloaded: this worker loaded Django itself")
         # The fork server's package may be older than the code that is loaded now.
         importlib.reload(django_partisan)
         set_up_process()

@@ -1,14 +1,14 @@
-"""Tasks that a worker has received and not started, and how its manager gets them back.
+"""Hold the tasks that a worker has received and not started, and return them when the manager recalls them.
 
-The bell is a second pipe: the manager rings to recall the tasks, and its end shows that the manager is dead.
+The bell is a second pipe. The manager rings it to recall the tasks; its end shows that the manager is dead.
 
 | thread | does what |
 |---|---|
 | main | takes the next task from the left; waits for messages when there is none |
 | ``partisan-control`` | when the bell rings, returns all tasks, from the right, also while one runs |
 
-Both ends of a deque are safe, so starting a task takes no lock. ``_reading`` is held by the thread
-that reads the pipe.
+Both ends of a deque are thread-safe, so starting a task takes no lock. The thread that reads the pipe holds
+``_reading``.
 """
 
 import os
@@ -26,9 +26,10 @@ from django_partisan.sql.claiming import ID, TaskRow
 class PrefetchedTasks:
     """Receive messages from the manager; hold tasks until they start or are returned.
 
-    ``send_back`` is called with the ids of tasks to return, mostly in the control thread; it may raise
-    ``PipeError``. ``manager_lost`` is called in the control thread when the manager is dead, and may take
-    as long as it likes. ``interrupt`` gets what is to be interrupted, ``log_stacks`` is called on demand.
+    ``send_back`` is called with the ids of tasks to return, usually in the control thread; it may raise
+    ``PipeError``. ``manager_lost`` is called in the control thread when the manager is dead, and may take any
+    time. ``interrupt`` is called with each request to interrupt a run, ``log_stacks`` when the manager asks
+    for stacks.
     """
 
     def __init__(
@@ -47,18 +48,18 @@ class PrefetchedTasks:
         self._interrupt = interrupt
         self._log_stacks = log_stacks
         self._tasks: deque[TaskRow] = deque()
-        # What nobody took back, because the manager is dead; the main thread does not start it.
+        # Tasks that could not be returned because the manager is dead; the main thread does not start them.
         self._unreturned: list[TaskRow] = []
         self._reading = threading.Lock()
         self._lost = select.poll()
-        self._lost.register(pipe.fd, select.POLLIN)  # macOS reports no end without it
-        # Monotonic times of the claims that the tasks came with, by token.
+        self._lost.register(pipe.fd, select.POLLIN)  # without it, macOS does not report the end
+        # Monotonic times of the claims of these tasks, by token.
         self.claim_times: dict[int, float] = {}
         self._epoch = 0
         self.stopping = False
 
     def start(self) -> None:
-        """Listen to the bell from now on."""
+        """Start the thread that listens to the bell."""
         threading.Thread(target=self._listen, name="partisan-control", daemon=True).start()
 
     def next(self) -> TaskRow | None:
@@ -71,7 +72,7 @@ class PrefetchedTasks:
     def wait(self, timeout: float, may_start: bool = True) -> bool:
         """Wait for a message; return False if none came. Raises ``PipeError`` if the manager is dead.
 
-        Do not wait while tasks are here, if they may start.
+        Returns at once if there are tasks that may start, or if the worker is stopping.
         """
         poll = select.poll()
         poll.register(self._pipe.fd, select.POLLIN)
@@ -85,11 +86,11 @@ class PrefetchedTasks:
         return True
 
     def has_lost_manager(self) -> bool:
-        """Return whether the manager is dead, also while messages of it have not been read."""
+        """Return whether the manager is dead, even if some of its messages have not been read."""
         return any(event & (select.POLLHUP | select.POLLERR) for _, event in self._lost.poll(0))
 
     def put_back(self, row: TaskRow) -> None:
-        """Put back a task that was to start next, and must not start now."""
+        """Put back a task that was about to start and must not start now."""
         self._tasks.appendleft(row)
 
     def return_older(self, epoch: int) -> None:
@@ -100,7 +101,7 @@ class PrefetchedTasks:
                 self._return_all()
 
     def take_left(self) -> list[TaskRow]:
-        """Take every task that has not started from a dead manager, with those on their way."""
+        """Take all tasks that have not started, including those still in the pipe, from a dead manager."""
         with self._reading, suppress(PipeError):
             self._accept(self._pipe.receive_available())
         left, self._unreturned = self._unreturned + self._take_all(), []
@@ -119,7 +120,7 @@ class PrefetchedTasks:
     def _return(self, rows: list[TaskRow]) -> None:
         try:
             self._send_back([row[ID] for row in rows])
-        except PipeError:  # the main thread finds out at its next message
+        except PipeError:  # the main thread gets the error at its next message
             self._unreturned += rows
 
     def _accept(self, messages: list[Message]) -> None:
@@ -127,7 +128,7 @@ class PrefetchedTasks:
             match message:
                 case RunTasks(rows, claim_times, epoch):
                     self.return_older(epoch)
-                    if epoch < self._epoch:  # it was on its way when the page showed the loss
+                    if epoch < self._epoch:  # it was sent before the loss that the page has shown
                         self._return(rows)
                         continue
                     self.claim_times.update(claim_times)
@@ -144,7 +145,7 @@ class PrefetchedTasks:
 
     def _listen(self) -> None:  # pragma: no cover: runs in worker processes
         while os.read(self._bell, 64):
-            # A main thread that waits for messages holds the lock, and reads what comes itself.
+            # A main thread that waits for messages holds the lock, and reads what arrives itself.
             if self._reading.acquire(blocking=False):
                 try:
                     self._accept(self._pipe.receive_available())

@@ -1,4 +1,4 @@
-"""What a worker gathers between two reports to its manager.
+"""Collect the results of runs between two reports to the manager.
 
 | who | does what |
 |---|---|
@@ -28,11 +28,11 @@ from django_partisan.worker_name import worker_name
 EVERY_SECONDS: Final = 0.015
 RUNS_MAX: Final = 500
 CHARACTERS_MAX: Final = 2**20
-"""Report when the results that wait have this many characters."""
+"""Report when the pending results have at least this many characters."""
 
 
 class Unsettled(NamedTuple):
-    """What could not be sent, as it is to be settled."""
+    """The runs that could not be reported, in the form in which they are settled."""
 
     completed: list[Pair]
     kept: list[Kept]
@@ -40,7 +40,7 @@ class Unsettled(NamedTuple):
 
 
 class PendingReport:
-    """The runs that ended since the last report."""
+    """The runs that have ended since the last report."""
 
     def __init__(
         self,
@@ -50,9 +50,9 @@ class PendingReport:
         every_seconds: float = EVERY_SECONDS,
         runs_max: int = RUNS_MAX,
     ) -> None:
-        """Report every so many seconds or runs; ``wait_of`` returns how long a task was due before it ran.
+        """Report after ``every_seconds`` or ``runs_max`` runs; ``wait_of`` returns how long a task was due.
 
-        ``keeps_completed`` says that the rows of completed tasks are not deleted.
+        ``keeps_completed`` means that the rows of completed tasks are not deleted.
         """
         self._queue = queue
         self._wait_of = wait_of
@@ -74,7 +74,7 @@ class PendingReport:
                     self._add_kept(row, ended - seconds, seconds, None)
             else:
                 self._add_unusual(row, result, ended - seconds, seconds)
-                if result.outcome == EXPIRED:  # nothing ran that could be measured
+                if result.outcome == EXPIRED:  # there was no run to measure
                     self._runs += 1
                     return ended > self._due_at or self._runs >= self._runs_max
             measured = self._measured.get(row[PROCESSOR])
@@ -89,7 +89,7 @@ class PendingReport:
             return ended > self._due_at or self._runs >= self._runs_max
 
     def _add_kept(self, row: TaskRow, started: float, seconds: float, result: str | None) -> None:
-        """Add a completed run whose row is kept; after other runs the row tells of this one, too."""
+        """Add a completed run whose row is kept; after earlier runs, the history gets an entry for it too."""
         if row[ATTEMPTS]:
             run = EndedRun(started, seconds, self._worker)
             self._changes.append(RowChange.complete(row[ID], row[TOKEN], run, result))
@@ -118,7 +118,7 @@ class PendingReport:
         attempts.append(row[ATTEMPTS] + 1)
 
     def send(self, send: Callable[[Report], None]) -> None:
-        """Send what gathered, if anything; keep it if ``send`` raises."""
+        """Send what was collected, if anything; keep it if ``send`` raises."""
         with self._lock:
             for processor, figures in (self._figures or {}).items():
                 bus.emit(RunsCompleted, self._queue, processor, *figures)
@@ -140,7 +140,7 @@ class PendingReport:
             self._clear()
 
     def take_unsettled(self) -> Unsettled:
-        """Take what could not be sent."""
+        """Return the runs that could not be reported, and clear the report."""
         with self._lock:
             pairs = [(row[ID], row[TOKEN]) for row in self._completed]
             unsettled = Unsettled(pairs, self._kept, self._changes)
@@ -155,9 +155,9 @@ class PendingReport:
         self._changes: list[RowChange] = []
         self._settled: list[int] = []
         self._claims_lost: list[int] = []
-        # Number and seconds of the runs of each processor.
+        # Number and total seconds of the runs of each processor.
         self._measured: dict[str, list[Any]] = {}
-        # Durations, waits and attempts of completed runs by processor, if any subscriber wants them.
+        # Durations, waits and attempts of completed runs by processor, if a subscriber wants them.
         self._figures: defaultdict[str, tuple[list[float], list[float], list[int]]] | None = (
             defaultdict(lambda: ([], [], [])) if bus.wanted(RunsCompleted) else None
         )

@@ -1,7 +1,7 @@
-"""The lease of a run whose manager has died: a manager's row of its own, for this one task.
+"""The lease for a run whose manager has died: a separate manager row for this one task.
 
-The managers of the queue then see the worker as a manager that holds the task that it runs. A presence
-file shows those of this host at once when it ends.
+Managers of the queue then see the worker as a manager that holds the task. On the same host, a presence file
+shows them immediately when the worker ends.
 """
 
 import os
@@ -23,15 +23,15 @@ from django_partisan.sql.manager_state import Run
 
 
 class Hold(Enum):
-    """Whether the worker's own row exists and holds the task."""
+    """Whether the worker's own manager row exists and holds the task."""
 
-    NONE = "there is no row: no task was taken over yet, or another manager has the one that runs"
-    UNSURE = "there may be a row: the answer to its insert or delete is missing"
-    HELD = "the row holds the task that runs"
+    NONE = "no row exists: no task was taken over yet, or another manager has the running task"
+    UNSURE = "a row may exist: the answer to its insert or delete is missing"
+    HELD = "the row holds the running task"
 
 
 class RunLease:
-    """Hold the task that runs, and send heartbeats every third of ``LEASE_SECONDS``.
+    """Holds the running task, with a heartbeat every third of ``LEASE_SECONDS``.
 
     ``started`` returns when the run started, in monotonic seconds.
     """
@@ -49,17 +49,17 @@ class RunLease:
 
     @property
     def may_have_row(self) -> bool:
-        """True if there is, or may be, a row to delete."""
+        """True if a row exists, or may exist, that has to be deleted."""
         return self._hold is not Hold.NONE
 
     def is_due(self, row: TaskRow) -> bool:
-        """Return whether there is anything to do for the task that runs now."""
+        """Return whether ``keep()`` has anything to do for the running task."""
         return row is not self._row or (self._hold is Hold.HELD and time.monotonic() >= self._renew_at)
 
     def keep(self, connection: BaseDatabaseWrapper, row: TaskRow) -> None:
-        """Take the task over from the dead manager; after that, send a heartbeat.
+        """Take over the task from the dead manager; once it is taken over, send heartbeats.
 
-        If another manager has taken it already, do nothing: the outcome of the run will not be written.
+        If another manager has already taken it over, do nothing: the outcome of the run will not be written.
         """
         is_new = row is not self._row
         if self._take(connection, row) if is_new else leasing.renew(connection, self._id):
@@ -71,7 +71,7 @@ class RunLease:
         self._renew_at = time.monotonic() + self._config.lease_seconds / 3
 
     def end(self, connection: BaseDatabaseWrapper) -> None:
-        """Delete the row and the file if they exist: no run needs them any more."""
+        """Delete the row and the file if they exist, because no run needs them any more."""
         if self.may_have_row:
             self._hold = Hold.UNSURE
             leasing.deregister(connection, self._id)
@@ -83,7 +83,7 @@ class RunLease:
             self._presence, self._touch = None, _nothing
 
     def close_presence(self) -> None:  # pragma: no cover: child process
-        """Close the presence file, in a process that a task has forked."""
+        """Close the presence file in a process that a task has forked."""
         if self._presence is not None:
             file, page = self._presence
             file.close()
@@ -111,7 +111,7 @@ class RunLease:
             try:
                 file = PresenceFile(self._lock_name, 1, database)
             except (OSError, CannotStart):
-                return  # without a file our death is noticed when the lease expires
+                return  # without a file, others notice our death when the lease expires
             self._presence = file, WorkerPage(os.dup(file.fd), 0)
             self._touch = file.touch
         _, page = self._presence
@@ -119,4 +119,4 @@ class RunLease:
 
 
 def _nothing() -> None:
-    """Replace ``touch()`` while there is no file."""
+    """Stand in for ``touch()`` while there is no file."""

@@ -1,12 +1,13 @@
-"""Connections that tasks open in other threads, such as those of an executor.
+"""Care for connections that tasks open in other threads, such as those of a thread pool.
 
-Django gives each thread its own connections, which only that thread uses. Between two tasks:
+Django gives each thread its own connections, which only that thread uses. Between two tasks, depending on the
+thread and its connection:
 
 | thread, connection | is |
 |---|---|
 | ended | closed |
-| lives, inside a transaction | reported, once |
-| lives, idle and broken | checked by Django, and renewed, when its thread uses it next |
+| alive, inside a transaction | reported, once |
+| alive, idle and broken | checked by Django, and renewed, when its thread uses it next |
 
 | who writes | what |
 |---|---|
@@ -29,11 +30,11 @@ from django_partisan.sql.connection import has_ended, task_database
 
 _READS: Final = ("SELECT", "WITH", "SHOW", "SET", "FETCH", "EXPLAIN", "SAVEPOINT", "RELEASE", "ROLLBACK")
 _runners: Final[set[int]] = set()
-"""The threads that run tasks, whose connections are cared for elsewhere."""
+"""The threads that run tasks; ``TaskConnections`` handles their connections."""
 
 
 class ThreadConnection:
-    """A connection, and the thread that opened it."""
+    """A connection and the thread that opened it."""
 
     __slots__ = ("connection", "is_reported", "thread")
 
@@ -41,11 +42,11 @@ class ThreadConnection:
         self.connection = connection
         self.thread = threading.current_thread()
         self.is_reported = False
-        """True while its open transaction has been reported."""
+        """True if its open transaction has been reported."""
 
 
 class ThreadConnections:
-    """Note the connections of other threads; costs nothing while there are none."""
+    """Track the connections of other threads; costs nothing while there are none."""
 
     def __init__(self) -> None:
         self.noted: list[ThreadConnection] = []
@@ -61,7 +62,7 @@ class ThreadConnections:
         left_open = []
         for one in self.noted:
             connection = one.connection
-            connection.queries_log.clear()  # which DEBUG fills
+            connection.queries_log.clear()  # filled if DEBUG is True
             was_reported, one.is_reported = one.is_reported, False
             if connection.connection is None:
                 continue
@@ -70,7 +71,7 @@ class ThreadConnections:
                 if not was_reported:
                     left_open.append((connection.alias, one.thread.name))
             elif connection.errors_occurred or has_ended(connection.connection):
-                # It may be in use by now, with an answer to read: then Django checks it needlessly.
+                # It may be in use by now, with a result to read; then Django checks it unnecessarily.
                 connection.errors_occurred = False
                 vars(connection).update(health_check_enabled=True, health_check_done=False)
         return left_open
@@ -87,30 +88,30 @@ class ThreadConnections:
             drop(one.connection)
 
     def close(self) -> None:
-        """Close the connections of threads that have ended, and note no more."""
+        """Close the connections of threads that have ended, and stop tracking."""
         connection_created.disconnect(self._note)
         _runners.discard(self._runner)
         self.close_ended()
         for one in self.noted:
-            with contextlib.suppress(ValueError):  # a task may have emptied the list
+            with contextlib.suppress(ValueError):  # a task may have cleared the list
                 one.connection.execute_wrappers.remove(self._watch)
 
     def _note(self, connection: BaseDatabaseWrapper, **_: Any) -> None:
-        """Note a connection, in the thread that opens it, unless it is one of ours or noted already."""
+        """Track a connection, in the thread that opens it, unless it is one of ours or already tracked."""
         if threading.get_ident() in _runners:
             return
         if all(one is not connection for one in connections.all(initialized_only=True)):
-            return  # it may have an alias that the settings lack
+            return  # its alias may be missing from the settings
         if any(one.connection is connection for one in self.noted):
             return
-        # First: execute_wrapper() removes the last when it ends, and the connection may open inside it.
+        # First: execute_wrapper() removes the last one at its end, and the connection may open inside it.
         connection.execute_wrappers.insert(0, self._watch)
         self.noted.append(ThreadConnection(connection))
 
     def _watch(
         self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]
     ) -> Any:
-        """Note that this thread writes to the tasks' database, and execute."""
+        """Record that this thread writes to the tasks' database, and execute the statement."""
         is_read = str(sql)[:40].lstrip(" (\n").upper().startswith(_READS)
         if not is_read and context["connection"].alias == self._database:
             self._writers.add(threading.current_thread().name)

@@ -1,12 +1,12 @@
-"""What a worker does when its manager has died: settle what it ran, release the rest, keep what runs.
+"""Finish a worker's duties after its manager has died: settle, release unstarted tasks, keep the running one.
 
 | thread | does what |
 |---|---|
-| control | all of it, from the end of the bell to the end of the run, which no other manager repeats |
+| control | everything from the end of the bell to the end of the run, so that no manager repeats the run |
 | main | ends the run, waits for the other thread, and writes what is left |
 
-``_duty`` is held by the thread that does it. Whatever a thread writes, it writes under the claims of
-the dead manager: written twice, or too late, it changes nothing.
+The thread that does the work holds ``_duty``. All writes use the claims of the dead manager, so that a write
+that is repeated or too late changes nothing.
 """
 
 import threading
@@ -32,13 +32,13 @@ FAILURES: Final = (Error, OSError)
 """Errors of the database, or of the host, such as too many open files."""
 PAUSE_SECONDS: Final = 0.5
 CALLS_AT_MOST: Final = 3
-"""How many answers' time all calls over one connection have."""
+"""The time limit for all calls over one connection, as a multiple of the time limit for one answer."""
 
 
 class WithoutManager:
-    """The duties of a worker without a manager.
+    """The duties of a worker that has lost its manager.
 
-    ``running`` returns the task that it runs, if any; ``started`` when that run started (monotonic).
+    ``running`` returns the running task, or ``None``; ``started`` returns when its run started (monotonic).
     """
 
     def __init__(
@@ -62,10 +62,10 @@ class WithoutManager:
         self._left: dict[Kind, list[Item]] = {
             kind: [] for kind in (Kind.COMPLETED, Kind.KEPT, Kind.RELEASED, Kind.CHANGED)
         }
-        """What is not written yet."""
+        """Items that have not been written yet."""
 
     def keep_run(self) -> None:
-        """Until ``finish()``, write what can be written, and hold the task that runs."""
+        """Write what can be written and hold the running task, until ``finish()`` is called."""
         with self._duty:
             pause = 0.0
             while not self._has_ended.wait(pause):
@@ -82,17 +82,18 @@ class WithoutManager:
                 try:
                     self._call(*calls)
                 except FAILURES:
-                    continue  # until the run ends: another manager may take the task over meanwhile
+                    continue  # until the run ends; another manager may take over the task before that
 
     def finish(self) -> None:
-        """Write what is left when nothing runs any more.
+        """Write what is left once nothing runs any more.
 
-        What cannot be written, without a database or because others lock the rows, is tried again until the
-        lease has expired: from then on another manager runs the tasks. Raises if there is no database then.
+        What cannot be written, because the database is unreachable or rows are locked, is tried again until
+        the lease has expired; from then on another manager runs the tasks. Raises if the database is still
+        unreachable then.
         """
         deadline = time.monotonic() + self._config.lease_seconds
         self._has_ended.set()
-        # Time out if a call of the control thread hangs: it must not keep the process.
+        # Time out if a call of the control thread hangs, so that it cannot keep the process alive.
         is_ours = self._duty.acquire(timeout=self._config.lease_seconds)
         try:
             self._write_until(deadline)
@@ -101,11 +102,11 @@ class WithoutManager:
                 self._duty.release()
 
     def end(self) -> None:
-        """Have no duties: the worker ends as its manager wished."""
+        """Drop all duties, because the worker ends as its manager asked."""
         self._has_ended.set()
 
     def close_presence(self) -> None:  # pragma: no cover: child process
-        """Close the presence file of the run, in a process that a task has forked."""
+        """Close the presence file of the run in a process that a task has forked."""
         self._lease.close_presence()
 
     def _write_until(self, deadline: float) -> None:
@@ -129,10 +130,10 @@ class WithoutManager:
         return any(self._left.values())
 
     def _call(self, *calls: Callable[[BaseDatabaseWrapper], None]) -> None:
-        """Make calls over a connection of their own.
+        """Make calls over a new connection.
 
-        A server that is silent does not hold it up: a worker that waits forever would look as if it still
-        ran its task.
+        A silent server cannot block the call: a worker that waited forever would look as if it still ran its
+        task.
         """
         session = Session(f"without manager {self._config.queue}", self._answer_seconds)
         watch = threading.Timer(CALLS_AT_MOST * self._answer_seconds, session.hang_up)
@@ -151,12 +152,12 @@ class WithoutManager:
             self._left[kind] = write_all(connection, kind, items)
 
     def _end_lease(self, connection: BaseDatabaseWrapper) -> None:
-        """Delete the row of the run, which holds its task until the outcome is written."""
+        """Delete the manager row of the run; it holds the task until the outcome is written."""
         if not self._has_left:
             self._lease.end(connection)
 
     def _gather(self) -> None:
-        """Take what is left, so that it does not start."""
+        """Take the unreported runs and the unstarted tasks, so that none of these tasks starts."""
         self._left[Kind.RELEASED] += [(row[ID], row[TOKEN]) for row in self._tasks.take_left()]
         unsettled = self._report.take_unsettled()
         self._left[Kind.COMPLETED] += unsettled.completed

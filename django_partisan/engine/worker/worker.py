@@ -1,4 +1,4 @@
-"""The worker process: receive tasks, run them, report how they ended.
+"""The worker process: receive tasks, run them and report the results.
 
 | thread | does what |
 |---|---|
@@ -6,7 +6,7 @@
 | ``partisan-control`` | returns recalled tasks (``prefetch``), and acts when the manager has died or |
 | | asks to interrupt the run (``interruption``) |
 
-``_sending`` is held by the thread that writes to the pipe; it is taken inside the report's lock.
+The thread that writes to the pipe holds ``_sending``, which is acquired inside the report's lock.
 """
 
 import resource
@@ -41,12 +41,12 @@ from django_partisan.telemetry.reporting import reporting, stop
 
 IDLE_SECONDS: Final = 1.0
 LEASE_LOOK_SECONDS: Final = 0.05
-"""How often a worker that holds tasks checks whether the expired lease was extended."""
+"""How often a worker that holds tasks checks whether the expired lease was extended, in seconds."""
 MAXRSS_UNIT_BYTES: Final = 1 if sys.platform == "darwin" else 1024
 
 
 class Worker:
-    """One worker process, from its start to its end."""
+    """One worker process, from start to end."""
 
     def __init__(
         self,
@@ -98,15 +98,15 @@ class Worker:
             started=lambda: self._executor.started,
         )
         self._limit = spec.config.tasks_per_worker_instance
-        # As the presence file showed it last; the manager only ever extends it.
+        # As last read from the presence file; the manager only ever extends it.
         self._lease_until = 0.0
 
     def allow_interruptions(self) -> None:  # pragma: no cover: child process
-        """Let runs be interrupted; in the main thread of the process, which runs the tasks."""
+        """Allow runs to be interrupted; call it in the main thread, which runs the tasks."""
         self._interruption.listen()
 
     def run(self) -> None:
-        """Run tasks until stopped or recycled, or until the manager has died."""
+        """Run tasks until the worker is stopped or recycled, or the manager has died."""
         self._tasks.start()
         try:
             self._send(Ready(protocol.VERSION, self._warnings, __version__))
@@ -120,7 +120,7 @@ class Worker:
             self._send(Flushed(bus.take(), peak_bytes))
             self._sending.acquire()  # never released: the process must not end while the other thread sends
         except PipeError:
-            children.end_if_child()  # forked by a signal's receiver: its pipe is closed
+            children.end_if_child()  # forked by a signal receiver: its pipe is closed
             self._without_manager.finish()
             self._ending.begin()
         finally:
@@ -128,7 +128,7 @@ class Worker:
             self._close_connections()
 
     def let_go(self) -> None:  # pragma: no cover: child process
-        """Close the presence files and stop reporting, in a process that a task has forked."""
+        """Close the presence files and stop reporting in a process that a task has forked."""
         stop(self._report_now)
         self._page.close()
         self._without_manager.close_presence()
@@ -136,8 +136,8 @@ class Worker:
     def _turn(self) -> bool:
         """Run one task, or wait for tasks; return False when this worker should end.
 
-        Past the end of the manager's lease the tasks may belong to another: none starts until the lease
-        is extended.
+        Once the manager's lease has expired, its tasks may belong to another manager: none starts until the
+        lease is extended.
         """
         may_start = now() < self._lease_until or self._has_lease()
         if may_start and (row := self._tasks.next()) is not None:
@@ -149,14 +149,14 @@ class Worker:
         self._report.send(self._send)
         if self._tasks.stopping or (self._limit is not None and self._page.begun >= self._limit):
             return False
-        bus.refresh()  # now, and not when tasks have come, which would start later for it
+        bus.refresh()  # now, so that it does not delay the tasks that arrive next
         if self._tasks.wait(IDLE_SECONDS if may_start else LEASE_LOOK_SECONDS, may_start):
             self._connections.before_chunk()
         self._threads.close_ended()
         return True
 
     def _has_lease(self) -> bool:
-        """Return whether tasks may start: the lease is valid; the manager lives and does not kill us."""
+        """Return whether tasks may start: the lease is valid; the manager is alive and will not kill us."""
         self._lease_until = self._page.lease_until()
         self._tasks.return_older(self._page.epoch())  # read last, as it is written first
         if self._page.is_condemned() or self._tasks.has_lost_manager():
@@ -170,8 +170,9 @@ class Worker:
         last_started, executor.started = executor.started, monotonic()
         started = executor.started
         self._interruption.run_number = self._page.begin(row[ID], started)
-        # Only a run that took as long may be condemned; the manager kills only if the page still shows it.
-        # A process that was stopped as long may have lost its manager, and others have rescued its tasks.
+        # Only a run that took this long may be condemned; the manager kills only if the page still shows it.
+        # A process that was stopped for this long may have lost its manager, and others may have rescued its
+        # tasks.
         is_late = started - last_started > LEAST_GRACE_SECONDS
         if is_late and (self._page.is_condemned() or self._tasks.has_lost_manager()):
             self._tasks.put_back(row)
@@ -207,19 +208,19 @@ class Worker:
         self._connections.close()
 
     def _send_registered(self) -> None:
-        """Send the manager the options of what was registered here only; it may enforce them."""
+        """Send the manager the options of definitions that only this worker has; it may enforce them."""
         late = self._late_definitions.take()
         if late:
-            with suppress(PipeError):  # the report of the run finds it, too
+            with suppress(PipeError):  # the report of the run gets the error too
                 self._send(Registered(late))
 
     def _return_tasks(self, ids: list[int]) -> None:
-        """Report, and return tasks that have not started; mostly called in the control thread."""
+        """Report, then return tasks that have not started; usually called in the control thread."""
         self._report.send(self._send)
         self._send(Returned(ids))
 
     def _report_now(self) -> None:
-        """Report, in a thread of a subscriber; if the manager has died, other threads deal with it."""
+        """Report from a subscriber's thread; if the manager has died, other threads handle it."""
         with suppress(PipeError):
             self._report.send(self._send)
 

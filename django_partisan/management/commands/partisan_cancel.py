@@ -14,7 +14,7 @@ from django_partisan.outcomes import REASON_CANCELLED
 EPILOG: Final = f"""\
 A waiting task ends with the reason {REASON_CANCELLED}, and never starts. If a manager holds the task, its end
 is requested: TaskCancelled is raised inside its run within a second, or at the latest at the manager's next
-heartbeat. Tasks that have ended never change. To run a cancelled task after all, requeue it.
+heartbeat. Tasks that have ended are not changed. To run a cancelled task after all, requeue it.
 
 examples:
   manage.py partisan_cancel --processor SendMail --waiting --comment "sent twice"
@@ -29,11 +29,11 @@ _STATUSES: Final = {WAITING: Task.STATUS_NEW, RUNNING: Task.STATUS_IN_PROCESS}
 class Command(OperatorCommand):
     """Cancel tasks; see ``--help``."""
 
-    help = "Cancel tasks that wait or run. Says how many, and asks before it does."
+    help = "Cancel waiting and running tasks. Prints how many, and asks for confirmation."
     epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare which tasks, and whether to ask."""
+        """Add the options that select tasks, the confirmation, and the comment."""
         add_filters(parser)
         group = parser.add_mutually_exclusive_group()
         for state, text in (
@@ -47,7 +47,7 @@ class Command(OperatorCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Say what is to be done, ask, and cancel with progress."""
+        """Print what will be cancelled, ask, and cancel with progress."""
         state, filters = options["state"], described(options)
         tasks = selected(options).cancellable()
         if state is not None:
@@ -69,7 +69,7 @@ class Command(OperatorCommand):
         if result.requested:
             self.stdout.write(f"Requested the end of {result.requested} that managers hold.")
         if sum(result) < len(ids):
-            self.stdout.write("The others have ended meanwhile.")
+            self.stdout.write("The others have ended in the meantime.")
 
     def _cancel(self, ids: list[int], comment: str) -> CancelResult:
         total, done = CancelResult(), 0

@@ -14,15 +14,15 @@ from django_partisan.management.operator_command import OperatorCommand
 
 EPILOG: Final = """\
 exit codes:
-  0  all is fine
-  1  there is a warning
-  2  there is an error
+  0  no problems
+  1  at least one warning
+  2  at least one error
 
 examples:
   manage.py partisan_doctor                                   settings, database, host, logs, traces
-  manage.py partisan_doctor --metrics-url http://127.0.0.1:9464    and what that manager answers
+  manage.py partisan_doctor --metrics-url http://127.0.0.1:9464    and the metrics port of that manager
   manage.py partisan_doctor --rules /etc/prometheus/partisan  and the rules that were exported there
-  manage.py partisan_doctor --json                            for machines
+  manage.py partisan_doctor --json                            as JSON, for programs
 """
 
 
@@ -34,12 +34,12 @@ class Command(OperatorCommand):
     checks_database = False
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the options: those of the manager, and what to compare."""
+        """Add the options: those that the manager is started with, and the rules to compare."""
         parser.add_argument(
             "--queue-name", "--queue_name", default=queues.DEFAULT_QUEUE, help="queue (default: %(default)s)"
         )
         parser.add_argument("--metrics-url", metavar="URL", help="address of the manager's metrics port")
-        parser.add_argument("--metrics-ca", metavar="FILE", help="CA that signed the port's certificate")
+        parser.add_argument("--metrics-ca", metavar="FILE", help="CA file for the port's certificate")
         parser.add_argument("--metrics-token-file", metavar="FILE", help="file with the token for /metrics")
         parser.add_argument("--log-format", choices=FORMATS, default="auto", help="as for start_partisan")
         parser.add_argument("--log-file", metavar="FILE", help="as for start_partisan")
@@ -49,7 +49,7 @@ class Command(OperatorCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Examine, print, and exit with the code of the worst finding."""
+        """Run the checks, print the findings, and exit with the code of the worst one."""
         subject = Subject(options["queue_name"], **{name: options[name] for name in Subject._fields[1:]})
         findings = self.examine(subject)
         if options["json"]:
@@ -61,7 +61,7 @@ class Command(OperatorCommand):
             raise SystemExit(code)
 
     def examine(self, subject: Subject) -> list[Finding]:
-        """Return the findings."""
+        """Return the findings of all checks."""
         return examine(subject)
 
     def _print(self, subject: Subject, findings: list[Finding]) -> None:
@@ -74,7 +74,7 @@ class Command(OperatorCommand):
             if finding.cure:
                 self.stdout.write(f"{'':<23} cure: {finding.cure}")
         bad = sum(EXIT_CODES[finding.status] > 0 for finding in findings)
-        self.stdout.write(f"\n{bad} to look at." if bad else "\nNothing to do.")
+        self.stdout.write(f"\nProblems: {bad}." if bad else "\nNo problems.")
 
 
 def _json(subject: Subject, findings: list[Finding]) -> str:

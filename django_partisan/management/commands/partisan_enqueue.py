@@ -34,11 +34,11 @@ examples:
 class Command(OperatorCommand):
     """Enqueue one task; see ``--help``."""
 
-    help = "Enqueue one task, as delay() does. If a duplicate waits already, nothing is enqueued."
+    help = "Enqueue one task, like delay(). If a duplicate is already waiting, nothing is enqueued."
     epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare what runs, with which arguments, and when."""
+        """Add the options for the processor, its arguments, and the time."""
         parser.add_argument("name", metavar="NAME", help="registered name of the processor")
         parser.add_argument(
             "--args", type=_array, default=[], dest="task_args", metavar="JSON", help="a JSON array"
@@ -47,17 +47,20 @@ class Command(OperatorCommand):
             "--kwargs", type=_object, default={}, dest="task_kwargs", metavar="JSON", help="a JSON object"
         )
         parser.add_argument(
-            "--at", type=_start, metavar="TIME", help="not before this moment, or after this duration"
+            "--at", type=_start, metavar="TIME", help="earliest start: a moment, or a duration from now"
         )
         parser.add_argument(
             "--expires",
             type=_expiry,
             default=AS_DEFINED,
             metavar="TIME",
-            help="not after this moment, or later than this duration after it is due",
+            help="latest start: a moment, or a duration from when the task is due",
         )
         parser.add_argument(
-            "--priority", type=int, metavar="N", help="the lower, the earlier; by default the processor's"
+            "--priority",
+            type=int,
+            metavar="N",
+            help="lower numbers run first; by default the processor's priority",
         )
         parser.add_argument(
             "--queue-name", "--queue_name", metavar="NAME", help="by default the processor's queue"
@@ -70,7 +73,7 @@ class Command(OperatorCommand):
             raise CommandError(_unknown(options["name"]))
         task = _enqueue(definition, options)
         if task.is_duplicate:
-            self.stdout.write(f"Task {task.pk} waits already with these arguments; enqueued nothing.")
+            self.stdout.write(f"Task {task.pk} with these arguments is already waiting; enqueued nothing.")
             return
         due_at = shown_moment(task.execute_after)
         details = f"queue {task.queue_name!r}, priority {task.priority}, due at {due_at}"
@@ -93,7 +96,7 @@ def _enqueue(definition: TaskDefinition, options: dict[str, Any]) -> Task:
             call = Call(definition, tuple(args), kwargs)
             task = enqueue(call, options["priority"], options["at"], options["expires"])
     except (TypeError, ValueError, PartisanError) as error:
-        raise CommandError(f"{definition.name} cannot be enqueued so: {error}") from error
+        raise CommandError(f"{definition.name} cannot be enqueued: {error}") from error
     return task
 
 
@@ -116,9 +119,9 @@ def _json(text: str, kind: type, expected: str) -> Any:
     try:
         value = json.loads(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no JSON ({error}); expected {expected}.") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not JSON ({error}); expected {expected}.") from error
     if not isinstance(value, kind):
-        raise argparse.ArgumentTypeError(f"{text!r} is JSON of another kind; expected {expected}.")
+        raise argparse.ArgumentTypeError(f"{text!r} is JSON of another type; expected {expected}.")
     return value
 
 

@@ -17,13 +17,15 @@ class Command(BaseCommand):
     requires_migrations_checks = False
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare what is written, and where."""
+        """Add the options for the files and the folder."""
         parser.add_argument("what", choices=sorted(bundled_files.PARTS), help="which files")
-        parser.add_argument("folder", type=Path, metavar="DIR", help="where to; made if it is not there")
+        parser.add_argument(
+            "folder", type=Path, metavar="DIR", help="target folder; created if it does not exist"
+        )
         parser.add_argument("--force", action="store_true", help="overwrite files that differ")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Write the files; refuse to overwrite others."""
+        """Write the files; refuse to overwrite files that differ, unless forced."""
         folder: Path = options["folder"]
         try:
             paths = bundled_files.export(options["what"], folder, options["force"])

@@ -1,4 +1,4 @@
-"""Pause a queue, or all."""
+"""Pause a queue, or all queues."""
 
 import argparse
 from datetime import timedelta
@@ -35,7 +35,7 @@ class Command(OperatorCommand):
     epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare which queues, for how long, and why."""
+        """Add the options for the queues, the duration, and the comment."""
         add_queues(parser, "of the settings")
         parser.add_argument(
             "--for", type=_length, dest="length", metavar="DURATION", help="resume after this time"
@@ -43,7 +43,7 @@ class Command(OperatorCommand):
         parser.add_argument("--comment", default="", metavar="TEXT", help="why the queue is paused")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Pause, and say what still runs."""
+        """Pause the queues, and print how many tasks are still in process."""
         names = queues.queue_names() if options["all"] else [options["queue_name"]]
         for name in names:
             try:
@@ -65,5 +65,5 @@ def _described(paused: PausedQueue) -> str:
 def _length(text: str) -> timedelta:
     seconds = duration(text)
     if not seconds:
-        raise argparse.ArgumentTypeError(f"{text!r} is no time to pause for; expected more than 0 seconds.")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration of a pause; expected above 0 seconds.")
     return timedelta(seconds=seconds)

@@ -26,12 +26,12 @@ from django_partisan.sql.pruning import Batch, Walk, largest_id
 ROWS_PER_SECOND: Final = 2000.0
 PROGRESS_SECONDS: Final = 2.0
 INTERRUPTED: Final = 130
-"""The exit code after Ctrl-C, as of a program that the signal ended."""
+"""The exit code after Ctrl-C, the same as for a program that the signal ended."""
 STATUSES: Final = {"finished": Task.STATUS_FINISHED, "failed": Task.STATUS_ERROR}
 
 EPILOG: Final = """\
-Without --older-than, deletes the rows that managers would delete, as KEEP_FINISHED_SECONDS and
-KEEP_FAILED_SECONDS of the processor or the queue say. Deletes rows of a queue that the settings do not name
+Without --older-than, deletes the rows that managers would delete, according to KEEP_FINISHED_SECONDS and
+KEEP_FAILED_SECONDS of the processor or the queue. Deletes rows of a queue that the settings do not name
 only with --queue-name or --older-than. Never deletes waiting or running tasks.
 No manager is needed. Cancelled and expired tasks are failed tasks.
 
@@ -45,12 +45,12 @@ examples:
 class Command(OperatorCommand):
     """Prune rows; see ``--help``."""
 
-    help = "Delete rows of tasks that ended long ago. Says how many, and asks before it does."
+    help = "Delete rows of tasks that ended long ago. Prints how many, and asks for confirmation."
     epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare which rows, how fast, and whether to ask."""
-        group = parser.add_argument_group("tasks", "Which tasks; all that are given must apply.")
+        """Add the options that select rows, the rate, and the confirmation."""
+        group = parser.add_argument_group("tasks", "Which tasks to select; a task must match all options.")
         group.add_argument("--processor", metavar="NAME", help="of this processor, by its registered name")
         group.add_argument("--queue-name", "--queue_name", metavar="NAME", help="of this queue")
         group.add_argument("--status", nargs="+", choices=tuple(STATUSES), help="how they ended")
@@ -107,7 +107,7 @@ class Command(OperatorCommand):
         self._show(f"Pruned {_number(pruned)}", pruned)
 
     def _followed(self, batches: Iterable[Batch], walk: Walk, verb: str) -> Counter[tuple[str, str]]:
-        """Add up batches with progress; after Ctrl-C, say what was done, and exit."""
+        """Add up the results of batches, with progress; after Ctrl-C, print what was done, and exit."""
         numbers: Counter[tuple[str, str]] = Counter()
         try:
             for batch in batches:
@@ -136,7 +136,7 @@ def _rules(options: Mapping[str, Any]) -> Rules:
         return retention.rules_of_age(options["older_than"], statuses)
     if options["without_finished_at"]:
         raise CommandError(
-            "--without-finished-at needs --older-than: the settings say nothing about such rows."
+            "--without-finished-at needs --older-than: the settings do not apply to such rows."
         )
     try:
         refuse(chain(queues.problems(), processor_validation.problems()))
@@ -159,4 +159,4 @@ def _number(numbers: Mapping[tuple[str, str], int]) -> str:
 def _rate(text: str) -> float:
     if text.isdecimal() and int(text) > 0:
         return float(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is no number of rows; expected an integer, at least 1.")
+    raise argparse.ArgumentTypeError(f"{text!r} is not a number of rows; expected an integer, at least 1.")

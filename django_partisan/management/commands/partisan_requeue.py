@@ -11,8 +11,8 @@ from django_partisan.outcomes import REASONS_TO_NAME
 from django_partisan.requeueing import requeue_all
 
 EPILOG: Final = f"""\
-A requeued task is due at once. Its retries, postpones and crashes start at 0, its attempts go on.
-A task whose duplicate waits already waits beside it. Tasks that a manager holds are never touched.
+A requeued task is due at once. Its retries, postpones and crashes start at 0 again, its attempts do not.
+If a duplicate is already waiting, both tasks wait. Tasks that a manager holds are never changed.
 Tasks whose reason is {" or ".join(REASONS_TO_NAME)} are requeued only if --reason or --id names them.
 
 examples:
@@ -25,11 +25,11 @@ examples:
 class Command(OperatorCommand):
     """Requeue failed tasks; see ``--help``."""
 
-    help = "Make failed tasks wait again. Says how many, and asks before it does."
+    help = "Make failed tasks wait again. Prints how many, and asks for confirmation."
     epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare which tasks, and whether to ask."""
+        """Add the options that select tasks, the confirmation, and the comment."""
         add_failure_filters(parser)
         add_confirmation(parser)
         parser.add_argument(
@@ -37,7 +37,7 @@ class Command(OperatorCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Say what is to be done, ask, and requeue with progress."""
+        """Print what will be requeued, ask, and requeue with progress."""
         ids = self._chosen(options)
         filters = described(options)
         which = f"failed {'task' if len(ids) == 1 else 'tasks'}{f' ({filters})' if filters else ''}"
@@ -53,7 +53,9 @@ class Command(OperatorCommand):
         requeued = self._requeue(ids, options["comment"])
         self.stdout.write(self.style.SUCCESS(f"Requeued {requeued} of {len(ids)} tasks."))
         if requeued < len(ids):
-            self.stdout.write("The others are not failed any more, or another transaction locks their rows.")
+            self.stdout.write(
+                "The others are no longer failed, or another transaction has locked their rows."
+            )
 
     def _chosen(self, options: dict[str, Any]) -> list[int]:
         tasks = selected(options)

@@ -1,4 +1,4 @@
-"""Resume a queue, or all that are paused."""
+"""Resume a queue, or all paused queues."""
 
 import argparse
 from typing import Any, Final
@@ -11,7 +11,7 @@ from django_partisan.management.queue_selection import add_queues
 from django_partisan.pausing import paused_queues, resume
 
 EPILOG: Final = """\
-A manager without notifications (LISTEN is False, or a pooler in transaction mode) goes on with its next
+A manager without notifications (LISTEN is False, or a pooler in transaction mode) continues with its next
 heartbeat.
 
 examples:
@@ -23,15 +23,15 @@ examples:
 class Command(OperatorCommand):
     """Resume queues; see ``--help``."""
 
-    help = "Resume a paused queue: its tasks start again within a second, where managers get notifications."
+    help = "Resume a paused queue: its tasks start again within a second, if managers get notifications."
     epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare which queues."""
+        """Add the options for the queues."""
         add_queues(parser, "that is paused")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Resume, and say what was paused."""
+        """Resume the queues, and print which were paused."""
         names = [queue.queue_name for queue in paused_queues()] if options["all"] else [options["queue_name"]]
         if not names:
             self.stdout.write("No queue is paused.")

@@ -35,16 +35,18 @@ examples:
 class Command(OperatorCommand):
     """Show schedules and act on them; see ``--help``."""
 
-    help = "List schedules with their next and last ticks; show the ticks to come; run, pause or resume one."
+    help = (
+        "List schedules with their next and last ticks; show the next ticks of one; run, pause or resume one."
+    )
     epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare what is shown, or done."""
+        """Add the options for the output and the actions."""
         group = parser.add_mutually_exclusive_group()
-        group.add_argument("--upcoming", metavar="NAME", help="show the ticks to come; changes nothing")
-        group.add_argument("--run", metavar="NAME", help="enqueue its task now, also while it is paused")
+        group.add_argument("--upcoming", metavar="NAME", help="show its next ticks; changes nothing")
+        group.add_argument("--run", metavar="NAME", help="enqueue its task now, even while it is paused")
         group.add_argument("--pause", metavar="NAME", help="enqueue nothing until it is resumed")
-        group.add_argument("--resume", metavar="NAME", help="go on with the first tick from now")
+        group.add_argument("--resume", metavar="NAME", help="continue with the first tick from now")
         parser.add_argument(
             "--count", type=_count, metavar="N", help=f"with --upcoming: how many ticks (default: {COUNT})"
         )
@@ -56,7 +58,7 @@ class Command(OperatorCommand):
         parser.add_argument("--format", choices=(TABLE, JSON), default=TABLE, help="default: %(default)s")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Show, or act."""
+        """Show schedules, or act on one."""
         _refuse_useless(options)
         try:
             lines = self._lines(options)
@@ -77,7 +79,7 @@ class Command(OperatorCommand):
         return as_text(schedules, width)
 
     def _all(self) -> list[ScheduleStatus]:
-        """Return all schedules; if the settings are wrong, say so, and return those of the table."""
+        """Return all schedules; if the settings are wrong, print that, and return those of the table."""
         try:
             return read_schedules()
         except WrongSetting as error:
@@ -86,7 +88,7 @@ class Command(OperatorCommand):
 
 
 def _upcoming(status: ScheduleStatus, options: dict[str, Any]) -> list[str]:
-    """Return the ticks to come, in the time zone of the schedule."""
+    """Return the next ticks, in the time zone of the schedule."""
     ticks = status.definition.upcoming(options["count"] or COUNT, moment_or_now(options["after"]))
     return moments_as_json(ticks) if options["format"] == JSON else [*map(iso, ticks)]
 
@@ -94,7 +96,7 @@ def _upcoming(status: ScheduleStatus, options: dict[str, Any]) -> list[str]:
 def _run(row: Schedule, options: dict[str, Any]) -> str:
     task_id = row.run_now()
     if task_id is None:
-        return f"Schedule {row.name!r} does not overlap, and its last task waits or runs; enqueued nothing."
+        return f"Schedule {row.name!r} does not overlap, and its last task has not ended; enqueued nothing."
     return f"Task {task_id} of schedule {row.name!r} is enqueued."
 
 
@@ -114,11 +116,11 @@ _ACTIONS: Final = {"run": _run, "pause": _pause, "resume": _resume}
 
 
 def _row_of(name: str) -> Schedule:
-    """Return the row of a schedule; raise ``CommandError`` if it has none, and so cannot be run or paused."""
+    """Return the row of a schedule; raise ``CommandError`` if it has none: it cannot be run or paused yet."""
     row = named(name).row
     if row is None:
         raise CommandError(
-            f"Schedule {name!r} stands in the settings, but no manager has seen it yet; start a manager with "
+            f"Schedule {name!r} is in the settings, but no manager has seen it yet; start a manager with "
             "these settings."
         )
     return row
@@ -128,14 +130,14 @@ def _refuse_useless(options: dict[str, Any]) -> None:
     """Raise ``CommandError`` for an option that has no effect with the others."""
     is_acting = any(options[name] is not None for name in _ACTIONS)
     if options["upcoming"] is None and (options["count"] is not None or options["after"] is not None):
-        raise CommandError("--count and --from belong to --upcoming NAME.")
+        raise CommandError("--count and --from need --upcoming NAME.")
     if options["pause"] is None and options["comment"] is not None:
-        raise CommandError("--comment belongs to --pause NAME.")
+        raise CommandError("--comment needs --pause NAME.")
     if is_acting and options["format"] == JSON:
-        raise CommandError("--format json is for the list and for --upcoming NAME.")
+        raise CommandError("--format json works only for the list and for --upcoming NAME.")
 
 
 def _count(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= COUNT_MAX:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {COUNT_MAX}.")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {COUNT_MAX}.")
     return int(text)

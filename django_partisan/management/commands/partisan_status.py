@@ -1,4 +1,4 @@
-"""Show queues, managers, what runs and what fails, or why one task waits."""
+"""Show queues, managers, running tasks and failures, or why one task waits."""
 
 import argparse
 import json
@@ -36,7 +36,7 @@ Managers report runs with each heartbeat, and every 2 s while a run takes longer
 Counts above 100000 are estimates. SECONDS is {DURATION}.
 
 examples:
-  manage.py partisan_status                         all queues, managers of all hosts, what runs
+  manage.py partisan_status                         all queues, managers of all hosts, running tasks
   manage.py partisan_status --watch                 again every 2 s, until Ctrl-C
   manage.py partisan_status --task 4711             why this task waits, or what it does
   manage.py partisan_status --format json | jq '.queues[] | select(.due > 0)'
@@ -50,21 +50,21 @@ class Command(OperatorCommand):
     epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare what is shown, and how."""
+        """Add the options for the contents and the format."""
         parser.add_argument("--queue-name", "--queue_name", metavar="NAME", help="only this queue")
-        parser.add_argument("--task", type=int, metavar="ID", help="say in one sentence what this task does")
+        parser.add_argument("--task", type=int, metavar="ID", help="explain one task in a sentence")
         parser.add_argument(
             "--watch", nargs="?", type=_interval, const=WATCH_SECONDS, metavar="SECONDS",
-            help=f"show it again every SECONDS ({WATCH_SECONDS:g} without a number)",
+            help=f"repeat the output every SECONDS ({WATCH_SECONDS:g} without a number)",
         )  # fmt: skip
         parser.add_argument(
             "--format", choices=(TABLE, JSON, PROMETHEUS), default=TABLE, help="default: %(default)s"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Show it once, or until interrupted."""
+        """Show the status once or, with ``--watch``, until interrupted."""
         if options["task"] is not None and options["format"] == PROMETHEUS:
-            raise CommandError("A task has no figures for Prometheus; use --format table or json.")
+            raise CommandError("--task has no output for Prometheus; use --format table or json.")
         interval = options["watch"]
         try:
             self._show(options)
@@ -73,14 +73,14 @@ class Command(OperatorCommand):
                 self._show(options)
         except KeyboardInterrupt:
             return
-        except BrokenPipeError:  # such as of "| head": nobody reads any more
+        except BrokenPipeError:  # for example "| head": the reader has ended
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def _show(self, options: dict[str, Any]) -> None:
         is_watching = options["watch"] is not None
         try:
             lines = self._lines(options)
-        except PartisanError as error:  # an unknown queue, or wrong settings: no watching helps
+        except PartisanError as error:  # an unknown queue or wrong settings, which do not go away
             raise CommandError(str(error)) from error
         except CommandError as error:
             if not is_watching:
@@ -95,7 +95,7 @@ class Command(OperatorCommand):
         self.stdout.flush()
 
     def _lines(self, options: dict[str, Any]) -> list[str]:
-        """Return what is to be shown now."""
+        """Return the lines to show now."""
         task_id = options["task"]
         with closing(open_connection("status")) as connection:
             try:

@@ -30,12 +30,12 @@ from django_partisan.telemetry.setup import manager as telemetry
 
 OVERRIDES: Final = {key.lower(): setting for key, setting in queue_keys.KEYS.items() if setting.option}
 EPILOG: Final = """\
-TERM, INT or HUP drains: no task is claimed any more, running tasks finish, the rest is released; exit code 0.
-A second TERM or INT, or the end of --stop-timeout, ends running tasks and releases them too; exit code 1.
+TERM, INT or HUP drains: no more tasks are claimed, running tasks finish, the rest is released; exit code 0.
+A second TERM or INT, or the end of --stop-timeout, ends and releases running tasks, too; exit code 1.
 QUIT logs the stack of every thread and changes nothing else.
 
 exit codes:
-  0  stopped as asked; with --once or --until-empty: no task was left to run, and none failed
+  0  stopped on request; with --once or --until-empty: no task was left to run, and none failed
   1  refused to start, ended running tasks by force, or drained because the library was replaced
   2  at least one task failed (--once and --until-empty only)
 
@@ -55,18 +55,18 @@ class Command(OperatorCommand):
 
     help = "Serve one queue: claim its tasks and run them in worker processes."
     epilog = EPILOG
-    checks_database = False  # done when it serves: with --autoreload, a change of the settings can correct it
+    checks_database = False  # checked when serving: with --autoreload, a change of the settings can fix it
     requires_system_checks: list[str] = []  # checked below instead, and reported in one line each
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        """Return a parser that refuses wrong usage in one line."""
+        """Return a parser that reports wrong usage in one line."""
         parser = super().create_parser(prog_name, subcommand, **kwargs)
         if parser.called_from_command_line:
             parser.error = partial(_refuse_usage, parser)
         return parser
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declare the options, each in both spellings."""
+        """Add the options, each in both spellings."""
         parser.add_argument(
             *_spellings("queue_name"),
             default=queues.DEFAULT_QUEUE,
@@ -88,13 +88,13 @@ class Command(OperatorCommand):
             type=float,
             default=0.0,
             metavar="SECONDS",
-            help="Wait up to this many seconds until the database can be reached (default: %(default)s).",
+            help="Wait up to this many seconds for the database to become reachable (default: %(default)s).",
         )
         starting.add_argument(
             "--setup",
             metavar="PACKAGE.MODULE.FUNCTION",
             help="Call this function before the workers read the settings. Use it if manage.py does more "
-            "than name DJANGO_SETTINGS_MODULE (default: the environment variable PARTISAN_SETUP).",
+            "than set DJANGO_SETTINGS_MODULE (default: the environment variable PARTISAN_SETUP).",
         )
         starting.add_argument(
             "--autoreload", action="store_true", help="Restart when code changes, for development."
@@ -102,7 +102,7 @@ class Command(OperatorCommand):
         telemetry.add_arguments(parser, _spellings)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Serve until stopped; exit with the manager's code."""
+        """Serve until stopped; exit with the manager's exit code."""
         if options["autoreload"]:
             autoreload.run_with_reloader(self._serve_until_reloaded, options)
             return
@@ -112,7 +112,7 @@ class Command(OperatorCommand):
                 with project_setup.chosen(options["setup"]):
                     code = self._serve_or_refuse(options, signals)
             except StopAsked as asked:
-                self._say(f"Stopped by {asked} before it served; nothing was claimed.")
+                self._say(f"Stopped by {asked} before it began to serve; nothing was claimed.")
                 code = EXIT_OK
             except PartisanError as error:
                 raise CommandError(str(error)) from error
@@ -121,7 +121,7 @@ class Command(OperatorCommand):
             raise SystemExit(code)
 
     def _serve_until_reloaded(self, options: dict[str, Any]) -> None:
-        """Serve in the reloader's thread, which outlives a refusal: a change of code can correct it."""
+        """Serve in the reloader's thread, which continues after an error: a change of code can fix it."""
         try:
             with project_setup.chosen(options["setup"]):
                 self._serve_or_refuse(options, ProcessSignals())
@@ -139,15 +139,15 @@ class Command(OperatorCommand):
             served = signals.result_of(partial(startup.ensure_database, options["wait_for_database"]))
             startup.ensure_schema(served)
             manager = Manager(watch.worker_spec._replace(schema=served.schema), _until(options))
-            connections.close_all()  # the manager's threads use connections of their own
-            # What was loaded stays: no collection needs to look at it again, nor does the end of the process.
+            connections.close_all()  # the manager's threads open their own connections
+            # Loaded modules stay in memory: garbage collections, also the one at exit, can skip them.
             gc.freeze()
             if options["autoreload"]:
                 atexit.register(_stop_before_exit, manager)
 
             def begin(snapshot: Callable[[], Snapshot]) -> str | None:
                 address = watch.serve(snapshot)
-                # Printed last: nothing can refuse to serve any more.
+                # Printed last, when nothing can prevent serving any more.
                 if notice := startup.notice_of_immediate_mode():
                     self._say(notice)
                 self._say(startup.describe(config, served.version))
@@ -178,18 +178,18 @@ class Command(OperatorCommand):
         self._say(f"{failed} failed. {line}" if failed else line)
 
     def _say(self, line: str) -> None:
-        """Say one line on standard error: standard output belongs to the log."""
+        """Print one line on standard error: standard output is for the log."""
         telemetry.say(line, self.stderr)
 
 
 def _refuse_usage(parser: argparse.ArgumentParser, message: str) -> NoReturn:
-    """End the command with one line; argparse's own code 2 would say that a task failed."""
+    """Exit with one line and code 1; argparse's own code 2 would mean that a task failed."""
     remedy = f"Write options in full; to list them, run: {parser.prog} --help"
     parser.exit(EXIT_REFUSED, f"{parser.prog}: {message}. {remedy}\n")
 
 
 def _spellings(name: str) -> list[str]:
-    """Return an option's name as Django spells options, and as version 1 did."""
+    """Return an option's name in Django's spelling, and in the spelling of version 1."""
     return list(dict.fromkeys(["--" + name.replace("_", "-"), "--" + name]))
 
 
@@ -200,6 +200,6 @@ def _until(options: dict[str, Any]) -> Until | None:
 
 
 def _stop_before_exit(manager: Manager) -> None:
-    """Drain when the reloader ends the process, since multiprocessing would wait for the workers."""
+    """Drain when the reloader ends the process; otherwise multiprocessing would wait for the workers."""
     if not manager.stop(AUTORELOAD_STOP_SECONDS):
         manager.stop(AUTORELOAD_STOP_SECONDS)  # by force

@@ -1,1 +1,1 @@
-"""What ``partisan_schedules`` shows: the schedules, as text or as JSON."""
+"""The output of ``partisan_schedules``: the schedules, as text or as JSON."""

@@ -1,4 +1,4 @@
-"""Schedules for programs: JSON with one object for each, every moment in ISO 8601 with its offset."""
+"""Schedules as JSON for programs: one object for each, all moments in ISO 8601 with their offset."""
 
 import json
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ def iso(moment: datetime) -> str:
 
 
 def _array(items: list[Any]) -> list[str]:
-    """Return the lines of an array in ASCII: texts may hold what a terminal would obey."""
+    """Return the lines of an array in ASCII: texts may contain control characters for the terminal."""
     lines = [json.dumps(item) for item in items]
     return ["[", *(f"  {line}," for line in lines[:-1]), *(f"  {line}" for line in lines[-1:]), "]"]
 

@@ -1,4 +1,4 @@
-"""The schedules: rows of the table, and those of the settings that no manager has seen."""
+"""Read the schedules: rows of the table, and schedules of the settings that no manager has added yet."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,26 +19,26 @@ NEW: Final = "new"
 
 @dataclass(frozen=True)
 class ScheduleStatus:
-    """One schedule: what it is, and its row, which is ``None`` as long as no manager has seen it."""
+    """One schedule: its definition, and its row, which is ``None`` until a manager has added it."""
 
     definition: ScheduleDefinition
     row: Schedule | None
     hides_settings: bool = False
-    """Whether the settings have a schedule of this name, which is not used, because this row has it."""
+    """Whether the settings also have a schedule of this name, which is not used because of this row."""
 
     @property
     def state(self) -> str:
-        """The ``state`` of the row, or ``new``: no manager has listed it yet."""
+        """The ``state`` of the row, or ``new`` if no manager has added it yet."""
         return NEW if self.row is None else self.row.state
 
     @property
     def origin(self) -> str:
-        """Who defined it: ``settings``, or ``database`` for a row made by hand."""
+        """Where it is defined: ``settings``, or ``database`` for a row made by hand."""
         return Schedule.ORIGIN_SETTINGS if self.row is None else self.row.origin
 
     @property
     def next_at(self) -> datetime | None:
-        """The next tick; ``None`` if nothing is going to be enqueued."""
+        """The moment of the next tick; ``None`` if no task will be enqueued."""
         return self.row.next_at if self.row is not None and self.state == Schedule.STATE_ACTIVE else None
 
     @property
@@ -53,13 +53,13 @@ class ScheduleStatus:
 
 
 def read_rows(**conditions: Any) -> list[ScheduleStatus]:
-    """Return the schedules of the table to which the conditions apply, by name."""
+    """Return the schedules of the table that match the conditions, ordered by name."""
     rows = Schedule.objects.using(task_connection().alias).filter(**conditions).order_by("name")
     return [ScheduleStatus(_definition(row), row) for row in rows]
 
 
 def _definition(row: Schedule) -> ScheduleDefinition:
-    """Return the definition of a row; of one that only SQL can have written, as it is."""
+    """Return the definition of a row; if it is invalid, as only SQL can write it, without validation."""
     try:
         return ScheduleDefinition.of_row(row)
     except ValueError:
@@ -67,7 +67,7 @@ def _definition(row: Schedule) -> ScheduleDefinition:
 
 
 def read_schedules() -> list[ScheduleStatus]:
-    """Return every schedule by name; raise ``WrongSetting`` if those of the settings are not accepted."""
+    """Return all schedules, ordered by name; raise ``WrongSetting`` if those of the settings are wrong."""
     found = {status.definition.name: status for status in read_rows()}
     for name, definition in configured().items():
         seen = found.get(name)
@@ -79,9 +79,10 @@ def read_schedules() -> list[ScheduleStatus]:
 
 
 def named(name: str) -> ScheduleStatus:
-    """Return one schedule; raise ``UnknownSchedule``, with the known names.
+    """Return one schedule; raise ``UnknownSchedule`` with the known names if it does not exist.
 
-    The settings are read only if the table has none of this name, so that wrong ones prevent nothing.
+    The settings are read only if the table has no schedule of this name, so that wrong settings do not matter
+    otherwise.
     """
     for status in read_rows(name=name):
         return status

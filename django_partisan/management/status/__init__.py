@@ -1,1 +1,1 @@
-"""What ``partisan_status`` shows: a report, and how it is written for people, programs and Prometheus."""
+"""The output of ``partisan_status``: a report, as text for people, as JSON, and for Prometheus."""

@@ -1,4 +1,4 @@
-"""The report as JSON: names and meanings stay the same within a major version; keys may be added."""
+"""The report as JSON. Names and meanings stay the same within a major version; keys may be added."""
 
 import json
 from datetime import datetime
@@ -36,7 +36,7 @@ def as_json(report: StatusReport) -> str:
             for error in queue.errors
         ],
     }
-    return json.dumps(document, indent=2)  # in ASCII: texts may hold what a terminal would obey
+    return json.dumps(document, indent=2)  # in ASCII: texts may contain control characters
 
 
 def _moment(value: datetime) -> str:

@@ -43,7 +43,7 @@ class _Report(Collector):
 
 
 def as_exposition(report: StatusReport) -> str:
-    """Return the report as text that a scrape could return."""
+    """Return the report as text in the format of a scrape."""
     registry = CollectorRegistry()
     registry.register(_Report(report))
     return generate_latest(registry).decode()
@@ -72,7 +72,7 @@ def _held(queues: Iterable[QueueStatus]) -> Counter[tuple[str, ...]]:
 
 
 def _runs(managers: Iterable[PublishedManager]) -> dict[tuple[str, str], list[Run]]:
-    """Return the runs of live managers and workers, by queue and processor as labels, which cut names."""
+    """Return the runs of live managers and workers, by queue and processor as labels with truncated names."""
     found: dict[tuple[str, str], list[Run]] = {}
     for manager in managers:
         for run in manager.runs if manager.is_alive else ():

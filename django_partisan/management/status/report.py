@@ -1,4 +1,4 @@
-"""The report of ``partisan_status``: queues, managers of all hosts, and what failed lately."""
+"""The report of ``partisan_status``: queues, the managers of all hosts, and recent failures."""
 
 from collections.abc import Sequence
 from datetime import datetime, timezone
@@ -16,28 +16,28 @@ from django_partisan.sql.overview import FailingKind, LastError, QueuePause
 from django_partisan.sql.queue_statistics import QueueStatistics, read_statistics
 
 TIMEOUT_SECONDS: Final = 10.0
-"""How long one statement may take."""
+"""The time limit of each statement."""
 
 
 class QueueStatus(NamedTuple):
-    """One queue."""
+    """The status of one queue."""
 
     name: str
     statistics: QueueStatistics
     pause: QueuePause | None
     running: int
-    """Runs that live managers and workers have reported."""
+    """The number of runs that live managers and workers have published."""
     kinds: Sequence[FailingKind]
     errors: Sequence[LastError]
 
     @property
     def held(self) -> int:
-        """How many tasks are held."""
+        """The number of held tasks."""
         return sum(one.number for one in self.statistics.held)
 
 
 class StatusReport(NamedTuple):
-    """Queues and managers at a moment."""
+    """The status of queues and managers at one moment."""
 
     version: str
     at: datetime
@@ -48,9 +48,9 @@ class StatusReport(NamedTuple):
 
 
 def read_report(connection: BaseDatabaseWrapper, queue_name: str | None = None) -> StatusReport:
-    """Return the report on one queue or, with ``None``, on all that are configured or in use.
+    """Return the report on one queue or, with ``None``, on all queues that are configured or in use.
 
-    Raises ``UnknownQueue`` for a queue that is neither.
+    Raises ``UnknownQueue`` for a queue that is neither configured nor in use.
     """
     overview.begin_reading(connection, TIMEOUT_SECONDS)
     names = _names(connection, queue_name)

@@ -1,4 +1,4 @@
-"""The report for people: lines that fit the width, without any control character."""
+"""The report as text for people: lines that fit the width, without control characters."""
 
 from collections.abc import Iterable, Iterator
 from typing import Final
@@ -10,7 +10,7 @@ from django_partisan.sql.overview import ERRORS_AT_MOST, KINDS_AT_MOST
 
 WIDTH: Final = 80
 RUNS_SHOWN: Final = 10
-"""Runs of a manager that are listed, the longest; the JSON has all that it published."""
+"""How many runs of a manager are listed, the longest first; the JSON has all that it published."""
 
 _QUEUE: Final = "{:<17} {:>6} {:>9} {:>10} {:>7} {:>6} {:>6} {:>12}"
 _QUEUE_TITLES: Final = ("Queue", "Due", "Scheduled", "In process", "Running", "Failed", "Held", "Oldest due")
@@ -77,7 +77,7 @@ def _failures(queues: Iterable[QueueStatus]) -> Iterator[str]:
     kinds = sorted((kind for queue in queues for kind in queue.kinds), key=lambda kind: -kind.number)
     if not kinds:
         return
-    yield from ("", "Failing, within a day", _KIND.format(*_KIND_TITLES))
+    yield from ("", "Failing in the last day", _KIND.format(*_KIND_TITLES))
     for kind in kinds[:KINDS_AT_MOST]:
         type_name = _cut(kind.error_type.rpartition(".")[2], 22)
         cells = (number(kind.number), _cut(kind.processor, 22), _cut(kind.reason, 17), type_name)

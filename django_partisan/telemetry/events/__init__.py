@@ -1,8 +1,8 @@
-"""Every event that the core emits: of tasks and runs, queues, schedules, processes, and of telemetry itself.
+"""All events that the core emits, about tasks, runs, queues, schedules, processes and telemetry itself.
 
-Events are frozen, hold plain values, and are named in the past tense. Durations are in seconds.
-Named tuples rather than dataclasses: they are made for every task, and cost a third.
-A new event is a class in the module of its subject and a name in the union at that module's end.
+Events are immutable, contain plain values, and are named in the past tense. Durations are in seconds. They
+are named tuples rather than dataclasses because they are created for every task, at a third of the cost. To
+add an event, add a class to the module of its subject and a name to the union at the end of that module.
 """
 
 from typing import TypeAlias

@@ -1,4 +1,4 @@
-"""Events of managers, and of any process that shows its stacks."""
+"""Events of managers, and of any process that reports its stacks."""
 
 from typing import NamedTuple, TypeAlias
 
@@ -24,7 +24,7 @@ class ManagerStopped(NamedTuple):
 
 
 class CodeReplaced(NamedTuple):
-    """A new worker runs another version of the library than its manager, which drains."""
+    """A new worker runs another version of the library than its manager; the manager drains."""
 
     queue: str
     worker_version: str
@@ -34,7 +34,7 @@ class CodeReplaced(NamedTuple):
 
 
 class ProcessorsIgnored(NamedTuple):
-    """Workers have registered more than ``limit`` processors that the manager has not; emitted once."""
+    """Workers have registered more than ``limit`` processors that the manager does not have; emitted once."""
 
     queue: str
     limit: int

@@ -1,10 +1,10 @@
-"""Events of what operators do: requeue, change and cancel tasks, pause queues."""
+"""Events of operators' actions: requeue, change and cancel tasks, pause queues."""
 
 from typing import NamedTuple, TypeAlias
 
 
 class TasksRequeued(NamedTuple):
-    """``number`` failed tasks of a processor wait again, as somebody asked."""
+    """``number`` failed tasks of a processor were requeued on request."""
 
     queue: str
     processor: str
@@ -12,7 +12,7 @@ class TasksRequeued(NamedTuple):
 
 
 class TasksChanged(NamedTuple):
-    """``number`` tasks of a processor were changed, as somebody asked; ``change`` is one of ``CHANGES``."""
+    """``number`` tasks of a processor were changed on request; ``change`` is one of ``CHANGES``."""
 
     queue: str
     processor: str
@@ -21,7 +21,7 @@ class TasksChanged(NamedTuple):
 
 
 class TasksCancelled(NamedTuple):
-    """``number`` tasks of a processor ended without a run, as somebody asked; at most 100 ids are named."""
+    """``number`` tasks of a processor were cancelled on request without a run; lists at most 100 ids."""
 
     queue: str
     processor: str
@@ -31,7 +31,7 @@ class TasksCancelled(NamedTuple):
 
 
 class CancelRequested(NamedTuple):
-    """Somebody asked to end ``number`` tasks of a processor that managers hold; at most 100 ids are named."""
+    """Ending ``number`` tasks of a processor that managers hold was requested; lists at most 100 ids."""
 
     queue: str
     processor: str
@@ -41,7 +41,7 @@ class CancelRequested(NamedTuple):
 
 
 class QueuePaused(NamedTuple):
-    """A manager has found its queue paused; ``until`` is of ISO 8601, ``None`` for no end."""
+    """A manager has found its queue paused; ``until`` is ISO 8601 text, or ``None`` if there is no end."""
 
     queue: str
     until: str | None
@@ -50,7 +50,7 @@ class QueuePaused(NamedTuple):
 
 
 class QueueResumed(NamedTuple):
-    """A manager has found its queue no longer paused, after ``seconds``."""
+    """A manager has found its queue resumed, after a pause of ``seconds``."""
 
     queue: str
     seconds: float

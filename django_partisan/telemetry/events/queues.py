@@ -1,4 +1,4 @@
-"""Events of what managers do with many tasks of a queue at once: claim, settle, release, hold, prune."""
+"""Events about many tasks of a queue at once: claimed, settled, released, held, pruned."""
 
 from typing import NamedTuple, TypeAlias
 
@@ -6,7 +6,7 @@ from django_partisan.telemetry.events.values import ErrorInfo
 
 
 class TasksEnqueued(NamedTuple):
-    """One ``bulk_delay()``; ``queue`` and ``processor`` are ``None`` if its tasks have several."""
+    """One ``bulk_delay()``; ``queue`` and ``processor`` are ``None`` if its tasks have different ones."""
 
     queue: str | None
     processor: str | None
@@ -15,9 +15,9 @@ class TasksEnqueued(NamedTuple):
 
 
 class TasksClaimed(NamedTuple):
-    """A claim returned ``number`` tasks, perhaps 0. At most 100 ids are named.
+    """A claim returned ``number`` tasks, possibly 0; lists at most 100 ids.
 
-    ``contexts`` are the carried contexts, as JSON text, of those of its tasks that have one.
+    ``contexts`` are the carried contexts, as JSON text, of the tasks that have one.
     """
 
     queue: str
@@ -28,20 +28,20 @@ class TasksClaimed(NamedTuple):
 
 
 class PolledInVain(NamedTuple):
-    """A look of an idle manager found nothing to claim: an empty poll, like a claim without rows."""
+    """An idle manager's check found nothing to claim: an empty poll, like a claim without rows."""
 
     queue: str
 
 
 class ClaimFailed(NamedTuple):
-    """Claims began to fail or to wait for a database that does not answer; emitted once, not for each."""
+    """Claims started to fail, or to wait for a database that does not answer; emitted once, not per claim."""
 
     queue: str
     error: ErrorInfo
 
 
 class ClaimErrored(NamedTuple):
-    """A claim failed, or a look or heartbeat that claims wait for; emitted for each."""
+    """A claim failed, or a check or heartbeat that claims wait for; emitted for each."""
 
     queue: str
 
@@ -53,7 +53,7 @@ class TasksReleased(NamedTuple):
 
 
 class OutcomesSettled(NamedTuple):
-    """A batch was written; ``contexts`` as in ``TasksClaimed``, of the completed tasks."""
+    """A batch of outcomes was written; ``contexts`` as in ``TasksClaimed``, for the completed tasks."""
 
     queue: str
     number: int
@@ -63,7 +63,7 @@ class OutcomesSettled(NamedTuple):
 
 
 class SettleFailed(NamedTuple):
-    """Outcomes cannot be written; emitted once, not for each try."""
+    """Outcomes cannot be written; emitted once, not for each attempt."""
 
     queue: str
     number: int
@@ -77,7 +77,7 @@ class SettleErrored(NamedTuple):
 
 
 class TasksHeld(NamedTuple):
-    """``number`` tasks of a processor were held since the last such event; ``reason`` says why."""
+    """``number`` tasks of a processor were held since the last such event; ``reason`` is the reason."""
 
     queue: str
     processor: str
@@ -86,7 +86,7 @@ class TasksHeld(NamedTuple):
 
 
 class TasksResumed(NamedTuple):
-    """``number`` tasks of a processor that were held for ``reason`` wait for a claim again."""
+    """``number`` tasks of a processor, held for ``reason`` until now, were resumed."""
 
     queue: str
     processor: str
@@ -95,7 +95,7 @@ class TasksResumed(NamedTuple):
 
 
 class TasksPruned(NamedTuple):
-    """A batch of ``number`` rows of a queue and status was deleted, because their tasks ended long ago."""
+    """``number`` rows of a queue and status were deleted in one batch, because their tasks ended long ago."""
 
     queue: str
     status: str
@@ -103,7 +103,7 @@ class TasksPruned(NamedTuple):
 
 
 class PrunePassEnded(NamedTuple):
-    """A manager of ``queue`` has walked the table for rows to prune, of all queues, or left it to others."""
+    """A manager of ``queue`` has finished a prune pass, which covers all queues, or left it to others."""
 
     queue: str
     finished: int
@@ -112,7 +112,7 @@ class PrunePassEnded(NamedTuple):
 
 
 class PruneFailed(NamedTuple):
-    """Rows cannot be pruned; emitted once, not for each try."""
+    """Rows cannot be pruned; emitted once, not for each attempt."""
 
     queue: str
     error: ErrorInfo

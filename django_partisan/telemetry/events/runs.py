@@ -1,4 +1,4 @@
-"""Events of one run: its start, its outcome, and what it left or measured."""
+"""Events of one run: its start, its outcome, its measurements, and transactions that it left open."""
 
 from typing import Final, NamedTuple, TypeAlias
 
@@ -16,9 +16,9 @@ class TaskCompleted(NamedTuple):
 
 
 class RunsCompleted(NamedTuple):
-    """Runs of one processor completed: emitted once a report, for subscribers that only count.
+    """Runs of one processor completed; emitted once per report, for subscribers that only count.
 
-    A run is in one ``RunsCompleted`` and, where a subscriber wants it, in one ``TaskCompleted``.
+    A run is in one ``RunsCompleted`` and, if a subscriber wants it, in one ``TaskCompleted``.
     """
 
     queue: str
@@ -36,7 +36,7 @@ class TaskPostponed(NamedTuple):
 
 
 class TaskRetried(NamedTuple):
-    """In a manager, which killed the worker, ``run`` is a ``TaskRef``, and ``lost`` is the run."""
+    """If a manager that killed the worker emits it, ``run`` is a ``TaskRef`` and ``lost`` is the run."""
 
     run: Run | TaskRef
     seconds: float
@@ -47,11 +47,11 @@ class TaskRetried(NamedTuple):
 
 
 class TaskFailed(NamedTuple):
-    """``reason`` is one of ``outcomes.FAILURE_REASONS`` or ``outcomes.REASONS_TO_NAME``.
+    """A task failed; ``reason`` is one of ``outcomes.FAILURE_REASONS`` or ``outcomes.REASONS_TO_NAME``.
 
     ``seconds`` is ``None`` if no run ended.
 
-    In a manager ``run`` is a ``TaskRef``; ``lost`` is the run with which the task failed, if any.
+    If a manager emits it, ``run`` is a ``TaskRef``; ``lost`` is the run with which the task failed, if any.
     """
 
     run: Run | TaskRef
@@ -62,9 +62,9 @@ class TaskFailed(NamedTuple):
 
 
 class TaskCancelled(NamedTuple):
-    """A run ended because somebody cancelled its task; ``lost`` is the run if it ended with its worker.
+    """A run ended because its task was cancelled; ``lost`` is the run if it ended with its worker.
 
-    In a manager ``run`` is a ``TaskRef``.
+    If a manager emits it, ``run`` is a ``TaskRef``.
     """
 
     run: Run | TaskRef
@@ -85,14 +85,14 @@ class TransactionLeftOpen(NamedTuple):
 
 
 class WrittenOutsideAtomic(NamedTuple):
-    """During a run with ``ATOMIC`` another thread wrote to the tasks' database, on its own connection."""
+    """During an ``ATOMIC`` run, another thread wrote to the tasks' database over its own connection."""
 
     run: Run
     thread: str
 
 
 class Measured(NamedTuple):
-    """A run added ``value`` to a counter or a histogram of its processor's; ``name`` is the exported one."""
+    """A run added ``value`` to a counter or histogram of its processor; ``name`` is the exported name."""
 
     queue: str
     processor: str
@@ -121,4 +121,4 @@ OUTCOME_OF: Final[dict[type, str]] = {
     TaskFailed: FAILED,
     TaskCancelled: FAILED,
 }
-"""The outcome that each event of a run's end stands for."""
+"""The outcome that each event at the end of a run represents."""

@@ -7,7 +7,7 @@ from django_partisan.telemetry.events.values import ErrorInfo
 
 
 class ScheduleTicked(NamedTuple):
-    """A schedule has enqueued ``task_id``, or found its duplicate; ``outcome`` says which."""
+    """A schedule enqueued ``task_id`` or found it as a duplicate; ``outcome`` says which."""
 
     schedule: str
     processor: str
@@ -19,7 +19,7 @@ class ScheduleTicked(NamedTuple):
 
 
 class ScheduleSkipped(NamedTuple):
-    """A tick was skipped, because the last task of the schedule, ``task_id``, still waits or runs."""
+    """A tick was skipped because the last task of the schedule, ``task_id``, is still waiting or running."""
 
     schedule: str
     processor: str
@@ -29,7 +29,7 @@ class ScheduleSkipped(NamedTuple):
 
 
 class ScheduleMissed(NamedTuple):
-    """``number`` ticks up to the one at ``newest_at`` were not enqueued, because they were too late."""
+    """``number`` ticks, up to the one at ``newest_at``, were not enqueued because they were too late."""
 
     schedule: str
     processor: str
@@ -38,7 +38,7 @@ class ScheduleMissed(NamedTuple):
 
 
 class ScheduleFailed(NamedTuple):
-    """The tick of a schedule cannot be enqueued; emitted once for each error, not for each try."""
+    """The tick of a schedule cannot be enqueued; emitted once for each error, not for each attempt."""
 
     schedule: str
     processor: str
@@ -47,9 +47,10 @@ class ScheduleFailed(NamedTuple):
 
 
 class ScheduleOperationFailed(NamedTuple):
-    """An operation on schedules failed in a manager of ``queue``, on all or on ``schedule``; it tries again.
+    """An operation on one or all schedules failed in a manager of ``queue``, which tries again.
 
-    Emitted once for each error, not for each try. ``operation`` is one of ``outcomes.SCHEDULE_OPERATIONS``.
+    Emitted once for each error, not for each attempt. ``operation`` is one of
+    ``outcomes.SCHEDULE_OPERATIONS``; ``schedule`` is ``None`` for an operation on all.
     """
 
     queue: str

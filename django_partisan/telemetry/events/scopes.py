@@ -1,4 +1,4 @@
-"""What ``Subscriber.around()`` is entered for: an enqueueing, a batch of ticks, a run."""
+"""The scopes for which ``Subscriber.around()`` is entered: an enqueueing, a batch of ticks, a run."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, TypeAlias
@@ -21,7 +21,7 @@ class Enqueueing:
 
 
 class Ticking:
-    """A batch of ticks for which a manager enqueues tasks; ``number`` of them, set when it is known."""
+    """A batch of ticks for which a manager enqueues tasks; ``number`` is set once it is known."""
 
     __slots__ = ("number", "queue")
 
@@ -31,11 +31,11 @@ class Ticking:
 
 
 class Running(NamedTuple):
-    """One run, from before it starts until its outcome was emitted."""
+    """One run, from before its start until its outcome has been emitted."""
 
     run: Run
     propagation: str | None
-    """The processor's own ``TRACE_PROPAGATION``, if it has one."""
+    """The processor's own ``TRACE_PROPAGATION``, if any."""
 
 
 Scope: TypeAlias = Enqueueing | Ticking | Running

@@ -1,4 +1,4 @@
-"""The state of a manager at one moment, for gauges and probes."""
+"""Snapshots of a manager's state, for gauges and probes."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ from django_partisan.telemetry.events.values import TaskRef
 
 
 class WorkerSeen(NamedTuple):
-    """A worker at the moment of a snapshot; ``task`` is what it has run for ``run_age_seconds``."""
+    """A worker at the time of a snapshot; it has been running ``task`` for ``run_age_seconds``."""
 
     slot: int
     generation: int
@@ -18,7 +18,7 @@ class WorkerSeen(NamedTuple):
 
 
 class QueueLimits(NamedTuple):
-    """Settings of the queue that alerts compare figures with; ``None`` if there is no such limit."""
+    """Queue settings that alerts compare with measured values; ``None`` if there is no such limit."""
 
     max_wait_seconds: float | None
     max_crashes: int
@@ -27,7 +27,7 @@ class QueueLimits(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """The manager's state at one moment, for gauges and probes. ``*_at`` are Unix timestamps."""
+    """The manager's state at one moment, for gauges and probes; ``*_at`` are Unix timestamps."""
 
     queue: str
     workers_configured: int
@@ -42,4 +42,4 @@ class Snapshot(NamedTuple):
     last_finished_at: float | None
     limits: QueueLimits
     paused_seconds: float | None = None
-    """For how long the queue has been paused; ``None`` if it is not."""
+    """How long the queue has been paused, in seconds; ``None`` if it is not paused."""

@@ -1,4 +1,4 @@
-"""Events of one task before and after its runs, in applications, workers and managers."""
+"""Events of single tasks before and after their runs, in applications, workers and managers."""
 
 from datetime import datetime
 from typing import NamedTuple, TypeAlias
@@ -7,7 +7,7 @@ from django_partisan.telemetry.events.values import ErrorInfo, LostRun, TaskRef
 
 
 class TaskEnqueued(NamedTuple):
-    """``in_bulk`` is true for a task of a ``bulk_delay()``, for which there is one ``TasksEnqueued`` too."""
+    """``in_bulk`` is true for a task of a ``bulk_delay()``, which also emits one ``TasksEnqueued``."""
 
     task: TaskRef
     due_at: datetime
@@ -33,7 +33,7 @@ class TaskClaimLost(NamedTuple):
 
 
 class TaskRescued(NamedTuple):
-    """A task will run again; ``lost`` is its run, if it is known to have begun."""
+    """A task will run again; ``lost`` is its run, if the run is known to have begun."""
 
     task: TaskRef
     reason: str
@@ -42,7 +42,7 @@ class TaskRescued(NamedTuple):
 
 
 class TaskExpired(NamedTuple):
-    """A task ended without a run, because it had not started when it expired."""
+    """A task ended without a run because it expired before it started."""
 
     task: TaskRef
 

@@ -1,4 +1,4 @@
-"""Events of telemetry itself: what was lost, and whether metrics are served."""
+"""Events of telemetry itself: what was dropped, and whether metrics are served."""
 
 from typing import NamedTuple, TypeAlias
 
@@ -25,7 +25,7 @@ class TelemetryDropped(NamedTuple):
 
 
 class MetricsUnknown(NamedTuple):
-    """A worker's report had ``number`` series of metrics that its manager does not know."""
+    """A worker's report contained ``number`` series of metrics that its manager does not have."""
 
     queue: str
     number: int
@@ -37,7 +37,7 @@ class MetricsServerFailed(NamedTuple):
 
 
 class MetricsPortTaken(NamedTuple):
-    """A manager of the queue ``holder`` holds the port; metrics are served when it is free."""
+    """A manager of the queue ``holder`` uses the port; metrics are served once it is free."""
 
     queue: str
     port: int
@@ -45,7 +45,7 @@ class MetricsPortTaken(NamedTuple):
 
 
 class MetricsServed(NamedTuple):
-    """The port is free, and metrics are served."""
+    """The port has become free, and metrics are served."""
 
     queue: str
     address: str

@@ -1,4 +1,4 @@
-"""What events say about tasks, runs and errors: plain values, as several events have them."""
+"""Plain values that describe tasks, runs and errors in events."""
 
 import traceback
 from collections.abc import Mapping
@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 
 class TaskRef(NamedTuple):
-    """The key numbers of a task's row at this moment. ``attempt`` counts runs from 1.
+    """The key values of a task's row at the time of the event; ``attempt`` counts runs from 1.
 
-    ``headers`` are those in the row; only events that a manager emits about one task have them.
+    ``headers`` are those in the row; only events that a manager emits about a single task have them.
     """
 
     id: int
@@ -36,14 +36,14 @@ class Run(NamedTuple):
     wait_seconds: float
     headers: Mapping[str, str] | None
     arguments: str | None = None
-    """The stored JSON text; shown nowhere unless ``LOG_TASK_ARGS`` asks for it."""
+    """The arguments as stored JSON text; shown only if ``LOG_TASK_ARGS`` is set."""
 
 
 class LostRun(NamedTuple):
-    """What a manager knows of a run that ended with its worker; ``*_at`` are Unix timestamps.
+    """The data that a manager has about a run that ended with its worker; ``*_at`` are Unix timestamps.
 
-    If the worker was another manager's, ``began_at`` is when its row says that the run began or, if the
-    row does not, when the task was claimed; the rest is not known.
+    If the worker belonged to another manager, ``began_at`` is the time when the run began according to that
+    manager's row or, if the row does not have it, when the task was claimed; the other values are unknown.
     """
 
     began_at: float
@@ -54,10 +54,11 @@ class LostRun(NamedTuple):
 
 
 class ErrorInfo(NamedTuple):
-    """Describe an exception by its qualified class name, its message and its traceback.
+    """The description of an exception: qualified class name, message and traceback.
 
-    Lone surrogates, which no log, collector or database could take, are replaced by ``?``. ``exception`` is
-    for handlers of the host, such as error trackers; it refers to the frames of the run, so it is not kept.
+    Lone surrogates, which no log, collector or database could accept, are replaced with ``?``. ``exception``
+    is for handlers of the host, such as error trackers. It refers to the frames of the run, so it is not
+    kept.
     """
 
     type: str
@@ -67,7 +68,7 @@ class ErrorInfo(NamedTuple):
 
     @classmethod
     def of(cls, error: BaseException) -> "ErrorInfo":
-        """Describe ``error``; an error that cannot even describe itself is described by its class."""
+        """Describe ``error``; if its own ``__str__`` or traceback fails, use its class only."""
         kind = type(error)
         name = (
             kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"

@@ -1,4 +1,4 @@
-"""Events of worker processes, and of runs that a manager ends in them."""
+"""Events of worker processes, and of runs in them that a manager ends."""
 
 from typing import NamedTuple, TypeAlias
 
@@ -13,7 +13,7 @@ class WorkerStarted(NamedTuple):
 
 
 class WorkerStartFailed(NamedTuple):
-    """A worker process could not be started; its slot is tried again after growing pauses."""
+    """A worker process could not be started; its slot tries again after increasing pauses."""
 
     queue: str
     slot: int
@@ -56,7 +56,7 @@ class ExitTimedOut(NamedTuple):
 
 
 class RunInterrupted(NamedTuple):
-    """A worker was asked to interrupt a run, which has lasted ``seconds``; ``reason`` says why."""
+    """A worker was asked to interrupt a run that has lasted ``seconds``; ``reason`` is the reason."""
 
     task: TaskRef
     slot: int
@@ -68,7 +68,7 @@ class RunInterrupted(NamedTuple):
 
 
 class WorkerKilled(NamedTuple):
-    """A worker was killed, because an interrupted run had not ended ``INTERRUPT_GRACE_SECONDS`` later."""
+    """A worker was killed because an interrupted run had not ended after ``INTERRUPT_GRACE_SECONDS``."""
 
     task: TaskRef
     slot: int

@@ -1,4 +1,4 @@
-"""Set-up of telemetry, which is where subscribers and core meet: one module per kind of process.
+"""Set up telemetry, connecting subscribers to the core; there is one module per kind of process.
 
-Each imports only what its own processes need.
+Each module imports only what its own processes need.
 """

@@ -1,4 +1,4 @@
-"""Set-up of every Django process: web servers, shells, and managers and workers before their own set-up."""
+"""Set up telemetry in every Django process; in managers and workers, before their own set-up."""
 
 from contextlib import suppress
 
@@ -10,7 +10,7 @@ from django_partisan.telemetry import bus
 
 
 def set_up_application() -> None:
-    """Subscribe to what this process enqueues; configure no logger or SDK, and print nothing."""
+    """Subscribe to the tasks that this process enqueues; configure no logger or SDK, and print nothing."""
     logs.install()
     tracing.install()
     signals.install()

@@ -1,4 +1,4 @@
-"""Set-up of a manager's process: its options, its logs and traces, and the metrics that it serves."""
+"""Set up telemetry in a manager's process: command options, logs, traces, and the metrics that it serves."""
 
 import argparse
 import os
@@ -20,17 +20,17 @@ from django_partisan.telemetry.events.snapshot import Snapshot
 
 SET_UP_WORKER: Final = "django_partisan.telemetry.setup.worker.set_up_worker"
 LEAST_SHARE: Final = 0.1
-"""Share of ``TELEMETRY_SHUTDOWN_TIMEOUT`` that a manager has for its flush in any case."""
+"""The share of ``TELEMETRY_SHUTDOWN_TIMEOUT`` that the manager's own flush always gets."""
 EXIT_HANDLERS_SECONDS: Final = 0.5
 TLS_OPTIONS: Final = {
     "metrics_certfile": "Serve metrics over TLS with this certificate.",
-    "metrics_keyfile": "Key of the certificate, if it is in another file.",
+    "metrics_keyfile": "Private key of the certificate, if it is in a separate file.",
     "metrics_client_ca": "Require client certificates that this CA signed.",
 }
 
 
 def add_arguments(parser: argparse.ArgumentParser, spellings: Callable[[str], list[str]]) -> None:
-    """Declare the options of telemetry; each wins over ``PARTISAN_OBSERVABILITY``."""
+    """Add the telemetry options, each of which overrides ``PARTISAN_OBSERVABILITY``."""
     group = parser.add_argument_group("logs and metrics")
     for key, setting in observability.KEYS.items():
         if setting.option is not None:
@@ -41,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser, spellings: Callable[[str], li
         *spellings("log_format"),
         default="auto",
         choices=logs.FORMATS,
-        help="Format of log lines; host: LOGGING decides; auto: host if LOGGING has a handler for the "
-        "library, else console (default: auto).",
+        help="Format of log lines. host: as LOGGING configures; auto: host if LOGGING has a handler for the "
+        "library, otherwise console (default: auto).",
     )
     group.add_argument(*spellings("log_file"), metavar="FILE", help="Append log lines to this file.")
 
@@ -59,20 +59,20 @@ class ManagerTelemetry:
         self._port: int | None = observability.metrics_port(config.queue) if port is None else port
 
     def note_wait_for_workers(self, seconds: float) -> None:
-        """Note how long this process waited for its workers to flush: its own flush has the rest of the time.
+        """Record how long this process waited for its workers to flush; its own flush has the remaining time.
 
-        Spans of this process were exported meanwhile too. Its flush has at least ``LEAST_SHARE``.
+        Spans of this process were exported during that time too. Its flush gets at least ``LEAST_SHARE``.
         """
         self._waited_seconds = seconds
 
     def flush(self) -> None:
-        """Flush what is left, and close every subscriber."""
+        """Flush the remaining telemetry and close every subscriber."""
         timeout = observability.value("TELEMETRY_SHUTDOWN_TIMEOUT")
         bus.close(max(timeout - self._waited_seconds, timeout * LEAST_SHARE))
 
     @property
     def worker_spec(self) -> WorkerSpec:
-        """Return how this manager's workers are set up."""
+        """The spec for this manager's workers."""
         arguments = {
             "log_format": self._options["log_format"],
             "log_file": self._options["log_file"],
@@ -84,7 +84,7 @@ class ManagerTelemetry:
         return WorkerSpec(self._config, database, os.getpid(), (SET_UP_WORKER, arguments), flush_seconds)
 
     def serve(self, snapshot: Callable[[], Snapshot]) -> str | None:
-        """Serve metrics if asked to, and return the address; raises ``CannotServe`` if they are required."""
+        """Serve metrics if configured; return the address. Raises ``CannotServe`` if they are required."""
         if self._port is None:
             return None
         from django_partisan.metrics.access import CannotServe  # loads prometheus-client and TLS
@@ -116,7 +116,7 @@ class ManagerTelemetry:
 
 @contextmanager
 def set_up_manager(config: QueueConfig, options: dict[str, Any]) -> Iterator[ManagerTelemetry]:
-    """Set up logs and traces of a manager's process; stop and flush everything at the end."""
+    """Set up logs and traces in a manager's process; stop and flush everything at the end."""
     with ExitStack() as cleanup:
         observability.use_resolved(observability.resolved())  # looked up once, not for each line
         cleanup.callback(observability.use_resolved, None)
@@ -130,14 +130,14 @@ def set_up_manager(config: QueueConfig, options: dict[str, Any]) -> Iterator[Man
 
 
 def say(line: str, standard_error: Any) -> None:
-    """Write a line of the command's own, without waiting for a reader."""
+    """Write one of the command's own lines, without waiting for a reader."""
     logs.say(line, standard_error)
 
 
 def exit_if_stuck(code: int) -> None:
-    """End the process here if a log handler or a collector does not return: a normal exit would wait for it.
+    """End the process now if a log handler or a collector does not return; a normal exit would wait for it.
 
-    Exit handlers have ``EXIT_HANDLERS_SECONDS`` to run.
+    Exit handlers get ``EXIT_HANDLERS_SECONDS`` to run.
     """
     if logs.is_stuck() or tracing.is_stuck():  # pragma: no cover: child process
         handlers = threading.Thread(target=exit_handlers.run, daemon=True)

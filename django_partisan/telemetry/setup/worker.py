@@ -1,4 +1,4 @@
-"""Set-up of a worker's process, as its manager asks."""
+"""Set up telemetry in a worker's process, as its manager has configured it."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ from django_partisan.telemetry import bus
 def set_up_worker(
     spec: WorkerSpec, log_format: str, log_file: str | None, count: bool, settings: dict[str, Any]
 ) -> None:
-    """Set up logs, traces and counting; ``settings`` are those that the manager resolved."""
+    """Set up logs, traces and counting; ``settings`` are the values that the manager has resolved."""
     observability.use_resolved(settings)
     logs.setup("worker", log_format, log_file, spec.config.queue)
     tracing.setup("worker", spec.config.queue, spec.manager_pid, spec.slot)
-    sentry.install("worker")  # inside the run's span, whose trace its events name
+    sentry.install("worker")  # inside the run's span, so that its events name that trace
     if count:
         bus.subscribe(Recorder(spec.config.queue))

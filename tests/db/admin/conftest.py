@@ -1,4 +1,4 @@
-"""Browsers, and a second connection."""
+"""Fixtures: browsers, and a second database connection."""
 
 from collections.abc import Iterator
 
@@ -11,13 +11,13 @@ from django_partisan.sql.connection import open_connection
 
 @pytest.fixture
 def browser(admin_client: Client) -> Client:
-    """A browser of a superuser."""
+    """A client logged in as a superuser."""
     return admin_client
 
 
 @pytest.fixture
 def second(transactional_db: None) -> Iterator[BaseDatabaseWrapper]:
-    """Another connection, as another process has one; only committed rows are seen by both."""
+    """A second connection, like another process's; both see only committed rows of each other."""
     connection = open_connection("second")
     yield connection
     connection.close()

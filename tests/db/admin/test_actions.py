@@ -1,4 +1,4 @@
-"""Actions on tasks: confirmed with numbers, carried out on what was shown, logged; others are left alone."""
+"""Actions on tasks: confirmed with numbers, applied only to the tasks shown, and logged."""
 
 from datetime import timedelta
 from typing import Any
@@ -31,13 +31,13 @@ def scheduled() -> Task:
 
 
 def ask(browser: Client, action: str, *tasks: Task, query: str = "", **values: Any) -> Any:
-    """Choose tasks in the list, and an action; return its confirmation."""
+    """Select tasks and an action in the list; return the confirmation page."""
     data = {"action": action, "index": 0, "_selected_action": [task.pk for task in tasks], **values}
     return browser.post(TASKS + query, data)
 
 
 def confirm(browser: Client, shown: Any, query: str = "", **values: Any) -> Any:
-    """Post the form of a confirmation; return the page that follows."""
+    """Submit the form of a confirmation; return the page that follows."""
     assert shown.status_code == 200
     data = {
         "action": shown.context["action"].name,
@@ -61,7 +61,7 @@ def test_the_confirmation_says_how_many_and_changes_nothing(browser):
     page = ask(browser, "requeue", *tasks)
 
     assert "Requeue 2 failed tasks?" in page.content.decode()
-    assert "2 other chosen tasks are left alone." in page.content.decode()
+    assert "2 other selected tasks will not be changed." in page.content.decode()
     assert list(Task.objects.order_by("pk").values()) == before
     assert not LogEntry.objects.exists()
 
@@ -160,7 +160,9 @@ def test_a_task_that_was_claimed_after_the_confirmation_was_shown_is_left_alone(
 
     response = confirm(browser, page)
 
-    assert said(response) == ["Made due now: 1. Left alone: 1, changed in the meantime or locked by others."]
+    assert said(response) == [
+        "Made due now: 1. Not changed: 1, changed in the meantime or locked by another transaction."
+    ]
     assert Task.objects.filter(pk=first.pk).values().get() == before
 
 
@@ -177,8 +179,8 @@ def test_a_row_that_another_transaction_locks_is_left_alone_and_counted(browser,
 
     second.rollback()
     second.set_autocommit(True)
-    assert ": 1. Left alone: 1, " in message
-    assert message.endswith("changed in the meantime or locked by others.")
+    assert ": 1. Not changed: 1, " in message
+    assert message.endswith("changed in the meantime or locked by another transaction.")
 
 
 def test_only_tasks_that_the_confirmation_showed_are_acted_on(browser):
@@ -206,7 +208,7 @@ def test_all_tasks_of_the_filters_are_described_in_words(browser):
 def test_all_tasks_without_any_filter_are_said_to_be_all(browser):
     page = ask(browser, "requeue", failed(), select_across="1").content.decode()
 
-    assert "All tasks of the list are selected, without any filter." in page
+    assert "All tasks in the list are selected, without a filter." in page
 
 
 def test_of_all_tasks_cancelled_ones_are_requeued_only_if_the_filter_names_them(browser):
@@ -310,7 +312,7 @@ def test_what_was_done_before_an_error_is_logged(browser):
     with refusing("DELETE", f"OLD.id = {last.pk}"), pytest.raises(DatabaseError, match="as asked"):
         confirm(browser, page, select_across="1")
 
-    assert LogEntry.objects.get().change_message.startswith("Deleted: 500. Left alone: 100")
+    assert LogEntry.objects.get().change_message.startswith("Deleted: 500. Not changed: 100")
 
 
 def test_a_site_that_offers_its_own_actions_still_does(browser):
@@ -355,5 +357,5 @@ def test_a_task_that_has_the_priority_already_is_said_to_have_it(browser):
 
     response = confirm(browser, ask(browser, "prioritize", *tasks), priority="3")
 
-    why = "of this priority already, changed in the meantime or locked by others"
-    assert said(response) == [f"Priority set to 3: 1. Left alone: 1, {why}."]
+    why = "already of this priority, changed in the meantime or locked by another transaction"
+    assert said(response) == [f"Priority set to 3: 1. Not changed: 1, {why}."]

@@ -1,4 +1,4 @@
-"""Tasks are found by the value of an argument, among the latest, and never by a secret one."""
+"""Among the latest tasks, the search finds values of arguments, but never secret ones."""
 
 from typing import Any
 

@@ -218,7 +218,7 @@ def test_what_no_index_finds_is_looked_for_among_the_latest_tasks(browser, own_r
 
 
 def failed_behind(number: int) -> Any:
-    """Return a failed task of another processor than that of so many that failed later."""
+    """Return a failed task of one processor, with ``number`` later failed tasks of another."""
     now = timezone.now()
     rare = make_task(processor_class="Rare", status="error", error_reason="timeout", finished_at=now)
     later = now + timedelta(seconds=1)

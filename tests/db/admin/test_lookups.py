@@ -1,4 +1,4 @@
-"""Whatever a query string asks for, the admin's lists answer it."""
+"""The admin's lists answer every query string."""
 
 import pytest
 from django.contrib.admin import site
@@ -34,7 +34,7 @@ PARAMETERS = {
 
 
 def status_of(browser: Client, url: str, **parameters: str) -> int:
-    """Return the status of the answer; undo what an error does to the transaction."""
+    """Return the status of the response; roll back, because an error breaks the transaction."""
     with transaction.atomic():
         status: int = browser.get(url, parameters).status_code
         transaction.set_rollback(True)

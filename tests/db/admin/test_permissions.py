@@ -1,4 +1,4 @@
-"""Who may look, who may write, and who may do what with tasks."""
+"""Which permissions allow viewing, writing, and each action on tasks."""
 
 from datetime import timedelta
 from typing import Any
@@ -24,14 +24,14 @@ ACTIONS = {
 
 
 def task_for(action: str) -> Task:
-    """Insert a task that an action is for; none of the actions that change it alike is."""
+    """Insert a task to which an action applies, in a state that the action changes."""
     if action in ("requeue", "delete_done"):
         return make_task(status="error", error_reason="error")
     return make_task(execute_after=timezone.now() + timedelta(hours=2))
 
 
 def confirmed(action: str, task: Task) -> dict[str, Any]:
-    """Return what the form of a confirmation posts."""
+    """Return the form data that confirms an action."""
     chosen = {"_selected_action": task.pk, "chosen": task.pk, "confirmed": "yes"}
     return {"action": action, "priority": 3, "comment": "", **chosen}
 
@@ -41,7 +41,7 @@ def row_of(task: Task) -> Any:
 
 
 def offered(browser: Client, task: Task) -> tuple[list[str], list[str]]:
-    """Return the actions in the list's menu, and the buttons of a task's page."""
+    """Return the actions in the list's menu, and the buttons on a task's page."""
     form = browser.get(TASKS).context["action_form"]
     menu = [] if form is None else [name for name, _ in form.fields["action"].choices if name]
     return menu, [button.name for button in browser.get(page_of(task)).context["partisan_buttons"]]

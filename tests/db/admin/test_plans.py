@@ -1,4 +1,4 @@
-"""The pages read few rows of a large table: plans, as PostgreSQL executes them."""
+"""The pages read few rows of a large table, according to PostgreSQL's execution plans."""
 
 import json
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 
 ROWS = 40_000
 FEW = 100
-"""So many of the oldest failed, and so many of the latest wait; all others are finished."""
+"""The number of failed tasks, the oldest, and of waiting tasks, the latest; all others are finished."""
 STEPS = ("Filter", "Index Recheck")
 _INSERT = """
     INSERT INTO django_partisan_task (status, queue_name, processor_class, arguments, extra, created_at,
@@ -39,7 +39,7 @@ _INSERT = """
 def large_table(db: None) -> None:
     with connection.cursor() as cursor:
         cursor.execute(_INSERT, (FEW, ROWS - FEW, ROWS))
-        cursor.execute("REINDEX TABLE django_partisan_task")  # tests that were rolled back bloat it
+        cursor.execute("REINDEX TABLE django_partisan_task")  # rolled-back tests bloat it
         cursor.execute("ANALYZE django_partisan_task")
 
 
@@ -50,7 +50,7 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def scans(browser: Client, url: str) -> Iterator[dict[str, Any]]:
-    """Yield the nodes of the plans of a page that read the table of tasks or an index of it."""
+    """Yield the plan nodes of a page's statements that read the task table or one of its indexes."""
     with CaptureQueriesContext(connection) as queries:
         assert browser.get(url).status_code == 200
     for query in queries:
@@ -65,18 +65,18 @@ def scans(browser: Client, url: str) -> Iterator[dict[str, Any]]:
 
 
 def rows_of(scan: dict[str, Any]) -> float:
-    """Return how many rows a node reads, those that it discards included."""
+    """Return how many rows a node reads, including those that it discards."""
     discarded = scan.get("Rows Removed by Filter", 0) + scan.get("Rows Removed by Index Recheck", 0)
     return float((scan["Actual Rows"] + discarded) * scan["Actual Loops"])
 
 
 def rows_read(browser: Client, url: str) -> int:
-    """Return how many rows of tasks the statements of a page read."""
+    """Return how many task rows the statements of a page read."""
     return int(sum(map(rows_of, scans(browser, url))))
 
 
 def rows_visited(browser: Client, url: str) -> int:
-    """Return how many rows of tasks a page visits in the table, and not in an index alone."""
+    """Return how many task rows a page reads from the table itself, not only from an index."""
     visited = 0.0
     for scan in scans(browser, url):
         is_of_index = scan["Node Type"] == "Index Only Scan"
@@ -106,11 +106,11 @@ def test_a_filter_with_an_index_reads_what_it_selects(browser, query):
 
 @pytest.fixture
 def many_failed(transactional_db: None) -> None:
-    """More failed tasks than are listed, in two queues; some of another reason and another processor."""
+    """More failed tasks than are listed, in two queues; some with another reason and processor."""
     now, common = timezone.now(), {"status": "error", "processor_class": "Letter", "error_reason": "error"}
     rare = {**common, "processor_class": "Rare", "error_reason": "timeout"}
     with connection.cursor() as cursor, transaction.atomic():
-        cursor.execute("SET LOCAL synchronous_commit = on")  # else vacuum may not see it on disk yet
+        cursor.execute("SET LOCAL synchronous_commit = on")  # otherwise vacuum may not see it on disk yet
         for queue in ("default", "mail"):
             make_copies(make_task(queue_name=queue, finished_at=now, **rare), 30)
             make_copies(make_task(queue_name=queue, finished_at=now, **common), LISTED_MAX)
@@ -118,7 +118,7 @@ def many_failed(transactional_db: None) -> None:
 
 
 def what_keeps_it() -> str:
-    """Return how many pages are all-visible, and the sessions whose snapshot may keep others from it."""
+    """Return how many pages are all-visible, and the sessions whose snapshots may prevent others from it."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT relallvisible, relpages FROM pg_class WHERE relname = 'django_partisan_task'")
         pages = cursor.fetchone()
@@ -129,7 +129,7 @@ def what_keeps_it() -> str:
 
 
 def vacuumed() -> bool:
-    """Vacuum the table; an analyze of another one meanwhile keeps pages from being all-visible."""
+    """Vacuum the table; a concurrent ANALYZE of another table prevents pages from becoming all-visible."""
     with connection.cursor() as cursor:
         cursor.execute("VACUUM ANALYZE django_partisan_task")
         cursor.execute("SELECT relallvisible = relpages FROM pg_class WHERE relname = 'django_partisan_task'")

@@ -1,4 +1,4 @@
-"""A task's page shows what there is to say about it, and no more."""
+"""A task's page shows everything relevant to the task, and nothing else."""
 
 import re
 import uuid
@@ -127,7 +127,7 @@ def test_a_tasks_page_names_the_trace_of_its_enqueuer_if_there_is_one(browser, c
 
 
 def boxes(browser: Client, **values: Any) -> dict[str, list[str]]:
-    """Return the boxes of a task's page with their fields."""
+    """Return the fieldsets of a task's page with their fields."""
     page = browser.get(page_of(make_task(**values)))
     return {
         str(box.name): [name for line in box for name in line.fields] for box in page.context["adminform"]

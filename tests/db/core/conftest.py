@@ -1,4 +1,4 @@
-"""Processors, managers and subscribers that last for one test."""
+"""Fixtures: processors, managers and subscribers for one test."""
 
 from collections.abc import Callable, Iterator
 from uuid import UUID
@@ -14,7 +14,7 @@ from tests.support.rows import register_manager
 
 @pytest.fixture(autouse=True)
 def processors_of_the_module(own_registry: None, request: pytest.FixtureRequest) -> None:
-    """Have the processors of the test's module registered, and no others."""
+    """Register the processors of the test's module, and no others."""
     register_processors_of(request.module)
 
 
@@ -25,13 +25,13 @@ def diary(recorded_events: RecordedEvents) -> RecordedEvents:
 
 @pytest.fixture
 def manager() -> Callable[..., UUID]:
-    """Return a function that gives a queue a manager's row."""
+    """Return a function that inserts a manager's row for a queue."""
     return register_manager
 
 
 @pytest.fixture
 def second(transactional_db: None) -> Iterator[BaseDatabaseWrapper]:
-    """Another connection, as another process has one; only committed rows are seen by both."""
+    """A second connection, like another process's; both see only committed rows of each other."""
     connection = open_connection("second")
     yield connection
     connection.close()

@@ -1,4 +1,4 @@
-"""Several processes that do things to the same tasks at once, as threads with connections of their own."""
+"""Several processes that work on the same tasks concurrently, as threads with their own connections."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +17,7 @@ DEADLINE_SECONDS = 120
 
 
 def race(steps: Sequence[Step], times: int) -> None:
-    """Take each step so many times, all at once; raise what the first of them raises."""
+    """Run every step ``times`` times, all steps concurrently; raise the first step's error."""
     barrier = Barrier(len(steps))
 
     def run(step: Step) -> None:
@@ -36,7 +36,7 @@ def race(steps: Sequence[Step], times: int) -> None:
 
 
 def write_keys_if_possible(write: Callable[[bool], T]) -> T:
-    """Write what makes tasks wait again; beside a duplicate they give up their keys."""
+    """Execute a write that makes tasks wait again; if there are duplicates, write without the unique keys."""
     try:
         return write(True)
     except IntegrityError:

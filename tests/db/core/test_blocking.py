@@ -1,4 +1,4 @@
-"""Who waited in vain for a lock says who holds it."""
+"""An error after waiting for a lock without result says who holds the lock."""
 
 import re
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ def impatient() -> Iterator[BaseDatabaseWrapper]:
 
 @contextmanager
 def session_in(database: str | None) -> Iterator[BaseDatabaseWrapper]:
-    """Return a session in another database of the server; ``None`` is the one that every server has."""
+    """Yield a session in another database of the server; ``None`` selects a database that always exists."""
     made = open_connection("elsewhere")
     made.settings_dict["NAME"] = database
     try:
@@ -38,9 +38,9 @@ def session_in(database: str | None) -> Iterator[BaseDatabaseWrapper]:
 
 @pytest.fixture
 def copied_database() -> Iterator[str]:
-    """The name of a copy of the database: its tables have the OIDs of those that were copied."""
+    """The name of a copy of the database, whose tables have the same OIDs."""
     name = f"{connection.settings_dict['NAME']}_copied"
-    connection.close()  # nobody may use what is copied
+    connection.close()  # the template must not be in use
     with session_in(None) as server:
         execute(server, f'CREATE DATABASE "{name}" TEMPLATE "{connection.settings_dict["NAME"]}"')
         yield name
@@ -48,7 +48,7 @@ def copied_database() -> Iterator[str]:
 
 
 def without_seconds(found: str) -> str:
-    """Return a text with the age of each transaction left out."""
+    """Return a text without the age of each transaction."""
     return re.sub(r"open for \d+ s", "open", found)
 
 
@@ -57,7 +57,7 @@ def pid_of(session: BaseDatabaseWrapper) -> int:
 
 
 def failure_of(session: BaseDatabaseWrapper) -> Error:
-    """Return the error of a claim that fails."""
+    """Make a claim that fails; return its error."""
     with pytest.raises(Error) as raised:
         claim(session, "default", uuid4(), token=1, limit=1)
     return raised.value

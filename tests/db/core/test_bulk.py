@@ -1,4 +1,4 @@
-"""``bulk_delay()`` inserts in an order that cannot deadlock, and in parts that PostgreSQL takes."""
+"""``bulk_delay()`` inserts in an order that cannot deadlock, and in parts that PostgreSQL accepts."""
 
 from typing import Any
 from uuid import uuid4
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 
 class Letter(Idle):
-    """Is unique for its parameters."""
+    """A processor with unique tasks."""
 
 
 class Parcel(Idle):

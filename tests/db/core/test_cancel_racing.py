@@ -1,4 +1,4 @@
-"""Whoever claims, settles, dies, rescues, requeues and cancels at the same time, each task has one end."""
+"""Concurrent claims, settlements, deaths, rescues, requeues and cancels: each task ends exactly once."""
 
 from collections import Counter
 from functools import partial
@@ -28,7 +28,7 @@ STOP = cancelling_for("stop")
 
 
 class Racer:
-    """One process; ``counts`` says how often it did what with a task."""
+    """One process; ``counts`` says how many times it did what with each task."""
 
     def __init__(self, seed: int, ids: list[int], key: UUID) -> None:
         self.random = Random(seed)
@@ -47,7 +47,7 @@ class Racer:
 
 
 class Operator(Racer):
-    """Cancel and requeue tasks, also such as have ended or not failed; at times enqueue a duplicate."""
+    """Cancel and requeue tasks, whatever their status; sometimes enqueue a duplicate."""
 
     def step(self, own: BaseDatabaseWrapper) -> None:
         if self.random.random() < 0.2:
@@ -62,7 +62,7 @@ class Operator(Racer):
 
 
 class Manager(Racer):
-    """Run tasks as a manager does, one after the other."""
+    """Run tasks one after another, as a manager does."""
 
     def __init__(self, seed: int, ids: list[int], key: UUID) -> None:
         super().__init__(seed, ids, key)
@@ -88,7 +88,7 @@ class Manager(Racer):
         self.id = register_manager(connection=own)
 
     def run(self, own: BaseDatabaseWrapper, row: TaskRow) -> None:
-        """Release a task, end it as requested, or run it: it fails, completes or is to run once more."""
+        """Release a task, end it as requested, or run it: it fails, completes, or will run again."""
         if self.random.random() < 0.2:
             release = partial(settling.release, own, pairs([row]))
             assert write_keys_if_possible(release) == []
@@ -108,7 +108,7 @@ class Manager(Racer):
 
 
 def look(own: BaseDatabaseWrapper, manager: UUID) -> list[int]:
-    """End what waits with a request, as a manager does; return the ids."""
+    """End waiting tasks that have a cancel request, as a manager does; return their ids."""
     cancelling.delete_stale_requests(own)
     found = cancelling.find_requests(own, "default", manager, 100)
     waiting = [request.task_id for request in found if request.is_waiting]
@@ -124,7 +124,7 @@ def test_each_end_of_a_task_is_followed_by_a_requeue_or_is_the_last(seed):
 
     race([racer.step for racer in racers], STEPS)
 
-    # What is left: tasks that nobody has settled since a manager died, and requests for what waits.
+    # What remains: tasks not settled since their manager died, and requests for waiting tasks.
     last = Manager(seed, ids, key)
     for rescued in rescuing.rescue(of_the_test, "default", last.id, new_token(), dead()):
         last.run(of_the_test, rescued.row)
@@ -148,7 +148,7 @@ def test_each_end_of_a_task_is_followed_by_a_requeue_or_is_the_last(seed):
 
 
 def test_a_task_of_which_a_cancel_says_that_it_ended_is_never_claimed_again():
-    """Only a requeue makes it wait again."""
+    """Only a requeue makes the task wait again."""
     ids = insert_many(200)
     one, other = register_manager(), register_manager()
     taken: list[int] = []

@@ -1,4 +1,4 @@
-"""Cancelled tasks end without a run if they wait; of those that a manager holds the end is requested."""
+"""Cancelled tasks end without a run if they wait; if a manager holds them, their end is requested."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.django_db
 
 
 def requests() -> dict[int, str]:
-    """Return the comment of each request, by the id of its task."""
+    """Return the comment of each cancel request, by task id."""
     return dict(CancelRequest.objects.values_list("task_id", "comment"))
 
 

@@ -1,4 +1,4 @@
-"""Waiting tasks are made due or given another priority, and tasks that are done are deleted; no other is."""
+"""Waiting tasks are made due or get another priority, and ended tasks are deleted; no others are."""
 
 from datetime import timedelta
 from typing import Any
@@ -35,7 +35,7 @@ def ids_of(batches: Any) -> list[int]:
 
 
 def of_every_status() -> dict[str, int]:
-    """Return a task of every status, by it."""
+    """Return one task id for every status, by status."""
     made = {
         "in_process": claimed(1)[0][ID],
         "new": insert().pk,

@@ -1,4 +1,4 @@
-"""A claim takes what is due, in order, and nothing that is another's."""
+"""A claim takes due tasks, in order, and no tasks claimed by others."""
 
 from datetime import datetime, timedelta, timezone
 from uuid import uuid4

@@ -1,4 +1,4 @@
-"""A control notification is sent with the commit, and says in which schema and for which queue to look."""
+"""A control notification is sent with the commit, and names the schema and queue to look at."""
 
 import contextlib
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def heard(listener: Listener) -> list[Control | None]:
-    """Return what comes before a payload of our own."""
+    """Return the control messages received before a marker that this function sends."""
     execute(connection, "SELECT pg_notify(%s, 'end')", (CONTROL_CHANNEL,))
     payloads: set[str] = set()
 

@@ -1,4 +1,4 @@
-"""Other databases than the tasks': one that is not PostgreSQL, one that tests make without migrations."""
+"""Databases other than the tasks' one: not PostgreSQL, or created by tests without migrations."""
 
 import os
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ class Letter(BaseTaskProcessor):
 
 
 class TasksAreThere:
-    """Route the tasks to the other database, for queries only, as a router without ``allow_migrate()``."""
+    """Route only queries on tasks to the other database, like a router without ``allow_migrate()``."""
 
     def db_for_read(self, model: Any, **hints: Any) -> str | None:
         return ALIAS if model._meta.app_label == "django_partisan" else None
@@ -40,11 +40,11 @@ class TasksAreThere:
 
 @pytest.fixture
 def make(django_db_setup: None, django_db_blocker: Any, tmp_path: Path) -> Iterator[Any]:
-    """Return a function that makes a test database, as ``manage.py test`` does, under the other alias."""
+    """Return a function that creates a test database under the other alias, as ``manage.py test`` does."""
     made: list[BaseDatabaseWrapper] = []
 
     def make_one(**settings: Any) -> BaseDatabaseWrapper:
-        # A file of SQLite's can be closed, a database in memory cannot.
+        # A SQLite file can be closed; an in-memory database cannot.
         name = str(tmp_path / "tests") if settings.get("ENGINE", "").endswith("sqlite3") else None
         test = {"NAME": name, "CHARSET": None, "MIGRATE": True, "MIRROR": None, **settings.pop("TEST", {})}
         base = {**connections.settings["default"], "NAME": f"partisan_{ALIAS}_{os.getpid()}"}
@@ -97,7 +97,7 @@ def test_a_project_whose_tasks_are_not_in_postgresql_is_warned_and_can_migrate(m
 
 @pytest.fixture
 def unmigrated(make: Any, own_registry: None) -> Iterator[BaseDatabaseWrapper]:
-    """The tasks' database as tests without migrations have it."""
+    """The task database of a test run without migrations."""
     other = make(TEST={"MIGRATE": False})
     with override_settings(DATABASE_ROUTERS=[TasksAreThere()], MIGRATION_MODULES=NoMigrations()):
         yield other
@@ -119,7 +119,7 @@ def test_without_migrations_tasks_are_enqueued_once_and_run(unmigrated):
 
 @pytest.mark.parametrize("disabled", [True, False], ids=["disabled for all tests", "while it is made"])
 def test_without_migrations_a_manager_may_start_if_every_column_exists(disabled, unmigrated, settings):
-    """``TEST["MIGRATE"]`` disables migrations only while the database is made."""
+    """``TEST["MIGRATE"]`` disables migrations only while the database is created."""
     if not disabled:
         settings.MIGRATION_MODULES = {}
     assert ensure_migrated(unmigrated) is None

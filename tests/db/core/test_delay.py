@@ -72,7 +72,7 @@ def test_a_priority_that_is_no_integer_of_32_bits_is_refused(priority):
     with pytest.raises(TypeError) as refused:
         Letter().delay(priority=priority)
 
-    assert str(refused.value) == f"Letter: priority is {priority!r}; expected an integer of 32 bits."
+    assert str(refused.value) == f"Letter: priority is {priority!r}; expected a 32-bit integer."
     assert not Task.objects.exists()
 
 
@@ -214,7 +214,7 @@ def test_a_queue_name_longer_than_its_column_is_refused():
         QUEUE_NAME = "q" * 51
 
     registry.register(Long)
-    with pytest.raises(WrongSetting, match="at most 50 fit"):
+    with pytest.raises(WrongSetting, match="at most 50 are allowed"):
         Long().delay()
 
 
@@ -265,7 +265,7 @@ async def _enqueue(**options: Any) -> Task:
     try:
         return await Letter("async").adelay(**options)
     finally:
-        await sync_to_async(connections.close_all)()  # of the thread that asgiref chose
+        await sync_to_async(connections.close_all)()  # of the thread that asgiref used
 
 
 @pytest.mark.django_db(transaction=True)
@@ -294,7 +294,7 @@ def test_carried_context_is_stored_with_the_task_and_makes_no_difference_between
     assert columns(first.pk, "context") == {"traceparent": "00-1-1-01"}
 
 
-# What is emitted.
+# Emitted events.
 
 
 @pytest.mark.django_db(transaction=True)
@@ -372,7 +372,7 @@ def test_tasks_are_enqueued_without_subscribers_too():
 
 
 def refuse(*_: Any) -> Any:
-    """Be a database that stores nothing; for ``execute_wrapper()``."""
+    """Fail every statement; for ``execute_wrapper()``."""
     raise DatabaseError("disk full")
 
 
@@ -388,7 +388,7 @@ def test_an_insert_that_fails_is_emitted_and_raised(enqueue, recorded_events):
     assert event.error.message == "disk full"
 
 
-# Many at once.
+# Bulk enqueueing.
 
 
 def test_bulk_delay_is_one_statement_for_many_in_their_order(manager):

@@ -1,4 +1,4 @@
-"""What an error means is read from its SQLSTATE, whichever driver raised it."""
+"""The kind of an error follows from its SQLSTATE, whichever driver raised it."""
 
 import pytest
 from django.db import Error, InterfaceError, OperationalError, connection, transaction
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.django_db
 
 
 def raised(code: str) -> Error:
-    """Return the error that a statement raises which PostgreSQL ends with a SQLSTATE."""
+    """Return the error of a statement that PostgreSQL ends with an SQLSTATE."""
     statement = f"DO $$ BEGIN RAISE EXCEPTION 'as asked' USING ERRCODE = '{code}'; END $$"
     with pytest.raises(Error) as caught, transaction.atomic():
         execute(connection, statement)

@@ -1,4 +1,4 @@
-"""When a task expires: as the call or the processor says, and what becomes of it then."""
+"""When tasks expire, according to the call or the processor, and what happens then."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -33,7 +33,7 @@ NAIVE = LATER.replace(tzinfo=None)
 
 
 class Letter(Idle):
-    """Never expires unless the call says so."""
+    """A processor whose tasks expire only if the call says so."""
 
 
 class Code(Idle):
@@ -46,7 +46,7 @@ class Copy(Idle):
 
 
 def lifetime(task_id: int) -> timedelta | None:
-    """Return how long after it is due a task expires."""
+    """Return the time between a task being due and expiring."""
     due_at, expiry = columns(task_id, "execute_after", "expires_at")
     return None if expiry is None else expiry - due_at
 
@@ -134,7 +134,7 @@ async def enqueued(call: Awaitable[Task]) -> Task:
     try:
         return await call
     finally:
-        await sync_to_async(connections.close_all)()  # of the thread that asgiref chose
+        await sync_to_async(connections.close_all)()  # of the thread that asgiref used
 
 
 @pytest.mark.django_db(transaction=True)
@@ -222,7 +222,7 @@ def test_an_expired_task_ends_as_an_error_without_an_attempt(manager):
     task = Task.objects.get()
     assert (task.status, task.error_reason, task.attempts, task.started_at) == ("error", "expired", 0, None)
     assert task.error_type == "django_partisan.exceptions.TaskExpired"
-    assert task.error_message == "The task had not started when it expired."
+    assert task.error_message == "The task expired before it started."
     assert (task.error_traceback, task.claim_token) == ("", NO_CLAIM)
     [entry] = columns(task.pk, "history")
     assert (entry["outcome"], entry["reason"], "attempt" in entry) == ("failed", "expired", False)

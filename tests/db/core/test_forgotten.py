@@ -1,4 +1,4 @@
-"""Claims whose commit is not flushed, that a crash of PostgreSQL may make forgotten, and which to restore."""
+"""Claims with unflushed commits, which a crash of PostgreSQL may lose, and which of them are restored."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -41,7 +41,7 @@ from tests.support.rows import (
 )
 from tests.support.waiting import wait_until
 
-pytestmark = pytest.mark.django_db(transaction=True)  # the times of transactions are compared
+pytestmark = pytest.mark.django_db(transaction=True)  # transaction times are compared
 
 NOTE_AT_COMMIT = """
     CREATE TABLE noted (synchronous_commit text);
@@ -58,7 +58,7 @@ MANAGER = UUID(int=1)
 
 @pytest.fixture
 def durable() -> Iterator[BaseDatabaseWrapper]:
-    """A session whose commits are flushed, on a server that notes at each commit whether it is."""
+    """A session whose commits are flushed, on a server that records ``synchronous_commit`` at each commit."""
     with closing(open_connection("test")) as session:
         execute(session, NOTE_AT_COMMIT)
         execute(session, "SET synchronous_commit = on")
@@ -156,7 +156,7 @@ def test_the_forgotten_claim_of_a_requeued_task_is_restored():
     one = register_manager()
     before = claimed(1, one)[0]
     settling.apply_changes(connection, [RowChange(*pairs([before])[0], "error", reason="error")])
-    with transaction.atomic():  # the requeue's time is that of its transaction, which began before
+    with transaction.atomic():  # the requeue's timestamp is the start of its transaction, which is earlier
         execute(connection, "SELECT pg_sleep(0.01)")
         assert requeue(connection, [before[ID]])
     requeued_at = columns(before[ID], "updated_at")
@@ -325,7 +325,7 @@ def test_a_row_that_others_lock_is_skipped_or_waited_for():
 
 
 def test_a_comparison_waits_for_locks_that_end_soon():
-    """A promotion locks rows for milliseconds; its commit may be the first after the crash."""
+    """A promotion locks rows for milliseconds; its commit may be the first one after the crash."""
     one = register_manager()
     rows = claimed(2, one)
     forget(rows)

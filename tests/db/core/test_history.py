@@ -1,4 +1,4 @@
-"""A history is appended by the statement that settles the run, stays small, and keeps its ends."""
+"""A history is extended by the statement that settles the run, stays small, and keeps both ends."""
 
 import json
 from datetime import datetime, timedelta, timezone
@@ -31,7 +31,7 @@ def failure(outcome: str = RETRIED, run: EndedRun = UNKNOWN_RUN, **error: Any) -
 
 
 def settle(manager: Any, *changes: RowChange) -> list[dict[str, Any]]:
-    """Have one task end its runs so, one after the other; return its history."""
+    """End the runs of one task in these ways, one after the other; return its history."""
     task, one = insert(), manager()
     for change in changes:
         row = claim_one(one)

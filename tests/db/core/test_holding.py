@@ -1,4 +1,4 @@
-"""Held rows are not claimed, and are resumed or failed by the rules."""
+"""Held rows are not claimed, and are resumed or failed according to the rules."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -28,13 +28,13 @@ EXPIRED = ("Expired", "too late for 100 %")
 
 
 def hold(rows: Sequence[TaskRow], reason: str = UNREGISTERED) -> list[int]:
-    """Set claimed tasks aside; return their ids."""
+    """Hold claimed tasks; return their ids."""
     assert apply_changes(connection, [RowChange.hold(row[ID], row[TOKEN], reason) for row in rows]) == []
     return [row[ID] for row in rows]
 
 
 def held(number: int = 1, processor: str = "Gone", days: float = 0.0, **task: Any) -> list[int]:
-    """Insert tasks and set them aside since so many days ago; return their ids."""
+    """Insert tasks that have been held for ``days`` days; return their ids."""
     ids = hold(claimed(number, processor=processor, **task))
     since = timezone.now() - timedelta(days=days)
     Task.objects.filter(pk__in=ids).update(unregistered_since=since)
@@ -46,7 +46,7 @@ def look(manager: UUID, *unknown: str) -> list[HeldProcessor]:
 
 
 def fail(days: float = 1.0, limit: int = 10) -> list[int]:
-    """Fail what has waited for so many days; return the ids."""
+    """Fail tasks that have been held for ``days`` days; return their ids."""
     failed = holding.fail_expired(
         connection, "default", days * 86_400, limit, ("Unregistered", ERROR), EXPIRED
     )
@@ -69,7 +69,7 @@ def test_a_task_that_is_set_aside_waits_as_it_was_before_its_claim(manager):
 
 
 def test_a_row_that_an_earlier_version_settled_is_not_held(manager):
-    """That version promotes such rows, and clears nothing when it settles them."""
+    """An earlier version promotes such rows, and does not clear ``held`` when it settles them."""
     held(2)
     Task.objects.update(status="finished")
 

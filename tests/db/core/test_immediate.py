@@ -1,4 +1,4 @@
-"""With ``PARTISAN_IMMEDIATE``, ``delay()`` runs the task after the commit, in the process of the caller."""
+"""With ``PARTISAN_IMMEDIATE``, ``delay()`` runs the task after the commit, in the caller's process."""
 
 import logging
 import os
@@ -29,7 +29,7 @@ HOUR = timedelta(hours=1)
 
 
 class Noted(BaseTaskProcessor):
-    """Note each run, then do what the first argument says."""
+    """Record each run, then do what the first argument says."""
 
     RETRY_ON_ERROR_CONFIG = ErrorsHandleConfig([OSError], retries_count=2, retry_pause=30)
 
@@ -116,7 +116,7 @@ def statuses() -> list[str]:
 
 
 def assert_healthy() -> None:
-    """The caller's connection is as before, and nothing of the mode is left in the tables."""
+    """Check that the caller's connection is as before, and that no manager is left in the tables."""
     assert connection.get_autocommit()
     assert not connection.in_atomic_block
     assert Group.objects.count() >= 0
@@ -226,7 +226,7 @@ def test_if_asked_for_the_first_error_is_raised_when_every_task_has_run():
     assert statuses() == ["error", "error", "finished"]
     with pytest.raises(SystemExit):
         Noted("exit").delay()
-    Noted("lose_the_net").delay()  # it is retried
+    Noted("lose_the_net").delay()  # its error is on the retry list
     assert_healthy()
 
 

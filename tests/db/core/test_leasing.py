@@ -1,4 +1,4 @@
-"""Managers that live, managers that are dead, and what those held."""
+"""Live managers, dead managers, and the tasks that dead ones held."""
 
 from datetime import timedelta
 from uuid import uuid4
@@ -29,7 +29,7 @@ def held_by(manager, number: int = 1, queue: str = "default") -> list[int]:
 
 
 def rescue_with(manager, using=connection, **known) -> list[int]:
-    """Rescue what ``known`` tells of the dead; return the ids of the tasks."""
+    """Rescue the tasks of the dead managers in ``known``; return the ids of the tasks."""
     rescued = rescue(using, "default", manager, new_token(), dead(**known))
     return [task.row[ID] for task in rescued]
 

@@ -1,4 +1,4 @@
-"""What managers publish of their workers, and what is read of it."""
+"""What managers publish about their workers, and what is read from it."""
 
 import json
 from datetime import timedelta
@@ -175,7 +175,7 @@ def test_the_moment_of_a_state_is_that_of_the_database():
 @pytest.mark.parametrize(("number", "are_all"), [(RUNS_AT_MOST - 1, True), (RUNS_AT_MOST, False)])
 def test_a_manager_with_as_many_runs_as_are_published_may_run_more(number, are_all):
     manager = register_manager()
-    runs = [Run(place, "Letter", 1, 0, 1.0) for place in range(number)]  # which have ended since
+    runs = [Run(place, "Letter", 1, 0, 1.0) for place in range(number)]  # they have ended since
     publish(connection, manager, manager_state(runs, {}, is_draining=False))
 
     assert (read().runs, read().publishes_all_runs) == ((), are_all)

@@ -1,4 +1,4 @@
-"""A database of version 1.6.1 migrates in place, forward and back, and old code goes on enqueueing."""
+"""A database of version 1.6.1 migrates in place, forward and backward, and old code can still enqueue."""
 
 import io
 import json
@@ -28,7 +28,7 @@ ALIAS = "version_1"
 VERSION_1 = "0002"
 BEFORE_THE_STEP = "0004"
 
-# As Django made it at the time: a sequence of its own instead of an identity column.
+# As Django created it at the time: a separate sequence instead of an identity column.
 AS_SERIAL = """
     ALTER TABLE django_partisan_task ALTER COLUMN id DROP IDENTITY;
     CREATE SEQUENCE django_partisan_task_id_seq AS integer OWNED BY django_partisan_task.id;
@@ -36,7 +36,7 @@ AS_SERIAL = """
         ALTER COLUMN id SET DEFAULT nextval('django_partisan_task_id_seq'::regclass);
 """
 
-# The columns that version 1 names, and no other.
+# Exactly the columns that version 1 names.
 INSERT = """
     INSERT INTO django_partisan_task (status, queue_name, created_at, updated_at, processor_class, priority,
                                       execute_after, arguments, extra)
@@ -61,7 +61,7 @@ ROWS: dict[str, tuple[str, float, Any]] = {
 
 @pytest.fixture
 def old(django_db_setup: None, django_db_blocker: Any) -> Iterator[BaseDatabaseWrapper]:
-    """A database of its own, as version 1.6.1 left it."""
+    """A separate database, as version 1.6.1 left it."""
     name = f"partisan_{ALIAS}_{os.getpid()}"
     with django_db_blocker.unblock(), of_the_test._nodb_cursor() as cursor:
         cursor.execute(f'CREATE DATABASE "{name}"')
@@ -115,7 +115,7 @@ def old_columns() -> list[tuple[Any, ...]]:
 
 
 def shape(schema: str = "public") -> list[tuple[Any, ...]]:
-    """Return columns, sequences and indexes as they are now, a row each with its table or name first."""
+    """Return the current columns, sequences and indexes, one row each, starting with the table or name."""
     return ask(
         """
         SELECT * FROM (
@@ -189,7 +189,7 @@ def test_what_was_in_process_is_rescued_at_once_and_what_is_due_is_claimed_after
 
 @pytest.mark.parametrize("key", ["serial", "identity"])
 def test_the_id_and_its_sequence_become_bigint_and_go_on(key, old):
-    if key == "identity":  # as Django makes it now
+    if key == "identity":  # as Django creates it now
         migrate("zero")
         migrate(VERSION_1)
     last = insert_as_version_1("new", 0, {})
@@ -255,7 +255,7 @@ def test_forward_back_and_forward_again_ends_at_the_same_tables(old):
     assert shape() == []
     migrate()
 
-    # But for the key's default: a serial one is an identity afterwards.
+    # Except for the key's default: a serial column becomes an identity column.
     assert [row[:3] for row in shape()] == [row[:3] for row in once]
 
 
@@ -286,7 +286,7 @@ def test_the_schema_step_goes_forward_without_a_rewrite_and_back(old, ids):
 
 @contextmanager
 def somebody(*statements: str) -> Iterator[None]:
-    """Have another transaction execute statements and stay open."""
+    """Execute statements in another transaction, and leave it open."""
     other = connections.create_connection(ALIAS)
     other.set_autocommit(False)
     try:
@@ -301,7 +301,7 @@ def somebody(*statements: str) -> Iterator[None]:
     ("locked", "seconds"), [("django_partisan_task", (4.5, 10)), ("django_partisan_manager", (0, 4.5))]
 )
 def test_columns_that_wait_for_a_lock_fail_soon_and_leave_nothing_half_done(locked, seconds, old):
-    """A heartbeat that waits for us holds the managers: waiting for it would be a deadlock."""
+    """A heartbeat that waits for the migration holds the managers: waiting for it would be a deadlock."""
     migrate(BEFORE_THE_STEP)
     before, started = shape(), time.monotonic()
 
@@ -361,7 +361,7 @@ def test_tables_that_are_made_without_migrations_are_the_same(old):
 
 @contextmanager
 def tenant(schema: str) -> Iterator[None]:
-    """Have a schema in front of ``public``, and its own list of migrations, as django-tenants does."""
+    """Put a schema in front of ``public``, with its own migrations table, as django-tenants does."""
     run(f"CREATE SCHEMA IF NOT EXISTS {schema}; SET search_path = {schema}")
     MigrationRecorder(connections[ALIAS]).ensure_schema()
     run(f"SET search_path = {schema}, public")

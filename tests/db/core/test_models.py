@@ -1,4 +1,4 @@
-"""Questions about tasks in the words of the documentation."""
+"""Queries about tasks, named as in the documentation."""
 
 from datetime import timedelta
 from typing import Any

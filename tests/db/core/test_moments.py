@@ -1,4 +1,4 @@
-"""Whatever moment a task is scheduled for, its row can be read in every time zone."""
+"""Whenever a task is scheduled for, its row can be read in every time zone."""
 
 from datetime import datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 FIRST, LAST = datetime.min, datetime.max  # noqa: DTZ901
 LATER = datetime(2999, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
-# PostgreSQL reads no offset of 16 hours or more, and none with parts of a second.
+# PostgreSQL accepts no offset of 16 hours or more, and none with fractions of a second.
 ODD = timedelta(hours=23, minutes=59, seconds=58, microseconds=7)
 ZONES = [
     timezone.utc,

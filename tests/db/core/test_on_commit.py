@@ -1,4 +1,4 @@
-"""``delay_on_commit()`` enqueues after the caller's transaction, and holds no lock inside it."""
+"""``delay_on_commit()`` enqueues after the caller's transaction, and holds no locks inside it."""
 
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -81,7 +81,7 @@ def test_later_changes_of_the_arguments_make_no_difference():
 
 
 def test_two_transactions_that_enqueue_the_same_tasks_in_opposite_order_do_not_wait(second, recorded_events):
-    """With ``delay()`` one of them would wait until the other has ended, or PostgreSQL would end one."""
+    """With ``delay()``, one would wait until the other ends, or PostgreSQL would end one of them."""
     Letter(1).delay()
     recorded_events.events.clear()
     execute(connection, "SET lock_timeout = '1s'")
@@ -122,7 +122,7 @@ class OfDjangosTest(TestCase):
 
 
 class OfTwoDatabasesTest(TransactionTestCase):
-    """The project's own data is in another database than the tasks."""
+    """The project's own data is in a different database from the tasks."""
 
     databases = {"default", "shop"}
 
@@ -148,7 +148,7 @@ class OfTwoDatabasesTest(TransactionTestCase):
 
 @pytest.fixture
 def refused() -> Iterator[None]:
-    """Have the table refuse the tasks of ``Refused``."""
+    """Make the table refuse the tasks of ``Refused``."""
     check = "CHECK (processor_class <> 'Refused')"
     execute(connection, f"ALTER TABLE django_partisan_task ADD CONSTRAINT refused {check}")
     yield
@@ -156,7 +156,7 @@ def refused() -> Iterator[None]:
 
 
 class Refused(Idle):
-    """Has a name that the table refuses."""
+    """A processor whose name the table refuses."""
 
 
 @pytest.mark.usefixtures("refused")

@@ -1,4 +1,4 @@
-"""Which tasks in process are a manager's own, by the table."""
+"""Which tasks in process belong to a manager, according to the table."""
 
 from contextlib import closing
 

@@ -1,4 +1,4 @@
-"""A queue is paused by a row that its managers read; who pauses it again changes how it ends."""
+"""A queue is paused by a row that its managers read; pausing again changes when the pause ends."""
 
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -30,7 +30,7 @@ def two_queues() -> Any:
 
 
 def end_pauses() -> None:
-    """Have every pause end a moment ago."""
+    """Set the end of every pause to a moment ago."""
     Pause.objects.update(until=now() - timedelta(seconds=1))
 
 

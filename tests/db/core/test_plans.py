@@ -1,4 +1,4 @@
-"""Each partial index is used by exactly its statement, and the future costs the present nothing."""
+"""Each partial index is used only by its own statement, and scheduled tasks do not slow down a claim."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -67,7 +67,7 @@ SCHEDULE = """
 
 
 class Plan:
-    """A statement's plan: its nodes on the table of tasks, and the indexes it reads."""
+    """The plan of a statement: its nodes on the task table, and the indexes it reads."""
 
     def __init__(self, tree: Any) -> None:
         nodes = list(_nodes(tree))
@@ -88,7 +88,7 @@ def _nodes(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def plans(of: BaseDatabaseWrapper = connection, analyze: bool = False) -> Iterator[list[Plan]]:
-    """Explain every statement that is executed meanwhile; with ``analyze``, it is executed by that."""
+    """Explain every statement executed inside the block; with ``analyze``, EXPLAIN also executes it."""
     found: list[Plan] = []
     options = "ANALYZE, BUFFERS, FORMAT JSON" if analyze else "FORMAT JSON"
 
@@ -99,7 +99,7 @@ def plans(of: BaseDatabaseWrapper = connection, analyze: bool = False) -> Iterat
             found.append(Plan((json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"]))
         return execute(sql, params, many, context)
 
-    of.execute_wrappers.insert(0, explain)  # the first sees a statement as it was asked for
+    of.execute_wrappers.insert(0, explain)  # the first wrapper sees a statement before the others change it
     try:
         yield found
     finally:
@@ -116,7 +116,7 @@ def plan_of(act: Callable[[], Any]) -> Plan:
 
 @pytest.fixture(scope="module")
 def table(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """50,000 tasks of every status in two queues, for the tests of this module."""
+    """50,000 tasks of every status in two queues, for all tests of this module."""
     with django_db_blocker.unblock():
         execute(connection, FILL)
         execute(connection, f"VACUUM ANALYZE {TABLE}")
@@ -274,7 +274,7 @@ def test_a_batch_of_pruning_reads_the_primary_key_and_a_bounded_number_of_blocks
     pruning.take(connection, MANAGER, 300, 60, 1000)
 
     with transaction.atomic():
-        pruning.limit_transaction(connection)  # as a manager does, whatever the statistics say
+        pruning.limit_transaction(connection)  # as a manager does, whatever the table statistics are
         with plans(analyze=True) as found:
             pruning.prune_as(connection, MANAGER, walk, 0)
         transaction.set_rollback(True)
@@ -325,7 +325,7 @@ def test_a_rescue_costs_the_same_for_each_task_of_a_queue_that_the_statistics_do
     execute(connection, HELD, (UUID(int=2), number))
 
     def blocks(limit: int) -> int:
-        """Rescue up to ``limit`` tasks, which is undone; return how many blocks that read."""
+        """Rescue up to ``limit`` tasks and roll back; return how many blocks that read."""
         with transaction.atomic():
             with plans(analyze=True) as found:
                 rescuing.rescue(connection, "new here", MANAGER, 1, dead(), limit)
@@ -370,7 +370,7 @@ def test_the_depth_figures_read_partial_indexes_only():
 
 
 def plan_of_claim() -> Plan:
-    """Claim 100 tasks, which is undone; return the plan with the blocks that it read."""
+    """Claim 100 tasks and roll back; return the plan with the blocks read."""
     with transaction.atomic():
         with plans(analyze=True) as found:
             claim(connection, "default", MANAGER, 100)
@@ -380,7 +380,7 @@ def plan_of_claim() -> Plan:
 
 @pytest.mark.usefixtures("table")
 def test_tasks_scheduled_ahead_at_the_highest_priority_leave_a_claims_plan_and_cost_as_they_are():
-    for _ in range(8):  # each undone claim leaves row versions behind that the next one reads
+    for _ in range(8):  # each rolled-back claim leaves row versions that the next one reads
         plan_of_claim()
     before = plan_of_claim()
     execute(connection, SCHEDULE, (SCHEDULED_AHEAD,))

@@ -1,4 +1,4 @@
-"""Which rows are pruned, where a walk continues, and who may prune."""
+"""Which rows are pruned, where a walk continues, and which manager prunes."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -32,7 +32,7 @@ OF_A_WEEK = rules_of_age(WEEK, ["finished", "error"])
 
 
 def ended(days: float = 30, status: str = "finished", **values: Any) -> int:
-    """Insert a task that ended some days ago, and was created an hour earlier; return its id."""
+    """Insert a task that ended ``days`` days ago, and was created an hour earlier; return its id."""
     moment = timezone.now() - timedelta(days=days)
     task = Task.objects.create(
         **{"processor_class": "Letter", "status": status, "finished_at": moment, **values}
@@ -78,9 +78,9 @@ def test_only_rows_that_ended_long_enough_ago_are_deleted_and_none_that_waits_or
         ended(6, "error"),
         ended(8, "new", finished_at=None),
         ended(8, "in_process", finished_at=None),
-        ended(8, "new"),  # whatever stands in the other columns
+        ended(8, "new"),  # whatever the other columns contain
         ended(8, "in_process"),
-        ended(8, finished_at=None),  # of version 1
+        ended(8, finished_at=None),  # from version 1
     }
 
     numbers = pruned(Walk(OF_A_WEEK))
@@ -194,7 +194,7 @@ def test_filters_select_by_queue_and_processor():
     assert len(left()) == 2
 
 
-# Who may prune.
+# Which manager prunes.
 
 
 def take(manager: UUID, interval: float = 300, silent: float = 60) -> Look | None:
@@ -206,7 +206,7 @@ def batch_of(manager: UUID, **walk: Any) -> Batch | None:
 
 
 def aged(seconds: float) -> None:
-    """Make the last batch one of some time ago."""
+    """Move the last batch ``seconds`` seconds into the past."""
     Chore.objects.update(last_at=timezone.now() - timedelta(seconds=seconds))
 
 
@@ -297,7 +297,7 @@ def test_how_long_ago_rows_were_pruned_is_known():
     assert kept == 0
 
 
-# Races, with transactions of their own.
+# Races, with separate transactions.
 
 
 @pytest.mark.django_db(transaction=True)
@@ -334,7 +334,7 @@ def test_a_locked_table_is_not_waited_for(second):
 
 
 def wait_before_locking(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-    """Have the statement wait for ``DOOR`` between reading the rows that are due and locking them."""
+    """Make the statement wait for ``DOOR`` between reading the due rows and locking them."""
     changed = sql.replace(
         "FROM due JOIN", f"FROM (SELECT due.* FROM due, pg_advisory_xact_lock({DOOR})) AS due JOIN"
     )

@@ -1,4 +1,4 @@
-"""However many ask at once, one task of one set of parameters waits."""
+"""However many enqueue at once, only one task with the same parameters waits."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ PROCESSES = 2
 TIMES = 25
 DEADLINE_SECONDS = 60
 
-# Says that it is ready, waits for the end of its input, enqueues, and says the ids that it got.
+# Prints that it is ready, waits for the end of its input, enqueues, and prints the ids.
 PROGRAM = """
 import sys
 from django.conf import settings
@@ -52,7 +52,7 @@ class Racing(Idle):
 
 
 def start_program(go: int) -> subprocess.Popen[str]:
-    """Start a process that says when it is ready, enqueues when ``go`` ends, and says the ids that it got."""
+    """Start a process that prints when it is ready, enqueues when ``go`` ends, and prints the ids."""
     command = [sys.executable, "-c", PROGRAM, connection.settings_dict["NAME"], str(TIMES)]
     return subprocess.Popen(command, cwd=ROOT, stdin=go, stdout=subprocess.PIPE, text=True)
 

@@ -1,4 +1,4 @@
-"""What an action leaves in an object is read where it was written: a replica may not know it yet."""
+"""The results of an operation are read from the database that was written: a replica may lag behind."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +15,7 @@ REPLICA = "replica"
 
 
 class ReplicaRouter:
-    """Read from a replica, which is out of reach here: to read from it is an error."""
+    """Read from a replica that cannot be reached, so that reading from it is an error."""
 
     def db_for_read(self, model: Any, **hints: Any) -> str:
         return REPLICA

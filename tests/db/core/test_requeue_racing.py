@@ -1,4 +1,4 @@
-"""Whoever claims, settles and requeues at the same time, no run is lost and none is made up."""
+"""Concurrent claims, settlements and requeues: no run is lost, and none is repeated."""
 
 from collections import Counter
 from functools import partial
@@ -41,7 +41,7 @@ class Racer:
             self.run(own, self.manager)
 
     def run(self, own: BaseDatabaseWrapper, manager: UUID) -> None:
-        """Claim some tasks, and settle each as failed, as completed or, seldom, to run once more."""
+        """Claim some tasks, and settle each as failed, completed or, rarely, to run again."""
         for row in claim(own, "default", manager, self.random.randint(1, 4)):
             status = self.random.choice(["error"] * 6 + ["new", "finished"])
             change = RowChange(row[ID], row[TOKEN], status).after(
@@ -51,7 +51,7 @@ class Racer:
             self.runs[row[ID], status] += 1
 
     def requeue(self, own: BaseDatabaseWrapper) -> None:
-        """Requeue some tasks, also such as did not fail; at times a duplicate of the first one waits."""
+        """Requeue some tasks, whether failed or not; sometimes with a waiting duplicate of the first one."""
         if self.random.random() < 0.3:
             insert(key=self.key, connection=own)
         ids = self.random.sample(self.ids, self.random.randint(1, len(self.ids)))

@@ -1,4 +1,4 @@
-"""Failed tasks wait again as if they were new, but for their attempts and their history."""
+"""Failed tasks wait again like new ones, except for their attempts and their history."""
 
 from datetime import timedelta
 from typing import Any
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db
 
 
 def failed(number: int = 1, reason: str = "error", **task: Any) -> list[int]:
-    """Insert tasks that fail in their first run; return their ids."""
+    """Insert tasks whose first run failed; return their ids."""
     rows = claimed(number, **task)
     changes = [RowChange(row[ID], row[TOKEN], "error", reason=reason, error_type="app.Lost") for row in rows]
     assert apply_changes(connection, [change.after("failed") for change in changes]) == []

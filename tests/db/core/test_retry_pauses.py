@@ -1,4 +1,4 @@
-"""Tasks that fail at the same moment do not all come back at the same moment."""
+"""Tasks that fail at the same moment do not all run again at the same moment."""
 
 from collections import Counter
 from typing import Any

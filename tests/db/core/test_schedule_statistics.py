@@ -1,4 +1,4 @@
-"""The statistics of schedules are one read, and of at most so many schedules each."""
+"""The statistics of schedules are read in one query, for a limited number of schedules."""
 
 import math
 from datetime import datetime, timedelta
@@ -157,7 +157,7 @@ def test_a_malformed_row_breaks_no_statistics(change: str, named: int):
 
 def test_the_age_of_an_open_tick_is_known_on_every_day():
     day = datetime(2027, 12, 31, 23, 59, 59, 999999, tzinfo=timezone_of_python.utc)
-    days = [day - timedelta(days=number) for number in range(366 + 365)]  # with 29 February
+    days = [day - timedelta(days=number) for number in range(366 + 365)]  # including 29 February
     for number, moment in enumerate(days):
         add_schedule(f"s{number:03}", open_tick={"at": moment.isoformat(), "task": 1}, last_at=day)
 

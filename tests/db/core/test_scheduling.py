@@ -24,7 +24,15 @@ from django_partisan.telemetry.events.schedules import (
     ScheduleTicked,
 )
 from tests.support.events import RecordedEvents
-from tests.support.schedules import DAY, UNREADABLE, add_schedule, last_multiple, outcomes_of, server_now
+from tests.support.schedules import (
+    PERIOD,
+    UNREADABLE,
+    add_schedule,
+    last_multiple,
+    outcomes_of,
+    periods,
+    server_now,
+)
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -160,7 +168,7 @@ registry.add(replace(registry.definitions["Letter"], name="{}.run"))
 
 @pytest.fixture
 def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    """A module that can be imported while nobody locks a schedule, and registers its function ``run``."""
+    """A module that can only be imported while no schedule is locked; it registers its function ``run``."""
     monkeypatch.syspath_prepend(str(tmp_path))
     name = f"partisan_free_{abs(hash(request.node.name))}"
     (tmp_path / f"{name}.py").write_text(IMPORTED_WHILE_FREE.format(name))
@@ -214,7 +222,7 @@ def test_a_pause_is_noted_once_and_its_comment_each_time(diary: RecordedEvents):
 
 
 def test_after_a_pause_the_first_tick_is_the_first_one_from_then_on(diary: RecordedEvents):
-    add_schedule(next_at=last_multiple(DAY) - timedelta(days=7), error="locked", failures=3)
+    add_schedule(next_at=last_multiple(PERIOD) - periods(7), error="locked", failures=3)
     assert not scheduling.resume("nightly")
     scheduling.pause("nightly", "away")
 
@@ -222,7 +230,7 @@ def test_after_a_pause_the_first_tick_is_the_first_one_from_then_on(diary: Recor
 
     row = stored()
     assert (row.paused, row.comment, row.error, row.failures) == (False, "", "", 0)
-    assert row.next_at == last_multiple(DAY) + timedelta(days=1)
+    assert row.next_at == last_multiple(PERIOD) + periods(1)
     assert diary.of(ScheduleResumed) == [ScheduleResumed("nightly", row.next_at)]
 
 
@@ -233,7 +241,7 @@ def test_a_next_tick_that_python_cannot_read_is_replaced_when_the_schedule_is_pa
     scheduling.pause("nightly")
     scheduling.resume("nightly")
 
-    assert stored().next_at == last_multiple(DAY) + timedelta(days=1)
+    assert stored().next_at == last_multiple(PERIOD) + periods(1)
 
 
 def test_managers_of_all_queues_are_notified_of_what_was_resumed(second: BaseDatabaseWrapper):
@@ -249,7 +257,7 @@ def test_managers_of_all_queues_are_notified_of_what_was_resumed(second: BaseDat
 
 
 def test_a_row_that_somebody_saves_is_a_change_if_its_definition_is_another_one(diary: RecordedEvents):
-    row = Schedule(name="nightly", task="Letter", every=DAY)
+    row = Schedule(name="nightly", task="Letter", every=PERIOD)
     row.save()
     row.args = [1]
     row.save()

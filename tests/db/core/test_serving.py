@@ -1,4 +1,4 @@
-"""``start_partisan`` demands a migrated PostgreSQL that answers, and says what it serves."""
+"""``start_partisan`` requires a reachable, migrated PostgreSQL, and says what it serves."""
 
 import io
 import os
@@ -36,14 +36,14 @@ PASSWORD = "do not tell"
 
 @pytest.fixture
 def nothing_listens() -> Iterator[None]:
-    """The tasks' database is at a port where nobody answers."""
+    """Put the task database at a port where nothing listens."""
     with database_elsewhere(HOST="127.0.0.1", PORT="1", USER="postgres", PASSWORD=PASSWORD):
         yield
 
 
 @pytest.fixture
 def files() -> Iterator[None]:
-    """The tasks' database is not PostgreSQL."""
+    """Make the task database one that is not PostgreSQL."""
     with database_elsewhere(ENGINE="django.db.backends.sqlite3", NAME=":memory:"):
         yield
 
@@ -55,7 +55,7 @@ def test_a_database_out_of_reach_is_told_by_host_port_and_name_never_by_its_pass
 
     said = str(refused.value)
     name = connections[ELSEWHERE].settings_dict["NAME"]
-    assert said.startswith(f"The database {name!r} at 127.0.0.1:1 is out of reach: ")
+    assert said.startswith(f"The database {name!r} at 127.0.0.1:1 cannot be reached: ")
     assert "refused" in said
     assert "--wait-for-database SECONDS" in said
     assert "\n" not in said
@@ -118,12 +118,12 @@ def test_a_signal_while_the_database_is_waited_for_ends_the_command_well(django_
         ended.set()
         stopping.join()
 
-    assert said.getvalue() == "Stopped by SIGTERM before it served; nothing was claimed.\n"
+    assert said.getvalue() == "Stopped by SIGTERM before it began to serve; nothing was claimed.\n"
 
 
 @pytest.fixture
 def without_the_last_migration(transactional_db: None) -> Iterator[None]:
-    """The last migration is not recorded, as other connections see it too."""
+    """Remove the record of the last migration, visible to other connections."""
     recorder = MigrationRecorder(connection)
     recorder.record_unapplied("django_partisan", LATEST_MIGRATION)
     yield
@@ -144,7 +144,7 @@ def test_missing_migrations_are_refused_in_one_line_with_the_remedy_and_exit_cod
 
 @pytest.fixture
 def role(django_db_setup: None, django_db_blocker: DjangoDbBlocker, worker_id: str) -> Iterator[str]:
-    """The tasks' database is asked by a role that may log in, and nothing else."""
+    """Access the task database with a role that may log in, but nothing else."""
     role, name = f"stranger_{worker_id}", connection.settings_dict["NAME"]
     with django_db_blocker.unblock():
         execute(connection, f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
@@ -158,10 +158,19 @@ def role(django_db_setup: None, django_db_blocker: DjangoDbBlocker, worker_id: s
 @pytest.mark.parametrize(
     ("granted", "said"),
     [
-        ([], "denies the role a right: permission denied for table django_migrations. Grant it to the role "),
+        (
+            [],
+            (
+                "denies the role a privilege: permission denied for table django_migrations. "
+                "Grant it to the role "
+            ),
+        ),
         (
             ["SELECT ON ALL TABLES IN SCHEMA public", "UPDATE, INSERT ON django_partisan_manager"],
-            "lacks rights in the tasks' database: UPDATE on public.django_partisan_task, DELETE on public.",
+            (
+                "lacks privileges in the tasks' database: UPDATE on public.django_partisan_task, "
+                "DELETE on public."
+            ),
         ),
     ],
 )
@@ -180,7 +189,7 @@ def test_a_role_whose_search_path_leads_nowhere_is_not_told_to_migrate(role):
     execute(connection, f"ALTER ROLE {role} SET search_path = nowhere")
 
     with pytest.raises(
-        CannotStart, match=r"may use no schema of its search_path \(nowhere\)\. GRANT it USAGE"
+        CannotStart, match=r"cannot use any schema in its search_path \(nowhere\)\. GRANT it USAGE"
     ):
         startup.ensure_database()
 

@@ -1,4 +1,4 @@
-"""An outcome is written under the claim that it ends, or not at all."""
+"""An outcome is written under the claim that it belongs to, or not at all."""
 
 import json
 from datetime import datetime, timedelta, timezone
@@ -44,7 +44,7 @@ def crash_of(row: TaskRow) -> Crash:
 
 
 def stale(row: TaskRow) -> tuple[int, int]:
-    """Return the pair of a claim before the present one."""
+    """Return the id and the token of the claim before the current one."""
     return row[ID], row[TOKEN] - 1
 
 

@@ -1,4 +1,4 @@
-"""The situation of a task is that of the tables, and becomes the sentence on it."""
+"""The situation of a task is read from the tables and described in one sentence."""
 
 from datetime import datetime, timedelta
 from datetime import timezone as dt_timezone
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db
 
 
 class Letter(Idle):
-    """Takes arguments."""
+    """A processor that takes arguments."""
 
 
 def situation(task_id: int) -> Situation:

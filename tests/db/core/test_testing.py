@@ -1,4 +1,4 @@
-"""Users' own tests run tasks in their process and their transaction."""
+"""Users' own tests run tasks in their own process and transaction."""
 
 from datetime import timedelta
 from typing import Any
@@ -26,7 +26,7 @@ HOUR = timedelta(hours=1)
 
 
 class Recorded(BaseTaskProcessor):
-    """Note each run, then do what the first argument says."""
+    """Record each run, then do what the first argument says."""
 
     RETRY_ON_ERROR_CONFIG = ErrorsHandleConfig([OSError], retries_count=1, retry_pause=30)
     POSTPONE_CONFIG = PostponeConfig(max_postpones=2)
@@ -133,7 +133,7 @@ def outcomes(ran: Any) -> list[str]:
 
 
 class InATestCase(TestCase):
-    """The whole test is one transaction."""
+    """The whole test runs in one transaction."""
 
     def test_a_due_task_runs_and_is_returned_and_settled(self) -> None:
         task = Recorded("nothing", to="Ada").delay()
@@ -147,7 +147,7 @@ class InATestCase(TestCase):
 
 
 class InATransactionTestCase(TransactionTestCase):
-    """Every statement is a transaction of its own, as in a worker."""
+    """Every statement is its own transaction, as in a worker."""
 
     def test_tasks_run_as_they_do_in_a_worker(self) -> None:
         Recorded("write").delay()
@@ -174,7 +174,7 @@ def test_a_task_that_has_expired_does_not_run_and_raises_nothing(recorded_events
     assert (expired.task_id, expired.outcome, expired.reason) == (past.pk, "failed", "expired")
     assert expired.error is not None
     assert expired.error.type == "django_partisan.exceptions.TaskExpired"
-    assert [first.outcome, second.outcome] == ["postponed", "postponed"]  # what has started does not expire
+    assert [first.outcome, second.outcome] == ["postponed", "postponed"]  # a started task does not expire
     assert RUNS == ["postpone", "postpone"]
     assert [event.task.id for event in recorded_events.of(TaskExpired)] == [past.pk]
     past.refresh_from_db()

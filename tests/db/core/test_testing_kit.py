@@ -1,4 +1,4 @@
-"""What users assert in their own tests: what was enqueued, and what was emitted."""
+"""Assertions for users' own tests: which tasks were enqueued, and which events were emitted."""
 
 import os
 from datetime import datetime, timedelta
@@ -128,12 +128,12 @@ def test_a_failure_says_how_many_were_expected_and_which_ran():
     with pytest.raises(AssertionError) as caught:
         assert_enqueued(Letter)
     assert str(caught.value) == (
-        "Expected at least 1 task of Letter; found 0. No task waits.\n"
-        "Tasks of Letter that do not wait any more: 1 finished."
+        "Expected at least 1 task of Letter; found 0. No task is waiting.\n"
+        "Tasks of Letter that are no longer waiting: 1 finished."
     )
-    with pytest.raises(AssertionError, match=r"Expected 2 tasks; .*\nTasks that do not wait any more"):
+    with pytest.raises(AssertionError, match=r"Expected 2 tasks; .*\nTasks that are no longer waiting"):
         assert_enqueued(count=2)
-    with pytest.raises(AssertionError, match=r"found 0\. No task waits\.$"):
+    with pytest.raises(AssertionError, match=r"found 0\. No task is waiting\.$"):
         assert_enqueued(Bill)
 
 
@@ -144,7 +144,7 @@ def test_names_that_do_not_exist_are_refused():
         assert_not_enqueued(type("Forgotten2", (BaseTaskProcessor,), {"run": lambda self: None}))
     with pytest.raises(UnknownQueue, match="'male'"):
         assert_not_enqueued(queue_name="male")
-    with pytest.raises(TypeError, match="is no JSON value"):
+    with pytest.raises(TypeError, match="is not a JSON value"):
         assert_not_enqueued(args=[object()])
     with pytest.raises(ValueError, match="has no time zone"):
         assert_not_enqueued(at=datetime(2040, 1, 1))  # noqa: DTZ001

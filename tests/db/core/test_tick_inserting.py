@@ -1,4 +1,4 @@
-"""The tasks of ticks are inserted as others are: in the order of their keys, and in parts."""
+"""The tasks of ticks are inserted like others: in the order of their keys, and in parts."""
 
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4

@@ -1,4 +1,4 @@
-"""A sleeping manager is notified of new tasks, after their commit; nobody else is."""
+"""A sleeping manager is notified of new tasks, after their commit; no one else is."""
 
 import contextlib
 from collections.abc import Iterable, Iterator
@@ -52,7 +52,7 @@ def other() -> Iterator[BaseDatabaseWrapper]:
 
 
 def heard_until_the_end(listener: Listener) -> set[str]:
-    """Return what was notified up to now: a notification of our own comes after it all."""
+    """Return the notifications received before a marker that this function sends."""
     execute(connection, "SELECT pg_notify(%s, 'the end')", (CHANNEL,))
     heard: set[str] = set()
 

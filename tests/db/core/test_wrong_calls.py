@@ -1,4 +1,4 @@
-"""Calls that cannot work are refused before anything is stored, with the remedy."""
+"""Calls that cannot work are refused before anything is stored, and the error says what to do."""
 
 import asyncio
 import functools
@@ -21,7 +21,7 @@ class Letter(BaseTaskProcessor):
 
 
 class Parcel(BaseTaskProcessor):
-    """Forget the base class."""
+    """A constructor that does not call the base class."""
 
     def __init__(self, to: str) -> None:
         self.to = to
@@ -31,7 +31,7 @@ class Parcel(BaseTaskProcessor):
 
 
 class Careless(BaseTaskProcessor):
-    """Pass nothing on."""
+    """A constructor that passes no arguments to the base class."""
 
     def __init__(self, to: str) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Careful(BaseTaskProcessor):
 
 
 def with_greeting(init: Any) -> Any:
-    """Decorate a constructor that gets an argument from its decorator."""
+    """Decorate a constructor; the decorator supplies one of its arguments."""
 
     @functools.wraps(init)
     def wrapper(self: Any, to: str) -> None:
@@ -77,7 +77,7 @@ def nothing_is_stored() -> Any:
 @pytest.mark.parametrize("enqueue", [lambda made: made.delay(), lambda made: bulk_delay([made])])
 def test_an_object_of_a_class_that_is_not_registered_is_refused_with_the_remedy(enqueue):
     class Unregistered(Letter):
-        """Inherit, but not the registration."""
+        """A subclass does not inherit the registration."""
 
     with pytest.raises(ProcessorClassNotFound, match=r"'Unregistered' in .* is not registered") as refused:
         enqueue(Unregistered())
@@ -115,7 +115,7 @@ def test_a_run_that_reads_arguments_never_set_says_so_too():
 
 @pytest.mark.usefixtures("nothing_is_stored")
 def test_arguments_from_which_no_worker_could_make_the_object_are_refused():
-    with pytest.raises(TypeError, match="A worker could not make the object again by Careless") as refused:
+    with pytest.raises(TypeError, match="A worker could not create the same object with Careless") as refused:
         Careless("Ada").delay()
 
     assert "missing a required argument: 'to'" in str(refused.value)
@@ -148,7 +148,7 @@ def test_a_constructor_that_gets_arguments_from_its_decorator_is_no_mistake():
         ("time_limit", "django-partisan has no option like time_limit=."),
         ("prioritty", "Did you mean priority=?"),
         ("execute_afer", "Did you mean execute_after=?"),
-        ("to", "The arguments of the task belong to the constructor, as in MyProcessor(to=...)."),
+        ("to", "Pass the arguments of the task to the constructor, as in MyProcessor(to=...)."),
     ],
 )
 def test_an_option_of_another_task_queue_is_refused_with_ours(option, remedy):

@@ -1,4 +1,4 @@
-"""The command prints every finding and exits by the worst."""
+"""The command prints every finding; its exit code follows from the worst one."""
 
 import json
 from io import StringIO
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def run(*arguments: str, command: Command | None = None) -> tuple[str, int]:
-    """Run the command; return what it prints and its exit code."""
+    """Run the command; return its output and its exit code."""
     out = StringIO()
     try:
         call_command(command or Command(), *arguments, stdout=out, no_color=True)
@@ -26,7 +26,7 @@ def run(*arguments: str, command: Command | None = None) -> tuple[str, int]:
 
 
 class Told(Command):
-    """The command with an examination that finds what a test says."""
+    """The command with an examination that returns the test's findings."""
 
     def __init__(self, *found: Finding) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ def test_a_real_examination_looks_at_everything():
     out, code = run()
 
     words = [line.split() for line in out.splitlines()]
-    assert code == 1  # nobody serves the queue
+    assert code == 1  # no manager serves the queue
     assert out.startswith(f"django-partisan {__version__}, queue 'default'\n")
     assert {line[1] for line in words if line[:1] and line[0] in EXIT_CODES} == set(CHECKS)
 
@@ -62,11 +62,11 @@ def test_a_cure_stands_below_its_finding():
     out, _ = run(command=Told(Finding("warning", "Late.", "Wind it up.", "clock")))
 
     assert "warning  clock          Late.\n                        cure: Wind it up.\n" in out
-    assert out.endswith("\n1 to look at.\n")
+    assert out.endswith("\nProblems: 1.\n")
 
 
 def test_all_is_fine():
-    assert run(command=Told(FOUND))[0].endswith("fine     host           Well.\n\nNothing to do.\n")
+    assert run(command=Told(FOUND))[0].endswith("fine     host           Well.\n\nNo problems.\n")
 
 
 def test_json_has_every_finding():
@@ -98,4 +98,4 @@ def test_help_has_examples_on_lines_of_their_own(capsys):
 
     out = capsys.readouterr().out
     assert "\n  manage.py partisan_doctor --json" in out
-    assert "\n  2  there is an error\n" in out
+    assert "\n  2  at least one error\n" in out

@@ -1,4 +1,4 @@
-"""The checks that ask a real PostgreSQL."""
+"""Checks that query a real PostgreSQL."""
 
 import copy
 import re
@@ -39,12 +39,12 @@ def test_a_database_that_answers_is_named_with_its_version():
     assert finding.status == FINE
     assert repr(connection.settings_dict["NAME"]) in finding.message
     assert "PostgreSQL 1" in finding.message
-    assert "by psycopg" in finding.message
+    assert "through psycopg" in finding.message
 
 
 @pytest.fixture
 def unreachable() -> Iterator[None]:
-    """Have a connection to a closed port in the place of the default one."""
+    """Replace the default connection with one to a closed port."""
     before = connections["default"]
     other = before.copy()
     other.settings_dict = {**copy.deepcopy(before.settings_dict), "HOST": "127.0.0.1", "PORT": 1}
@@ -59,11 +59,11 @@ def test_a_database_out_of_reach_is_an_error_and_what_needs_it_is_skipped():
     findings = {finding.check: finding for finding in examine(SUBJECT)}
 
     assert findings["database"].status == ERROR
-    assert "is out of reach" in findings["database"].message
+    assert "cannot be reached" in findings["database"].message
     assert "correct DATABASES" in findings["database"].cure
     for name in ("migrations", "notifications", "clock", "managers", "paused", "held", "retention"):
         assert findings[name].status == SKIPPED
-        assert findings[name].message == "Skipped: first correct database."
+        assert findings[name].message == "Skipped: correct database first."
     assert findings["host"].status == FINE
 
 
@@ -134,7 +134,7 @@ def test_a_locked_table_does_not_hold_up_the_doctor_and_the_session_is_named():
 
 
 def test_every_index_exists():
-    assert one("indexes") == Finding(FINE, "All 9 exist.", check="indexes")
+    assert one("indexes") == Finding(FINE, "All 9 indexes and constraints exist.", check="indexes")
 
 
 @pytest.mark.parametrize("name", ["partisan_task_twin", "partisan_task_ready", "partisan_pause_once"])
@@ -146,7 +146,7 @@ def test_a_missing_index_is_an_error_with_the_statement_that_makes_it(name):
     }
     execute(connection, drop[kind])
     finding = one("indexes")
-    execute(connection, finding.cure.removeprefix("Run in SQL: "))
+    execute(connection, finding.cure.removeprefix("Run this SQL: "))
 
     assert finding.status == ERROR
     assert f"The index {name} of django_partisan_" in finding.message
@@ -241,8 +241,8 @@ def test_that_nothing_is_set_aside_is_fine():
 @pytest.mark.parametrize(
     ("processor", "where", "cure"),
     [
-        ("Gone", "It is not registered here either", "Deploy managers whose code registers Gone"),
-        ("Pass", "It is registered here", "Restart the managers with the code of this host"),
+        ("Gone", "It is not registered on this host either", "Deploy managers whose code registers Gone"),
+        ("Pass", "It is registered on this host", "Restart the managers with the code of this host"),
     ],
 )
 def test_tasks_of_a_processor_that_no_manager_knows_are_a_warning_with_the_cure(processor, where, cure):
@@ -254,7 +254,8 @@ def test_tasks_of_a_processor_that_no_manager_knows_are_a_warning_with_the_cure(
 
     assert finding.status == WARNING
     assert finding.message == (
-        f"3 tasks of {processor} are held since 2026-01-01 00:00 UTC: no manager knew the processor. {where}."
+        f"3 tasks of {processor} are held since 2026-01-01 00:00 UTC: "
+        f"no manager knows the processor. {where}."
     )
     assert finding.cure == f"{cure}; the tasks fail after 86400 s (UNREGISTERED_GRACE_SECONDS)."
 
@@ -287,7 +288,7 @@ def test_a_pause_of_which_nothing_is_known_is_reported_too():
 
 
 def ended(days: float) -> None:
-    """Insert a task that completed some days ago."""
+    """Insert a task that completed ``days`` days ago."""
     moment = datetime.now(timezone.utc) - timedelta(days=days)
     Task.objects.create(processor_class="Letter", status="finished", finished_at=moment)
     Task.objects.update(created_at=moment)
@@ -295,7 +296,7 @@ def ended(days: float) -> None:
 
 @pytest.fixture
 def _no_processors(own_registry: None) -> None:
-    """Those of other tests set nothing."""
+    """Remove processors of other tests, which could set retention times."""
 
 
 @pytest.mark.usefixtures("_no_processors")

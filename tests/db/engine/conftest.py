@@ -1,4 +1,4 @@
-"""Registry, subscribers and managers that last for one test."""
+"""Fixtures: registry, subscribers and managers for one test."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,7 +21,7 @@ def heard(recorded_events: RecordedEvents) -> RecordedEvents:
 
 @pytest.fixture
 def open_office(temporary_folder: object) -> Iterator[Callable[..., Office]]:
-    """Make managers that are closed after the test; arguments as of ``Office``."""
+    """Return a function that makes managers, which are closed after the test; arguments as for ``Office``."""
     made: list[Office] = []
 
     def make(*args: Any, **settings: Any) -> Office:

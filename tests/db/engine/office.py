@@ -1,4 +1,4 @@
-"""A manager whose workers are threads of this process, so that a test sees and stops them."""
+"""A manager whose workers are threads of this process, so that a test can observe and stop them."""
 
 import os
 import socket
@@ -26,7 +26,7 @@ from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 
 class Gate:
-    """Where a task waits until the test lets it go on; to be opened before its office is closed."""
+    """A gate where a task waits until the test opens it; it must be opened before its office is closed."""
 
     def __init__(self) -> None:
         self.begun = threading.Event()
@@ -38,7 +38,7 @@ class Gate:
 
 
 class ThreadAsProcess(FakeProcess):
-    """Ends once, by itself or because it is killed."""
+    """Ends once, whether by itself or killed."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class ThreadAsProcess(FakeProcess):
 
 
 class Started(SeenWorker):
-    """A worker in a thread: killed, it is gone in its manager's eyes, whatever its task does."""
+    """A worker in a thread; once killed, it has ended for its manager, whatever its task still does."""
 
     is_closed = False
 
@@ -84,7 +84,7 @@ class ThreadStarter(Spawner):
         def run() -> None:
             made = Worker(theirs.fileno(), bell, self._presence_fd, spec, [])
             made.run()
-            if made._sending.locked():  # for good, were this a process of its own that ends now
+            if made._sending.locked():  # a real worker process would end here with the lock held
                 made._sending.release()
             connections.close_all()
             process.end(0)
@@ -102,10 +102,10 @@ class ThreadStarter(Spawner):
         self._deliver(lambda: done(code))
 
     def close(self, timeout: float) -> None:
-        """Leave the threads to the end of the test."""
+        """Leave the threads running until the test ends."""
 
     def end(self) -> None:
-        """Have all threads end, also those whose manager ended first, and close what they used."""
+        """End all threads, including those whose manager ended first, and close what they used."""
         for worker in self._workers:
             worker.close()
         for thread in self._threads:
@@ -126,7 +126,7 @@ def end_session(role: str) -> None:
 
 
 class Office:
-    """One manager, turned by the test or left to run."""
+    """A manager whose loop the test turns or runs."""
 
     def __init__(
         self, until: Until | None = None, close_seconds: float = CLOSE_SECONDS, **settings: Any
@@ -139,37 +139,37 @@ class Office:
 
     @property
     def is_quiet(self) -> bool:
-        """True if nothing is due, and no heartbeat is under way."""
+        """Whether nothing is due and no heartbeat is in progress."""
         return self.manager.is_idle and not self.manager._threads["pulse"].is_busy
 
     def snapshot(self) -> Snapshot:
-        """Take a snapshot in the thread of the test, which turns the loop."""
+        """Take a snapshot in the test's thread, which turns the loop."""
         self.manager._take_snapshot()
         return self.manager._snapshot
 
     def add(self, component: Component) -> None:
-        """Add a component, as one line in the manager's list would."""
+        """Append a component to the manager's list."""
         self.manager._components.append(component)
 
     def cut_off(self, role: str) -> None:
-        """End a connection of the manager, and have it find no server until ``reconnect()``."""
+        """End a connection of the manager, and make reconnecting fail until ``reconnect()``."""
         self.manager._threads[role]._session.connection.settings_dict["PORT"] = "1"
         end_session(role)
 
     def reconnect(self, role: str) -> None:
-        """Let a connection find its server again."""
+        """Allow a connection to reach its server again."""
         settings = self.manager._threads[role]._session.connection.settings_dict
         settings["PORT"] = connection.settings_dict["PORT"]
 
     def turn_until(self, condition: Callable[[], Any]) -> None:
-        """Turn the loop until ``condition`` is met."""
+        """Turn the loop until ``condition`` is true."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not condition():
             assert time.monotonic() < deadline, condition
             self.manager.turn(0.05)
 
     def close(self) -> None:
-        """End the manager as its loop does, and its threads."""
+        """End the manager as its loop does, and end its threads."""
         if not self.manager.stop():
             self.turn_until(lambda: self.manager.is_stopped)
             self.manager._close()

@@ -1,4 +1,4 @@
-"""A database thread whose loop is the test."""
+"""A database thread whose loop the test turns."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +17,7 @@ PATIENT_SECONDS = 20.0
 
 
 class Play:
-    """A database thread, and the loop that gets its results."""
+    """A database thread, and the loop that receives its results."""
 
     def __init__(self, answer_seconds: float = PATIENT_SECONDS) -> None:
         self.calls = LoopCalls()
@@ -28,7 +28,7 @@ class Play:
         self.thread = DatabaseThread("test", self.calls.deliver, listeners, answer_seconds)
 
     def ask(self, call: Callable[[BaseDatabaseWrapper], Any]) -> Any:
-        """Make one call and return its result, or the error."""
+        """Make one call; return its result or its error."""
         self.thread.submit(call, self.results.append)
         assert self.thread.is_busy
         self.turn_until(lambda: not self.thread.is_busy)
@@ -42,7 +42,7 @@ class Play:
         wait_until(turned)
 
     def session(self) -> int:
-        """Return the id of the session, which a new connection changes."""
+        """Return the backend's process id, which differs after a reconnection."""
         pid = self.ask(lambda connection: fetch_all(connection, "SELECT pg_backend_pid()")[0][0])
         assert isinstance(pid, int)
         return pid
@@ -54,5 +54,5 @@ class Play:
 
 
 def has_ended(pid: int) -> bool:
-    """Return whether the server has no such session any more."""
+    """Return whether the server no longer has this session."""
     return not fetch_all(connection, "SELECT FROM pg_stat_activity WHERE pid = %s", (pid,))

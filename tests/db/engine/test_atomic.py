@@ -1,4 +1,4 @@
-"""A processor with ``ATOMIC`` writes and completes in one transaction, or not at all."""
+"""A processor with ``ATOMIC`` writes and completes in one transaction, or does neither."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""A manager ends the tasks that wait with a request to cancel them."""
+"""A manager ends waiting tasks that have a cancel request."""
 
 from uuid import uuid4
 
@@ -25,7 +25,7 @@ def test_requests_that_the_first_heartbeat_finds_end_what_waits_and_those_of_end
 ):
     registry.register(type("Letter", (Idle,), {}))
     *ids, other = insert_many(4)
-    Task.objects.filter(pk__in=ids).update(ready=False, held="paused")  # no claim takes them first
+    Task.objects.filter(pk__in=ids).update(ready=False, held="paused")  # so that no claim takes them first
     comments = dict(zip(ids, ["sent twice", "sent twice", ""], strict=True))
     for task_id, comment in {**comments, other + 1: "it is gone"}.items():
         CancelRequest.objects.create(task_id=task_id, comment=comment)

@@ -1,4 +1,4 @@
-"""A database thread makes calls over its own connection, whatever the server does, and ends when told."""
+"""A database thread makes calls on its own connection, whatever the server does, and ends on request."""
 
 import select
 import threading
@@ -46,13 +46,13 @@ def proxy() -> Iterator[TcpProxy]:
 
 @pytest.fixture
 def through(play: Play, proxy: TcpProxy) -> Play:
-    """Have the thread connect by the proxy."""
+    """Make the thread connect through the proxy."""
     play.thread._session.connection.settings_dict |= {"HOST": "127.0.0.1", "PORT": str(proxy.port)}
     return play
 
 
 class Stuck:
-    """A call that no end of a connection ends, as while a name is looked up."""
+    """A call that closing the connection does not end, such as a name lookup."""
 
     def __init__(self) -> None:
         self.begun = threading.Event()
@@ -283,7 +283,7 @@ def test_where_one_answer_is_late_the_others_are_granted_a_moment_and_other_conn
 
 
 def test_a_call_that_was_granted_but_a_moment_takes_no_patience_from_the_others(play, stuck):
-    """Or else, where calls take longer than a moment, threads would hang up on each other forever."""
+    """Otherwise, where calls take longer than a moment, threads would abort each other's calls forever."""
     silent, slow = Play(), Stuck()
     watch = AnswerWatch([silent.thread, play.thread], lambda: None)
     silent.thread.submit(stuck, silent.results.append)

@@ -1,4 +1,4 @@
-"""What a task's row tells of its runs, after real runs by a manager's loop."""
+"""What a task's row records about its runs, after real runs in a manager's loop."""
 
 import json
 import os
@@ -26,7 +26,7 @@ HERE = f"{socket.gethostname()}:{os.getpid()}"  # the workers are threads of thi
 
 
 class Flaky(BaseTaskProcessor):
-    """Do at each attempt what the argument of that place says."""
+    """At each attempt, do what the argument at that position says."""
 
     RETRY_ON_ERROR_CONFIG = ErrorsHandleConfig([OSError], retries_count=2, retry_pause=0)
 
@@ -84,7 +84,7 @@ def told(task: Any) -> list[tuple[Any, ...]]:
 def test_a_task_that_completes_at_its_first_attempt_keeps_when_and_where_it_ran_and_no_history(run):
     task = run("complete")
 
-    name = f"{socket.gethostname()}:{NO_PID}"  # what the manager believes its pid to be
+    name = f"{socket.gethostname()}:{NO_PID}"  # the process id that the manager sees
     assert (task.status, task.history, task.worker) == ("finished", None, name)
     assert task.claimed_at <= task.started_at <= task.finished_at
 

@@ -1,4 +1,4 @@
-"""A manager's lease: when heartbeats are sent, who is rescued, and what a lost lease means."""
+"""A manager's lease: when heartbeats are sent, which tasks are rescued, and what a lost lease means."""
 
 import socket
 import time
@@ -33,7 +33,7 @@ HERE = socket.gethostname()
 
 
 class Clock:
-    """The clock of leases, put forward by the test."""
+    """The clock of leases, which the test can advance."""
 
     def __init__(self) -> None:
         self.ahead = 0.0
@@ -43,9 +43,9 @@ class Clock:
 
 
 class Play:
-    """A lease whose calls are made with the connection of the test, unless the test answers them.
+    """A lease whose calls use the test's connection, unless the test answers them.
 
-    The test is the manager's intake; ``known`` are the ids of its tasks.
+    The test acts as the manager's intake; ``known`` are the ids of its tasks.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -78,7 +78,7 @@ class Play:
         return self.thread.asked
 
     def call(self) -> None:
-        """Make the call under way and answer it."""
+        """Execute the pending call and answer it."""
         self.thread.answer(self.thread.call(connection))
 
     def beat(self) -> Lease:
@@ -112,7 +112,7 @@ def play(clock: Clock) -> Play:
 
 @pytest.fixture
 def dead() -> uuid.UUID:
-    """Name a presence file whose manager died while its worker ran the task ``BEGUN``."""
+    """Return the name of a presence file whose manager died while its worker ran the task ``BEGUN``."""
     name = uuid.uuid4()
     file = PresenceFile(name, 2)
     WorkerPage(file.fd, 1).begin(BEGUN, 1.0)
@@ -397,7 +397,7 @@ def test_a_lost_lease_is_as_old_as_it_was_when_the_loss_was_noticed(
 ):
     play.beat()
     play.loses_its_row()
-    clock.ahead += 1000  # the renewal takes that long
+    clock.ahead += 1000  # the renewal takes this long
 
     play.call()
 

@@ -1,10 +1,10 @@
-"""The rows of schedules follow the settings of the live manager that lists them and started last."""
+"""Rows of schedules follow the settings of the live manager that lists them and started last."""
 
 import json
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -24,14 +24,13 @@ from django_partisan.sql.leasing import Started
 from django_partisan.telemetry.events.schedules import ScheduleChanged, ScheduleOperationFailed
 from tests.db.engine.office import Office
 from tests.support.events import RecordedEvents
-from tests.support.schedules import DAY, add_schedule, last_multiple, server_now
+from tests.support.schedules import PERIOD, add_schedule, last_multiple, periods, server_now
 from tests.support.triggers import SCHEDULES, refusing
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_subscribers")]
 
 HOURLY = {"task": "Letter", "every": 3600}
-DAILY = {"task": "Letter", "every": DAY}
-NEXT_DAY: Final = timedelta(days=1)
+DAILY = {"task": "Letter", "every": PERIOD}
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +39,7 @@ def letter(registry_as_it_was: None) -> None:
 
 
 class Manager:
-    """The row of a manager whose process started so many seconds ago."""
+    """The row of a manager whose process started ``seconds`` seconds ago."""
 
     def __init__(self, schedules: dict[str, Any], seconds: float = 0.0, lease_seconds: float = 30) -> None:
         self.id: UUID = uuid4()
@@ -84,9 +83,9 @@ def test_a_manager_writes_the_schedules_of_its_settings():
     changes = manager.compare()
 
     nightly = row()
-    assert (nightly.task, nightly.every, nightly.args, nightly.queue_name) == ("Letter", DAY, [1], "mail")
+    assert (nightly.task, nightly.every, nightly.args, nightly.queue_name) == ("Letter", PERIOD, [1], "mail")
     assert (nightly.origin, nightly.fingerprint) == ("settings", manager.definitions["nightly"].fingerprint)
-    assert nightly.next_at == last_multiple(DAY) + NEXT_DAY
+    assert nightly.next_at == last_multiple(PERIOD) + periods(1)
     assert before <= nightly.defined_at <= server_now()
     assert names_of(changes) == [("hourly", "added"), ("nightly", "added")]
     assert manager.compare() == []
@@ -102,7 +101,7 @@ def test_the_manager_that_started_last_decides_and_then_the_other_one():
 
     again.stop()
     assert names_of(new.compare()) == [("nightly", "changed")]
-    assert row().every == DAY
+    assert row().every == PERIOD
     new.stop()
     old.compare()
 
@@ -126,7 +125,7 @@ def test_what_nobody_lists_stops_and_goes_on_when_it_is_back():
     manager.compare()
     manager.stop()
     assert names_of(other.compare()) == [("nightly", "stopped")]
-    late = last_multiple(DAY) - NEXT_DAY
+    late = last_multiple(PERIOD) - periods(1)
     Schedule.objects.filter(pk="nightly").update(
         next_at=late, stopped_at=timezone.now() - timedelta(minutes=59)
     )
@@ -141,11 +140,11 @@ def test_what_is_back_after_more_than_an_hour_starts_anew():
     manager = Manager({"nightly": DAILY})
     manager.compare()
     long_ago = timezone.now() - timedelta(minutes=61)
-    Schedule.objects.update(next_at=last_multiple(DAY), stopped_at=long_ago, error="locked", failures=1)
+    Schedule.objects.update(next_at=last_multiple(PERIOD), stopped_at=long_ago, error="locked", failures=1)
 
     manager.compare()
 
-    assert (row().next_at, row().stopped_at) == (last_multiple(DAY) + NEXT_DAY, None)
+    assert (row().next_at, row().stopped_at) == (last_multiple(PERIOD) + periods(1), None)
     assert (row().error, row().failures) == ("", 0)
 
 
@@ -153,12 +152,12 @@ def test_after_a_full_stop_it_goes_on_with_what_it_missed():
     manager = Manager({"nightly": DAILY})
     manager.compare()
     manager.stop()
-    Schedule.objects.update(next_at=last_multiple(DAY))
+    Schedule.objects.update(next_at=last_multiple(PERIOD))
 
     back = Manager({"nightly": DAILY})
 
     assert back.compare() == []
-    assert row().next_at == last_multiple(DAY)
+    assert row().next_at == last_multiple(PERIOD)
 
 
 @pytest.mark.parametrize(
@@ -171,7 +170,7 @@ def test_after_a_full_stop_it_goes_on_with_what_it_missed():
 )
 def test_only_a_change_of_its_times_moves_the_next_tick(definition, is_new):
     Manager({"nightly": DAILY}, seconds=10).compare()
-    before, late = row(), last_multiple(DAY) + timedelta(days=3)
+    before, late = row(), last_multiple(PERIOD) + periods(3)
     Schedule.objects.update(next_at=late, error="locked", failures=2)
 
     Manager({"nightly": definition}).compare()
@@ -190,7 +189,7 @@ def test_a_next_tick_that_no_manager_can_read_is_computed_again_after_a_change(m
 
     Manager({"nightly": {**DAILY, "args": [7]}}).compare()
 
-    assert row().next_at == last_multiple(DAY) + NEXT_DAY
+    assert row().next_at == last_multiple(PERIOD) + periods(1)
 
 
 def test_a_row_that_was_stopped_30_days_ago_is_removed():
@@ -294,12 +293,12 @@ def test_a_server_that_refuses_everything_fails_the_comparison():
     assert not Schedule.objects.exists()
 
 
-# The component, in a manager.
+# The component in a manager.
 
 
 @pytest.fixture
 def deploy(open_office: Callable[..., Office]) -> Callable[..., Office]:
-    """Return a function that makes a manager whose settings have some schedules."""
+    """Return a function that makes a manager with schedules in its settings."""
 
     def make(schedules: dict[str, Any], **settings: Any) -> Office:
         with override_settings(PARTISAN_SCHEDULES=schedules):
@@ -309,7 +308,7 @@ def deploy(open_office: Callable[..., Office]) -> Callable[..., Office]:
 
 
 def is_defined() -> bool:
-    return Schedule.objects.filter(pk="nightly", every=DAY, stopped_at=None).exists()
+    return Schedule.objects.filter(pk="nightly", every=PERIOD, stopped_at=None).exists()
 
 
 def test_a_manager_lists_its_schedules_and_tells_what_it_changed(deploy, recorded_events: RecordedEvents):

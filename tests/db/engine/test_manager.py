@@ -37,7 +37,7 @@ from tests.support.events import RecordedEvents
 from tests.support.rows import claim, columns, insert_many, statuses_of
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
-# A worker that ends closes its process's subscribers: only those of the test may be there.
+# A worker closes all subscribers of its process when it ends: only those of the test may exist.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_subscribers", "gate")]
 
 
@@ -71,7 +71,7 @@ def gate(open_office: object) -> Iterator[Gate]:
 
 @pytest.fixture
 def office(open_office) -> Office:
-    """Make a manager that has started and found nothing to do."""
+    """Return a manager that has started and has nothing to do."""
     made: Office = open_office()
     made.turn_until(lambda: made.is_quiet)
     return made
@@ -303,7 +303,7 @@ def test_a_database_that_does_not_answer_does_not_keep_the_manager_from_ending(o
     office.add(Faulty())
     thread = office.manager._threads["settle"]
     thread.submit(lambda connection: gate.wait(), lambda result: None)
-    wait_until(gate.begun.is_set)  # or the end would come before it is connected
+    wait_until(gate.begun.is_set)  # otherwise the manager would end before the thread is connected
 
     with pytest.raises(Fault):
         office.manager.run()
@@ -315,7 +315,7 @@ def test_a_database_that_does_not_answer_does_not_keep_the_manager_from_ending(o
 
 
 class NewComponent(Component):
-    """A component that no other part of the manager knows."""
+    """A component that no other part of the manager refers to."""
 
     is_idle = False
 

@@ -1,4 +1,4 @@
-"""About once a minute one manager notes which tasks of ticks have ended."""
+"""About once a minute, one manager looks up which tasks of ticks have ended."""
 
 import time
 from contextlib import closing
@@ -33,7 +33,7 @@ def look_up(interval: float = 0.0, page_rows: int = 200) -> bool:
 
 
 def run(number: int) -> list[str]:
-    """Run a number of schedules; return their names."""
+    """Add and run ``number`` schedules; return their names."""
     names = [f"s{place:03}" for place in range(number)]
     for place, name in enumerate(names):
         add_schedule(name, args=[place], next_at=server_now() + timedelta(days=1))
@@ -95,7 +95,7 @@ def test_only_one_manager_looks_within_the_interval():
     assert not look_up(55)
     Chore.objects.update(last_at=timezone.now() - timedelta(seconds=56))
     assert look_up(55)
-    Chore.objects.update(last_at=timezone.now() + timedelta(hours=1))  # written before the clock was set back
+    Chore.objects.update(last_at=timezone.now() + timedelta(hours=1))  # as if the clock was set back later
     assert look_up(55)
 
 
@@ -195,7 +195,7 @@ def test_a_look_that_failed_is_reported_and_left_to_the_next_minute(
     assert component.next_at() == next_at
     assert 50 < next_at - time.monotonic() <= LOOK_SECONDS
 
-    component._look_at = 0.0  # a minute later
+    component._look_at = 0.0  # as if a minute had passed
 
     office.turn_until(lambda: not Schedule.objects.filter(open_tick__isnull=False))
     failed = [one for one in recorded_events.of(ScheduleOperationFailed) if one.operation == "look_up"]

@@ -1,4 +1,4 @@
-"""Outcomes of runs whose claims PostgreSQL forgot in a crash are written once, unless others took them."""
+"""Outcomes under claims that PostgreSQL lost in a crash are written once, unless others took the tasks."""
 
 import time
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ def ids(rows: Sequence[TaskRow]) -> list[int]:
 
 
 def refusing_restored(code: str, task_id: int | None = None) -> AbstractContextManager[None]:
-    """Have PostgreSQL raise an error for a row that becomes one in process: for every row, or for one."""
+    """Raise an error in PostgreSQL when a row becomes in process: for every row, or for one."""
     which = "" if task_id is None else f" AND NEW.id = {task_id}"
     return refusing("UPDATE", f"OLD.status = 'new' AND NEW.status = 'in_process'{which}", code)
 
@@ -78,7 +78,7 @@ class Play:
         self.thread.answer(self.thread.call(connection))
 
     def write_until_unsettled(self, number: int) -> None:
-        """Write until no more than this many outcomes are not written, in tries that must be enough."""
+        """Write until only this many outcomes are unwritten, with a sufficient number of attempts."""
         for _ in range(20):
             if self.settler.unsettled > number:
                 self.write(later=PAUSE_AT_MOST_SECONDS)

@@ -1,4 +1,4 @@
-"""A manager whose queue is paused starts nothing new and holds nothing back; its workers finish what runs."""
+"""A manager of a paused queue starts no tasks and holds none back; its workers finish running tasks."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -26,7 +26,7 @@ from tests.support.events import RecordedEvents
 from tests.support.rows import claimed, columns, insert, insert_many, number_of, register_manager, statuses_of
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
-# A worker that ends closes its process's subscribers: only those of the test may be there.
+# A worker closes all subscribers of its process when it ends: only those of the test may exist.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_subscribers", "gate")]
 
 

@@ -1,6 +1,6 @@
-"""A manager enqueues the tasks of due ticks, and one schedule at fault delays no other.
+"""A manager enqueues the tasks of due ticks, and a failing schedule does not delay others.
 
-``test_tick_batch`` has what one batch does.
+``test_tick_batch`` tests a single batch.
 """
 
 from collections.abc import Iterator
@@ -30,11 +30,11 @@ from tests.support.database import open_transaction
 from tests.support.events import RecordedEvents
 from tests.support.rows import lock_of
 from tests.support.schedule_rows import stored
-from tests.support.schedules import DAY, add_schedule, last_multiple, outcomes_of, server_now
+from tests.support.schedules import PERIOD, add_schedule, last_multiple, outcomes_of, periods, server_now
 from tests.support.triggers import SCHEDULES, refusing, trigger
 from tests.support.waiting import wait_until
 
-# A worker that ends closes its process's subscribers: only those of the test may be there.
+# A worker closes all subscribers of its process when it ends: only those of the test may exist.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("no_subscribers", "gate")]
 
 SEEN: list[Any] = []
@@ -69,7 +69,7 @@ def has_ticked(*names: str) -> bool:
 
 
 def emitted(office: Office, events: RecordedEvents, kind: type[Event]) -> list[Any]:
-    """Return the events of a kind as soon as there are any: they are emitted after the commit."""
+    """Return the events of a kind as soon as there are any; they are emitted after the commit."""
     office.turn_until(lambda: events.of(kind))
     return events.of(kind)
 
@@ -81,7 +81,7 @@ def fails_like(number: int) -> bool:
 def test_a_due_tick_is_enqueued_and_run_and_the_task_knows_its_moment(
     open_office, recorded_events: RecordedEvents
 ):
-    tick = last_multiple(DAY)
+    tick = last_multiple(PERIOD)
     add_schedule(next_at=tick)
     office = open_office()
 
@@ -89,7 +89,7 @@ def test_a_due_tick_is_enqueued_and_run_and_the_task_knows_its_moment(
 
     row, task = stored(), Task.objects.get()
     assert [tick] == SEEN
-    assert (task.scheduled_for, row.last_at, row.next_at) == (tick, tick, tick + timedelta(days=1))
+    assert (task.scheduled_for, row.last_at, row.next_at) == (tick, tick, tick + periods(1))
     assert row.totals == {"enqueued": 1, "duplicate": 0, "overlap": 0, "missed": 0}
     assert row.recent_ticks == [{"at": tick.isoformat(), "task": task.pk, "outcome": "enqueued"}]
     assert row.open_tick == {"at": tick.isoformat(), "task": task.pk}
@@ -170,8 +170,8 @@ def test_a_paused_or_stopped_schedule_has_no_ticks(open_office):
 
 
 def test_missed_ticks_are_counted_and_the_newest_is_enqueued(open_office, recorded_events: RecordedEvents):
-    tick = last_multiple(DAY)
-    add_schedule(next_at=tick - timedelta(days=3))
+    tick = last_multiple(PERIOD)
+    add_schedule(next_at=tick - periods(3))
     office = open_office()
 
     office.turn_until(lambda: has_ticked("nightly"))
@@ -179,7 +179,7 @@ def test_missed_ticks_are_counted_and_the_newest_is_enqueued(open_office, record
     assert outcomes_of() == ["missed", "missed", "missed", "enqueued"]
     assert stored().totals == {"enqueued": 1, "duplicate": 0, "overlap": 0, "missed": 3}
     [missed] = emitted(office, recorded_events, ScheduleMissed)
-    assert (missed.number, missed.newest_at) == (3, tick - timedelta(days=1))
+    assert (missed.number, missed.newest_at) == (3, tick - periods(1))
 
 
 def test_without_overlap_ticks_are_skipped_while_the_last_task_runs(
@@ -189,11 +189,11 @@ def test_without_overlap_ticks_are_skipped_while_the_last_task_runs(
     office = open_office(lease_seconds=3)
     office.turn_until(gate.begun.is_set)
 
-    Schedule.objects.update(next_at=last_multiple(DAY))
+    Schedule.objects.update(next_at=last_multiple(PERIOD))
     office.turn_until(lambda: outcomes_of() == ["enqueued", "overlap"])
     gate.open.set()
     office.turn_until(lambda: Task.objects.filter(status="finished"))
-    Schedule.objects.update(next_at=last_multiple(DAY))
+    Schedule.objects.update(next_at=last_multiple(PERIOD))
     office.turn_until(lambda: outcomes_of() == ["enqueued", "overlap", "enqueued"])
 
     [skipped] = emitted(office, recorded_events, ScheduleSkipped)
@@ -244,7 +244,7 @@ def test_a_trigger_that_raises_delays_no_other_schedule(open_office, recorded_ev
         row = stored("bob")
         assert row.error.startswith("no letters to bob")
         assert row.retry_at is not None
-        assert row.next_at == last_multiple(DAY)
+        assert row.next_at == last_multiple(PERIOD)
         assert len(emitted(office, recorded_events, ScheduleFailed)) == 1
 
 
@@ -276,7 +276,7 @@ def test_what_the_driver_adds_to_a_message_is_neither_stored_nor_another_error(
 
 
 def a_minute_later(office: Office) -> None:
-    """Have the manager believe that it put schedules aside a minute ago."""
+    """Make the manager believe that it set schedules aside a minute ago."""
     aside = office.manager._parts.schedules._scheduler._aside
     aside._since = {name: since - 60 for name, since in aside._since.items()}
     aside.forget_at = 0.0
@@ -287,7 +287,7 @@ def is_aside(office: Office, *names: str) -> bool:
 
 
 def test_rows_at_fault_here_are_left_to_others_for_a_minute(open_office, recorded_events: RecordedEvents):
-    add_schedule("zone", cron="0 3 * * *", time_zone="Nowhere", next_at=last_multiple(DAY))
+    add_schedule("zone", cron="0 3 * * *", time_zone="Nowhere", next_at=last_multiple(PERIOD))
     add_schedule("queue", queue_name="unheard of")
     add_schedule("nightly")
     office = open_office()
@@ -315,7 +315,7 @@ def test_a_task_that_no_manager_knows_is_an_error_after_a_minute(
     add_schedule("nightly")
     office = open_office()
     office.turn_until(lambda: has_ticked("nightly") and is_aside(office, "late", "soon"))
-    assert fails_like(0)  # after a full stop: the manager that knows it may be about to start
+    assert fails_like(0)  # a manager that has the processor may be about to start
 
     a_minute_later(office)
     office.turn_until(lambda: stored("late").error)
@@ -341,7 +341,7 @@ def test_a_tick_is_enqueued_by_the_manager_that_knows_its_task(open_office):
 
 @pytest.fixture
 def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory from which modules can be imported."""
+    """A directory on the import path."""
     monkeypatch.syspath_prepend(str(tmp_path))
     return tmp_path
 
@@ -385,7 +385,7 @@ from django_partisan import registry
 registry.add(replace(registry.definitions["Letter"], name="partisan_slow.run"))
 """
     )
-    add_schedule("slow", task="partisan_slow.run", next_at=last_multiple(DAY) - timedelta(seconds=1))
+    add_schedule("slow", task="partisan_slow.run", next_at=last_multiple(PERIOD) - timedelta(seconds=1))
     add_schedule("nightly")
     office = open_office()
     office.turn_until(lambda: has_ticked("nightly"))
@@ -400,7 +400,7 @@ def test_a_row_into_which_not_even_its_error_can_be_written_delays_no_other(
     open_office, recorded_events: RecordedEvents
 ):
     for number, name in enumerate(("a", "b", "c")):
-        add_schedule(name, args=[number], next_at=last_multiple(DAY) - timedelta(days=3 - number))
+        add_schedule(name, args=[number], next_at=last_multiple(PERIOD) - periods(3 - number))
     with refusing("UPDATE", "OLD.name = 'a'", message="frozen", table=SCHEDULES):
         office = open_office()
         office.turn_until(lambda: has_ticked("b", "c") and is_aside(office, "a"))

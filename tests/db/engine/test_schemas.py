@@ -1,4 +1,4 @@
-"""Managers and workers keep to the schema of the tasks that they serve, whatever ``search_path`` is set."""
+"""Managers and workers use only the schema of the tasks that they serve, whatever ``search_path`` is set."""
 
 import time
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ ELSEWHERE = 'SET search_path = "100% elsewhere"'
 
 @pytest.fixture
 def elsewhere() -> Iterator[None]:
-    """A schema with another table of tasks."""
+    """A schema with another task table."""
     execute(connection, 'CREATE SCHEMA "100% elsewhere"')
     execute(
         connection,
@@ -73,7 +73,7 @@ def test_a_connection_of_ours_stays_in_the_schema_in_which_it_began():
     insert()
     with closing(open_connection("test")) as ours:
         before = waiting(ours, "default").number
-        # As a pooler has it: another client left its path in the server's connection.
+        # As with a pooler: another client left its path in the server's session.
         ours.connection.cursor().execute(ELSEWHERE)
 
         assert (before, waiting(ours, "default").number) == (1, 1)
@@ -152,7 +152,7 @@ def test_a_connection_that_is_not_open_is_not_opened_to_ask_for_its_schema():
 
 @pytest.mark.usefixtures("elsewhere")
 def test_a_connection_that_will_turn_to_its_schema_when_it_opens_is_refused(monkeypatch: pytest.MonkeyPatch):
-    """As that of django-tenants after ``set_schema()``."""
+    """Like a connection of django-tenants after ``set_schema()``."""
     served = startup.ensure_database()
     connection.close()
     monkeypatch.setattr(connection, "schema_name", "100% elsewhere", raising=False)

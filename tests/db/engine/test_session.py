@@ -1,4 +1,4 @@
-"""PostgreSQL ends what takes too long, our own deadline the rest; nothing of a session changes for that."""
+"""PostgreSQL ends long statements, our own deadline ends the rest; no session setting changes for that."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -44,7 +44,7 @@ def sessions() -> Iterator[Sessions]:
 
 @pytest.fixture
 def replaced() -> Iterator[str]:
-    """Return a schema whose functions a session may find before those of PostgreSQL."""
+    """Yield a schema whose functions a session may find before those of PostgreSQL."""
     execute(connection, "CREATE SCHEMA replaced")
     yield "replaced"
     execute(connection, "DROP SCHEMA replaced CASCADE")
@@ -59,7 +59,7 @@ def setting(session: Session, name: str = "statement_timeout") -> str:
 
 
 def outside(session: Session, name: str = "statement_timeout") -> str:
-    """Return a setting as the next user of the server's session would see it."""
+    """Return a setting as the next client of the server's session would see it."""
     with session.connection.connection.cursor() as cursor:
         cursor.execute(f"SHOW {name}")
         return str(cursor.fetchone()[0])
@@ -146,7 +146,7 @@ def test_while_an_earlier_session_does_not_end_there_is_no_other(sessions, repla
     session.close()
     session._abandoned = survivor._backend
     for _ in range(2):
-        with pytest.raises(OperationalError, match=f"the earlier session {pid_of(survivor)} does not end"):
+        with pytest.raises(OperationalError, match=f"the earlier session {pid_of(survivor)} has not ended"):
             session.open()
         assert session.connection.connection is None
     survivor.close()

@@ -1,4 +1,4 @@
-"""What PostgreSQL refuses to write spoils nothing else, and an outage loses nothing."""
+"""An outcome that PostgreSQL refuses affects no other, and an outage loses nothing."""
 
 import time
 from collections.abc import Iterator, Sequence
@@ -43,7 +43,7 @@ def _ids(items: Sequence[Item]) -> list[int]:
 
 
 def refuse(table_condition: str) -> None:
-    """Have PostgreSQL refuse rows that do not meet a condition."""
+    """Make PostgreSQL refuse rows that do not meet a condition."""
     execute(connection, f"ALTER TABLE django_partisan_task ADD CONSTRAINT refused CHECK ({table_condition})")
 
 

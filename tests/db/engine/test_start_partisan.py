@@ -1,4 +1,4 @@
-"""``start_partisan`` in this process: what it says and returns when its manager ends."""
+"""``start_partisan`` in this process: its output and its exit code when its manager ends."""
 
 import atexit
 import gc
@@ -54,7 +54,7 @@ class Stopping(Subscriber):
 
 
 def start(**options: Any) -> str:
-    """Call the command with one worker; return what was said on standard error."""
+    """Call the command with one worker; return its output on standard error."""
     said = io.StringIO()
     try:
         call_command("start_partisan", workers_count=1, stderr=said, **options)
@@ -130,7 +130,7 @@ def test_under_autoreload_the_end_of_the_process_stops_the_manager(monkeypatch):
 
 @pytest.fixture
 def files() -> Iterator[None]:
-    """The tasks' database is not PostgreSQL."""
+    """Make the task database one that is not PostgreSQL."""
     with database_elsewhere(ENGINE="django.db.backends.sqlite3", NAME=":memory:"):
         yield
 
@@ -149,7 +149,7 @@ def test_under_autoreload_another_database_is_refused_by_the_process_that_restar
 
 
 class Unplugging(Subscriber):
-    """Send connections that are opened after the end of the manager to a port on which nothing listens."""
+    """After the manager has ended, make new connections go to a port on which nothing listens."""
 
     def handle(self, event: Event) -> None:
         if isinstance(event, ManagerStopped):

@@ -1,4 +1,4 @@
-"""Between two tasks nothing is left behind in real connections."""
+"""Nothing is left in real connections between two tasks."""
 
 import threading
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def persistent() -> Iterator[None]:
-    """Keep connections open until somebody closes them."""
+    """Keep connections open until they are closed explicitly."""
     connection.close()
     connection.settings_dict["CONN_MAX_AGE"] = None
     yield
@@ -43,7 +43,7 @@ def task_connections(persistent: None) -> Iterator[TaskConnections]:
 
 @pytest.fixture
 def resetting(persistent: None) -> Iterator[TaskConnections]:
-    """Watch it with ``RESET_SESSION``."""
+    """Watch the connection with ``RESET_SESSION``."""
     made = TaskConnections(reset_session=True)
     yield made
     made.close()
@@ -65,7 +65,7 @@ def backend(of: BaseDatabaseWrapper = connection) -> int:
 
 
 def end(pid: int, other: BaseDatabaseWrapper) -> None:
-    """Have the server end a session, and wait until it has."""
+    """End a session from the server's side, and wait until it has ended."""
     execute(other, "SELECT pg_terminate_backend(%s)", (pid,))
     wait_until(lambda: not fetch_all(other, "SELECT FROM pg_stat_activity WHERE pid = %s", (pid,)))
 
@@ -81,7 +81,7 @@ def test_a_connection_whose_set_up_was_interrupted_is_discarded(persistent: None
     def interrupt(**_: Any) -> None:
         raise TaskTimeout
 
-    connection_created.connect(interrupt)  # before the worker notes it
+    connection_created.connect(interrupt)  # runs before the worker's receiver
     try:
         with closing(TaskConnections()) as made:
             with pytest.raises(TaskTimeout):
@@ -233,7 +233,7 @@ def test_a_connection_that_has_become_too_old_is_dropped_before_the_next_chunk(t
 
 
 def leave_session_state() -> None:
-    """Do what DISCARD ALL undoes: settings, locks and temporary tables of the session."""
+    """Create state that DISCARD ALL removes: settings, locks and temporary tables of the session."""
     execute(
         connection, "SET search_path = nowhere; SET statement_timeout = 60000; SET TIME ZONE 'Asia/Tokyo'"
     )
@@ -356,14 +356,14 @@ def test_in_the_end_every_connection_is_closed(task_connections):
 
 
 class Raw:
-    """A connection of some other driver."""
+    """A connection of another driver."""
 
     def __init__(self, **attributes: Any) -> None:
         vars(self).update(attributes)
 
 
 class Other:
-    """A connection of some other database."""
+    """A connection to another kind of database."""
 
     in_atomic_block = False
 
@@ -406,7 +406,7 @@ def test_a_query_is_cancelled_from_another_thread(other: BaseDatabaseWrapper):
     wait_until(lambda: connection_state.is_active(other))
 
     def is_over() -> bool:
-        connection_state.cancel_query(other.connection)  # one that comes before the query has no effect
+        connection_state.cancel_query(other.connection)  # a cancel before the query has begun has no effect
         thread.join(0.1)
         return not thread.is_alive()
 

@@ -1,4 +1,4 @@
-"""Connections that tasks open in threads of their own: looked after between tasks, too."""
+"""Connections that tasks open in their own threads are also checked between tasks."""
 
 import asyncio
 import queue
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class OtherThread:
-    """A thread with which a test talks, as with an executor's."""
+    """A thread that a test controls, like a thread of an executor."""
 
     def __init__(self, name: str) -> None:
         self._work: queue.SimpleQueue[tuple[Callable[[], Any], Future[Any]] | None] = queue.SimpleQueue()
@@ -29,11 +29,11 @@ class OtherThread:
         self._thread.start()
 
     def does(self, call: Callable[[], Any]) -> Any:
-        """Have the thread do something; return the result."""
+        """Run a call in the thread; return its result."""
         return self.begins(call).result(20)
 
     def begins(self, call: Callable[[], Any]) -> Future[Any]:
-        """Have the thread begin to do something; return the result to come."""
+        """Start a call in the thread; return its future."""
         done: Future[Any] = Future()
         self._work.put((call, done))
         return done
@@ -271,7 +271,7 @@ def test_a_connection_that_a_thread_makes_beside_those_of_the_settings_is_left_a
     watched: ThreadConnections, thread: OtherThread
 ):
     def ask() -> int:
-        with connection._nodb_cursor() as cursor:  # as code that creates databases uses it
+        with connection._nodb_cursor() as cursor:  # as code that creates databases does
             cursor.execute("SELECT 7")
             return int(cursor.fetchone()[0])
 

@@ -1,4 +1,4 @@
-"""Tasks whose processor nobody here knows wait aside, and run once somebody knows it."""
+"""Tasks whose processor is not registered here are held, and run when a manager has it."""
 
 import time
 from typing import Any
@@ -138,7 +138,7 @@ def test_a_rescued_task_of_an_unknown_processor_is_set_aside_and_counts_nothing(
 
 def test_a_task_that_is_set_aside_keeps_its_key_and_a_duplicate_finds_it(open_office):
     class Gone(Idle):
-        """Is registered where tasks are enqueued, and not where they run."""
+        """A processor registered where tasks are enqueued, but not where they run."""
 
     with empty_registry():
         registry.register(Gone)
@@ -154,7 +154,7 @@ def test_a_task_that_is_set_aside_keeps_its_key_and_a_duplicate_finds_it(open_of
 
 
 def published() -> list[Any]:
-    """Return the processors in the row of each manager."""
+    """Return the processors published in each manager's row."""
     return [(manager.state or {}).get("processors") for manager in ManagerLease.objects.all()]
 
 

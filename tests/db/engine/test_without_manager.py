@@ -1,4 +1,4 @@
-"""A worker whose manager has died: it settles what it ran, releases the rest, and keeps what it runs."""
+"""A worker whose manager died settles what it ran, releases the rest, and keeps its running task."""
 
 import errno
 import os
@@ -43,7 +43,7 @@ NOBODY = "no_such_database"
 
 
 class WatchedReport(PendingReport):
-    """A report that counts how often it was taken: once for each write."""
+    """A report that counts how often it was taken, which happens once for each write."""
 
     takes = 0
 
@@ -53,7 +53,7 @@ class WatchedReport(PendingReport):
 
 
 class Side:
-    """What a worker holds when its manager has died; ``running`` is the task that it runs."""
+    """The state of a worker whose manager has died; ``running`` is the task that it runs."""
 
     def __init__(self, lease_seconds: float) -> None:
         self.ours, self.theirs = socket.socketpair()
@@ -81,7 +81,7 @@ class Side:
 
     @contextmanager
     def keeping(self) -> Iterator[threading.Thread]:
-        """Have the control thread do its duty; in the end the run has ended."""
+        """Run the control thread's loop for a run; the run ends with the block."""
         thread = threading.Thread(target=self.without_manager.keep_run)
         thread.start()
         yield thread
@@ -97,7 +97,7 @@ class Side:
 
 @pytest.fixture
 def side_with() -> Iterator[Callable[[float], Side]]:
-    """Make what a worker holds, with a lease of so many seconds."""
+    """Return a function that makes such a worker, with a lease of ``lease_seconds``."""
     with ExitStack() as stack:
 
         def make(lease_seconds: float) -> Side:
@@ -114,12 +114,12 @@ def side(side_with: Callable[[float], Side]) -> Side:
 
 
 def own_rows() -> int:
-    """Return how many managers' rows belong to this process; those of the tests belong to none."""
+    """Return how many manager rows have this process's id; rows made by tests have another."""
     return ManagerLease.objects.filter(pid=os.getpid()).count()
 
 
 def row_that_holds(task: TaskRow) -> ManagerLease:
-    """Wait until a row of this process holds a task."""
+    """Wait until a manager row of this process holds a task; return the row."""
     rows = ManagerLease.objects.filter(pid=os.getpid())
     return wait_until(lambda: rows.filter(pk=holder(task)).first())  # type: ignore[return-value]
 

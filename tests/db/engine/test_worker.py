@@ -1,4 +1,4 @@
-"""A worker and the database: connections between its tasks, and what it does when its manager dies."""
+"""A worker and its database connections between tasks, and what it does when its manager dies."""
 
 import math
 import os
@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 
 class Note(BaseTaskProcessor):
-    """Use a connection of the task's own; leave a transaction open if asked."""
+    """Use the task's own connection; leave a transaction open if the argument says so."""
 
     sessions: list[int] = []
 
@@ -44,7 +44,7 @@ class Note(BaseTaskProcessor):
 
 
 class WriteInThread(BaseTaskProcessor):
-    """Write in a thread that lives on, with a transaction left open in it if asked."""
+    """Write in a thread that outlives the task; leave a transaction open there if the argument says so."""
 
     ATOMIC = True
     pool: ThreadPoolExecutor
@@ -59,7 +59,7 @@ class WriteInThread(BaseTaskProcessor):
 
 
 class Side:
-    """A worker in this thread, and its manager's end."""
+    """A worker in this thread, and the manager's end of its pipe."""
 
     def __init__(self, presence_fd: int) -> None:
         self.ours, self.theirs = socket.socketpair()
@@ -68,7 +68,7 @@ class Side:
         self.worker = Worker(self.theirs.fileno(), self.bell, presence_fd, spec_of(0, 1), [])
 
     def runs(self, *arguments: str, processor: str = "Note") -> list[int]:
-        """Have tasks claimed, dispatched in one chunk and run; return their ids."""
+        """Claim tasks, dispatch them in one chunk, and run them; return their ids."""
         rows = [claimed(processor=processor, arguments=text)[0] for text in arguments]
         self.manager.send(RunTasks(rows, {}))
         for _ in range(len(rows) + 1):
@@ -153,7 +153,7 @@ def test_when_its_manager_has_died_a_worker_settles_what_it_ran_and_releases_the
     class Last(BaseTaskProcessor):
         def run(self) -> None:
             side.ours.shutdown(socket.SHUT_RDWR)
-            let_pass(2 * EVERY_SECONDS)  # so that a report is due after it
+            let_pass(2 * EVERY_SECONDS)  # so that a report is due afterwards
 
     registry.register(Last)
     done, waits = claimed(2, processor="Last")

@@ -1,4 +1,4 @@
-"""The backend under test, and what its functions noted."""
+"""Fixtures: the backend under test, with an empty list of notes."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from .under_test import UnderTest
 
 @pytest.fixture
 def backend(settings: Any) -> type[UnderTest]:
-    """Have the backend under test as the default one, with two queues."""
+    """Make the backend under test the default one, with two queues."""
     settings.TASKS = UnderTest.settings(QUEUES=["default", "mail"])
     framework_tasks.notes.clear()
     return UnderTest

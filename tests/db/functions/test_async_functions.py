@@ -1,4 +1,4 @@
-"""Coroutine functions run in the context of their run, and harm no other."""
+"""Coroutine functions run in the context of their run, and do not affect others."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Functions by Django's task framework: enqueued, run, and read back by their results."""
+"""Functions of Django's task framework are enqueued, run, and read back through their results."""
 
 import datetime
 from typing import Any

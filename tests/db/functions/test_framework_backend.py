@@ -1,7 +1,7 @@
-"""Django's documentation of backends and their signals, statement by statement.
+"""Django's documentation of task backends and their signals, statement by statement.
 
-The statements are those of ``ref/tasks``, ``ref/signals`` and ``ref/settings`` of Django 6.0 and 6.1. Nothing
-here is of our backend: that is in ``under_test.py``.
+The statements are from ``ref/tasks``, ``ref/signals`` and ``ref/settings`` of Django 6.0 and 6.1. Nothing
+here is specific to our backend; that is in ``under_test.py``.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ NAMES = ("task_enqueued", "task_started", "task_finished")
 
 @pytest.fixture
 def sent() -> Iterator[list[tuple[str, type, str, Any]]]:
-    """Record the signals: name, sender, id and status at that time."""
+    """Record the signals: name, sender, result id, and status at that time."""
     seen: list[tuple[str, type, str, Any]] = []
     receivers = {}
     for name in NAMES:

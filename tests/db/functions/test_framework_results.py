@@ -1,7 +1,7 @@
-"""Django's documentation of results, statement by statement: what they say before, in and after a run.
+"""Django's documentation of task results, statement by statement: their state before, in and after a run.
 
-The statements are those of ``ref/tasks`` and ``topics/tasks`` of Django 6.0 and 6.1. Nothing here is of our
-backend: that is in ``under_test.py``.
+The statements are from ``ref/tasks`` and ``topics/tasks`` of Django 6.0 and 6.1. Nothing here is specific to
+our backend; that is in ``under_test.py``.
 """
 
 from dataclasses import FrozenInstanceError
@@ -68,9 +68,9 @@ def test_a_task_that_runs_is_running(backend: Backend):
 
 
 def test_the_context_counts_attempts_from_one(backend: Backend):
-    # The reference says of TaskResult.attempts that a run under way does not count. Django's code counts it:
-    # attempts is the number of worker_ids, to which the immediate backend adds a run when it starts, and
-    # TaskContext.attempt, documented to start at 1, is this very number. Both cannot hold: the code counts.
+    # The reference says that TaskResult.attempts does not count a running attempt. Django's code counts it:
+    # attempts is the number of worker_ids, to which the immediate backend adds an entry when a run starts,
+    # and TaskContext.attempt, documented to start at 1, is the same number. We follow the code.
     result = functions.look_at_itself.enqueue("first")
 
     backend.run()

@@ -1,7 +1,7 @@
 """Django's documentation of tasks, statement by statement: how they are defined, changed and enqueued.
 
-The statements are those of ``ref/tasks`` and ``topics/tasks`` of Django 6.0 and 6.1. Nothing here is of our
-backend: that is in ``under_test.py``.
+The statements are from ``ref/tasks`` and ``topics/tasks`` of Django 6.0 and 6.1. Nothing here is specific to
+our backend; that is in ``under_test.py``.
 """
 
 import datetime
@@ -90,8 +90,8 @@ def test_a_task_does_not_run_before_its_time(backend: Backend):
     assert (before, functions.notes) == ([], ["later"])
 
 
-# The reference of 6.0 allows a timedelta, too. Django's own validation, which every backend has, does not:
-# it asks for the zone of what it is given.
+# The reference of 6.0 also allows a timedelta. Django's own validation, which every backend inherits, does
+# not: it checks the time zone of the value.
 
 
 def test_a_time_without_a_zone_is_invalid(backend: Backend):

@@ -1,4 +1,4 @@
-"""What our backend adds to the framework: options, queues, checks, postponing, runs that are repeated."""
+"""What our backend adds to the framework: options, queues, checks, postponing, repeated runs."""
 
 import datetime
 import sys
@@ -353,7 +353,7 @@ def test_a_task_of_another_backend_that_is_enqueued_here_runs_here(
     of_another_backend = import_module("tests.app.of_another_backend")
 
     result = of_another_backend.shout.using(backend="default").enqueue("hello")
-    with empty_registry():  # as in a worker, which has the path only
+    with empty_registry():  # as in a worker, which has only the path
         run_pending()
         definition = registry.find("tests.app.of_another_backend.shout")
     result.refresh()

@@ -1,4 +1,4 @@
-"""What is read before a run that cannot read it itself: its failure must not become that of the run."""
+"""What is read before a run because the run cannot read it; a failed read must not fail the run."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def result_of_run() -> RunTaskResult:
-    """Return the result of a second run, whose row is gone."""
+    """Return the result of a second run, whose row no longer exists."""
     task = async_tasks.look_back
     definition = registry.find(task.module_path)
     assert definition is not None
@@ -26,7 +26,7 @@ def result_of_run() -> RunTaskResult:
 
 
 def lose_connection() -> None:
-    """Lose it as if a pooler had cut it: Django finds out at the next query."""
+    """Close the connection as if a pooler had cut it: Django notices at the next query."""
     connection: Any = connections[task_database()]
     connection.ensure_connection()
     connection.connection.close()

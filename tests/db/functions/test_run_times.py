@@ -1,4 +1,4 @@
-"""When a run began, by what its function, ``backoff`` and the receivers of the framework's signals get."""
+"""When a run began, as seen by its function, ``backoff`` and the receivers of the framework's signals."""
 
 import datetime
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ task: Any = base.task
 
 Seen = list[tuple[str, Any, datetime.datetime]]
 seen: Seen = []
-"""Who got a result, the result, and when."""
+"""The receiver of each result, the result, and the time."""
 
 
 def see(who: str, result: Any) -> None:
-    """Note a result; what it has not made yet of its attributes is made when the test asks for it."""
+    """Record a result; its lazy attributes are not evaluated until the test reads them."""
     seen.append((who, result, timezone.now()))
 
 
@@ -75,7 +75,7 @@ def receivers() -> Iterator[None]:
 
 @pytest.fixture
 def ended() -> Iterator[None]:
-    """See the end of each run alone, with nothing that receives its start: not even the framework's log."""
+    """Record only the end of each run, with no receivers of its start, not even the framework's log."""
 
     def finished(task_result: Any, **_: Any) -> None:
         see("finished", task_result)

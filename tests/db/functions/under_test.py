@@ -1,4 +1,4 @@
-"""What the tests of the framework's behaviour have to know of a backend: another one is tested by its own."""
+"""What the tests of the framework's behavior need from a backend; replace it to test another backend."""
 
 from datetime import datetime
 from importlib import import_module
@@ -18,19 +18,19 @@ Status: Final = framework.TaskResultStatus
 
 
 class UnderTest:
-    """The backend: its path, and how what is enqueued runs."""
+    """The backend: its path, and how to run enqueued tasks."""
 
     PATH = "django_partisan.backend.PartisanBackend"
 
     @classmethod
     def settings(cls, **params: Any) -> dict[str, Any]:
-        """Return a value of ``TASKS``."""
+        """Return a ``TASKS`` setting."""
         return {"default": {"BACKEND": cls.PATH, **params}}
 
     @staticmethod
     def run(queue_name: str = "default", now: datetime | None = None, alias: str = "default") -> None:
-        """Run what is due, in the order of a worker, and whatever that makes due.
+        """Run due tasks in the order of a worker, and the tasks that become due through them.
 
-        ``alias`` is that of the backend, for those of which a worker serves one; ours serve all.
+        ``alias`` is the backend's alias, for backends whose workers serve only one; ours serve all.
         """
         drain(queue_name, now=now, raise_errors=False)

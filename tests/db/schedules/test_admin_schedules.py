@@ -1,4 +1,4 @@
-"""The admin shows schedules, changes those made by hand, and runs and pauses all, for those who may."""
+"""The admin shows schedules, changes those created by hand, and runs and pauses all, by permission."""
 
 import re
 from datetime import datetime, timezone
@@ -32,7 +32,7 @@ FILLED = {
 
 @pytest.fixture
 def clerk(client: Client) -> Any:
-    """Return a function that logs in somebody with some permissions on schedules."""
+    """Return a function that logs in a user with permissions on schedules."""
 
     def log_in(*actions: str) -> Client:
         client.force_login(staff(*(f"{action}_schedule" for action in actions)))
@@ -46,7 +46,7 @@ def act(browser: Client, name: str, *rows: str) -> Any:
 
 
 def said(response: Any) -> list[str]:
-    """Return what the page says after an action."""
+    """Return the page's messages after an action."""
     return [str(message) for message in response.context["messages"]]
 
 
@@ -146,7 +146,7 @@ def test_its_page_leaves_out_what_has_not_happened(clerk):
     ticked(error="no luck", stopped_at=TICK)
     after = text(browser, page_of(row))
 
-    fields = ("Error:", "Ticks in all:", "Last ticks:", "Stopped at:")
+    fields = ("Error:", "Total ticks:", "Last ticks:", "Stopped at:")
     assert [field for field in fields if field in before] == []
     assert [field for field in fields if field not in after] == []
     assert "None" not in before
@@ -215,7 +215,7 @@ def test_one_that_must_not_overlap_is_not_run_twice(clerk):
 
     response = act(browser, "run_now", "nightly")
 
-    assert said(response) == ["Schedule nightly: Not run: its last task waits or runs."]
+    assert said(response) == ["Schedule nightly: Not run: its last task is still waiting or running."]
     assert Task.objects.count() == 1
 
 

@@ -40,7 +40,7 @@ def objects(*arguments: str) -> Any:
 
 
 def ticked(**columns: Any) -> None:
-    """Have the rows look as after a tick."""
+    """Set the rows to their state after a tick."""
     recent = [{"at": TICK.isoformat(), "outcome": "enqueued", "task": 4711, "ended": "completed"}]
     Schedule.objects.update(**{"recent_ticks": recent, "last_at": TICK, "totals": {"enqueued": 1}, **columns})
 
@@ -103,7 +103,7 @@ def test_what_is_of_the_settings_is_shown_whether_or_not_a_manager_has_seen_it(s
     assert named == ["Schedule", "both", "gone", "new", "seen"]
     assert "  no live manager has it in its settings" in lines
     assert "  no manager has seen it yet" in lines
-    assert "  the settings have this name too; this row, which was made by hand, is used" in lines
+    assert "  the settings have this name, too; this row, which was made by hand, is used" in lines
     assert "  last: missed" in lines
     assert "  paused" in lines
     assert {one["name"]: one["state"] for one in objects()} == {
@@ -176,7 +176,7 @@ def test_the_ticks_of_a_schedule_that_no_manager_has_seen_follow_from_the_settin
         "2026-11-30T01:00:00+00:00"
     ]
     for option in ("--run", "--pause", "--resume"):
-        with pytest.raises(CommandError, match="'hourly' stands in the settings, but no manager has seen it"):
+        with pytest.raises(CommandError, match="'hourly' is in the settings, but no manager has seen it"):
             run(option, "hourly")
 
 
@@ -235,7 +235,7 @@ def test_a_schedule_that_must_not_overlap_is_not_run_while_its_task_waits():
 
     [said] = run("--run", "nightly")
 
-    assert said == "Schedule 'nightly' does not overlap, and its last task waits or runs; enqueued nothing."
+    assert said == "Schedule 'nightly' does not overlap, and its last task has not ended; enqueued nothing."
     assert Task.objects.count() == 1
 
 
@@ -272,14 +272,14 @@ def test_an_unknown_name_is_an_error_that_names_it(option: str, name: str, remed
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--count", "3"], "--count and --from belong to --upcoming NAME"),
-        (["--run", "nightly", "--from", "2026-11-30"], "--count and --from belong"),
-        (["--comment", "x"], "--comment belongs to --pause NAME"),
-        (["--pause", "nightly", "--format", "json"], "--format json is for the list"),
+        (["--count", "3"], "--count and --from need --upcoming NAME"),
+        (["--run", "nightly", "--from", "2026-11-30"], "--count and --from need"),
+        (["--comment", "x"], "--comment needs --pause NAME"),
+        (["--pause", "nightly", "--format", "json"], "--format json works only for the list"),
         (["--run", "nightly", "--pause", "nightly"], "not allowed with"),
-        (["--upcoming", "nightly", "--count", "0"], "'0' is no number from 1 to 10000"),
-        (["--upcoming", "nightly", "--count", "x"], "'x' is no number"),
-        (["--upcoming", "nightly", "--from", "soon"], "'soon' is no moment"),
+        (["--upcoming", "nightly", "--count", "0"], "'0' is not a number from 1 to 10000"),
+        (["--upcoming", "nightly", "--count", "x"], "'x' is not a number"),
+        (["--upcoming", "nightly", "--from", "soon"], "'soon' is not a moment"),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused(arguments: list[str], message: str):

@@ -1,5 +1,5 @@
 # ruff: noqa: DTZ001 - one test is about local times
-"""Rows of schedules that are made by hand: what ``save()`` accepts, writes and leaves alone."""
+"""Rows of schedules created by hand: what ``save()`` accepts, writes and keeps."""
 
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -23,7 +23,7 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=timezone.utc)
 
 
 def moved() -> datetime:
-    """Move the next tick of the row to where no change would bring it, as managers do."""
+    """Move the row's next tick to where no change would put it, as managers do."""
     Schedule.objects.update(next_at=LONG_AGO, totals={"enqueued": 7}, error="no luck", failures=3)
     return LONG_AGO
 
@@ -72,7 +72,7 @@ def test_an_interval_may_be_a_timedelta():
         ({"every": None, "cron": "@daily", "time_zone": "Mars"}, "time_zone", "is 'Mars'"),
         ({"args": {"a": 1}}, "args", "expected a list or tuple"),
         ({"catch_up": "all", "overlap": False}, "catch_up", "overlap is False"),
-        ({"origin": "settings"}, "origin", "Only managers add schedules of the settings."),
+        ({"origin": "settings"}, "origin", "Only managers can add schedules of the settings."),
     ],
 )
 def test_a_wrong_definition_is_refused_by_field(given: dict[str, Any], field: str, said: str):
@@ -282,7 +282,7 @@ def test_a_row_by_hand_that_hides_a_schedule_of_the_settings_is_a_warning(settin
     assert (warning.id, warning.is_serious()) == ("partisan.W006", False)
     assert (
         warning.msg
-        == "A key of PARTISAN_SCHEDULES is 'nightly'; expected a name that no row made by hand has."
+        == "A key of PARTISAN_SCHEDULES is 'nightly'; expected a name that no row made by hand uses."
     )
     assert django_checks.run_checks(tags=[checks.TAG]) == []
 

@@ -1,4 +1,4 @@
-"""Managers see a change of a schedule when it is committed, and leave the row alone until then."""
+"""Managers see a changed schedule once it is committed, and leave the row alone until then."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,7 @@ FREE = "SELECT name, priority FROM django_partisan_schedule FOR UPDATE SKIP LOCK
 
 @pytest.fixture
 def second(transactional_db: None) -> Iterator[BaseDatabaseWrapper]:
-    """Another connection, as a manager has one; only committed rows are seen by both."""
+    """A second connection, like a manager's; both see only committed rows of each other."""
     connection = open_connection("second")
     yield connection
     connection.close()

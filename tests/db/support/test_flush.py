@@ -1,4 +1,4 @@
-"""The tests' ``flush`` leaves what Django's own leaves."""
+"""The tests' ``flush`` command leaves the same rows as Django's own."""
 
 from typing import Any
 
@@ -13,12 +13,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def flush(**options: Any) -> None:
-    """Flush as Django's test cases do, but for the ``options``."""
+    """Flush as Django's test cases do, with ``options`` changed."""
     call_command("flush", **{"verbosity": 0, "interactive": False, "reset_sequences": False, **options})
 
 
 def made_by_migrate() -> dict[tuple[str, str, str], int]:
-    """Return the id of each permission, by application, model and code name."""
+    """Return the id of each permission, by application, model and codename."""
     keys = ("content_type__app_label", "content_type__model", "codename")
     return {tuple(key): pk for *key, pk in Permission.objects.values_list(*keys, "pk")}
 

@@ -1,4 +1,4 @@
-"""The chaos proxy recognises the statements that managers really send."""
+"""The chaos proxy recognizes the statements that managers really send."""
 
 from collections.abc import Callable
 from uuid import UUID, uuid4

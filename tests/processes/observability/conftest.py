@@ -1,4 +1,4 @@
-"""What the tests of observability share: managers of the watched application."""
+"""Fixtures for the tests of observability: managers of the watched application."""
 
 import pytest
 

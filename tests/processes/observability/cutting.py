@@ -1,4 +1,4 @@
-"""A wire to the database that a test can cut, or hold, and mend."""
+"""A connection to the database that a test can cut, or hold, and mend."""
 
 import os
 import select
@@ -14,7 +14,7 @@ _POLL_SECONDS = 0.02
 
 
 class Wire:
-    """Forward connections to the tests' PostgreSQL while used as a context manager."""
+    """Forward connections to the test PostgreSQL server while used as a context manager."""
 
     def __init__(self) -> None:
         self._goal = (os.environ["PGHOST"], int(os.environ["PGPORT"]))
@@ -25,7 +25,7 @@ class Wire:
 
     @property
     def database(self) -> dict[str, Any]:
-        """The settings that lead to the database over this wire."""
+        """Database settings that connect through this wire."""
         return {**this_database(), "HOST": HOST, "PORT": self._listener.getsockname()[1]}
 
     def __enter__(self) -> "Wire":
@@ -41,15 +41,15 @@ class Wire:
         self._listener.close()
 
     def cut(self) -> None:
-        """End every connection, and those that come."""
+        """Close every connection, including new ones."""
         self._is_cut = True
 
     def hold(self) -> None:
-        """Pass on nothing and end nothing, as a network that loses every packet."""
+        """Forward nothing and close nothing, as a network that loses every packet."""
         self._is_held = True
 
     def mend(self) -> None:
-        """Be a wire again."""
+        """Forward again."""
         self._is_cut = self._is_held = False
 
     def _forward(self) -> None:
@@ -78,7 +78,7 @@ class Wire:
                 self._partners[source].sendall(data)
                 return
         except OSError:
-            pass  # an end that is gone ends the connection, as an orderly one does
+            pass  # a broken connection is closed, like one that was closed normally
         self._end(source)
 
     def _end(self, end: socket.socket) -> None:

@@ -1,4 +1,4 @@
-"""Hold the log lines of a real run against the table of events and their fields."""
+"""Check the log lines of a real run against the table of events and their fields."""
 
 import json
 from collections.abc import Callable
@@ -42,7 +42,7 @@ _IS: Final[dict[str, Callable[[Any], bool]]] = {
 
 
 def checked(text: str) -> list[dict[str, Any]]:
-    """Return the events of a log, each held against the table; no line is too long or torn."""
+    """Return the events of a log, each checked against the table; no line is too long or torn."""
     events = []
     for line in text.splitlines():
         assert len(line.encode()) < MAX_BYTES, line
@@ -56,7 +56,7 @@ def checked(text: str) -> list[dict[str, Any]]:
 
 def _check(line: dict[str, Any]) -> None:
     action = line.get("event.action")
-    if action is None:  # what a task itself says
+    if action is None:  # logged by a task
         assert line["log.logger"] == "django_partisan.task", line
         _check_fields(line, list(COMMON), others_allowed=True)
         return

@@ -18,16 +18,16 @@ TEXT = "text/plain; version=0.0.4"
 GROWING = ("_total", "_bucket", "_count", "_sum")
 
 wait_for_scrape = partial(wait_until, every=0.1)
-"""Wait, and look less often: to parse a scrape takes longer than most of what is waited for."""
+"""Wait with longer pauses: parsing a scrape takes longer than most of the conditions awaited."""
 
 _addresses: WeakKeyDictionary[ManagerProcess, str] = WeakKeyDictionary()
-"""Known once and for all: the log it stands in may be long."""
+"""Cached, because the log that contains the address may be long."""
 
 Key = tuple[str, frozenset[tuple[str, str]]]
 
 
 class Answer(NamedTuple):
-    """What an HTTP server answered, and how long it took."""
+    """The answer of an HTTP server, and how long it took."""
 
     status: int
     content_type: str
@@ -51,17 +51,17 @@ class Scrape:
                     self.exemplars[key] = sample.exemplar
 
     def series(self, name: str, **labels: str) -> dict[frozenset[tuple[str, str]], float]:
-        """Return the series of a name that have these labels."""
+        """Return the series of a name that match these labels."""
         return {
             key[1]: value for key, value in self.values.items() if key[0] == name and labels.items() <= key[1]
         }
 
     def sum(self, name: str, **labels: str) -> float:
-        """Return the sum of the series of a name that have these labels."""
+        """Return the sum of the series of a name that match these labels."""
         return sum(self.series(name, **labels).values())
 
     def by(self, label: str, name: str, **labels: str) -> dict[str, float]:
-        """Return the sums of a name by the values of a label, without those that are 0."""
+        """Return the sums of a name by the values of a label, without sums of 0."""
         found: dict[str, float] = {}
         for names, value in self.series(name, **labels).items():
             found[dict(names)[label]] = found.get(dict(names)[label], 0) + value
@@ -69,7 +69,7 @@ class Scrape:
 
 
 def growing(text: str) -> dict[str, float]:
-    """Return the series of a scrape in the text format that may only grow; fast, for it is done often."""
+    """Return the cumulative series of a scrape in the text format; fast, because it is called often."""
     found = {}
     for line in text.splitlines():
         if not line.startswith("#"):
@@ -80,7 +80,7 @@ def growing(text: str) -> dict[str, float]:
 
 
 def address_of(manager: ManagerProcess) -> str:
-    """Return the address of a manager's metrics."""
+    """Return the address of a manager's metrics server."""
     if manager not in _addresses:
         [started] = manager.wait_for("manager.started")
         _addresses[manager] = started["partisan.manager.metrics_address"].removesuffix("/metrics")
@@ -88,7 +88,7 @@ def address_of(manager: ManagerProcess) -> str:
 
 
 def get(address: str, path: str = "/metrics", accept: str = OPENMETRICS, timeout: float = 10.0) -> Answer:
-    """Return what is answered at a path, whatever its status."""
+    """Return the answer for a path, whatever its status."""
     request = urllib.request.Request(address + path, headers={"Accept": accept})
     started = time.monotonic()
     try:
@@ -102,14 +102,14 @@ def get(address: str, path: str = "/metrics", accept: str = OPENMETRICS, timeout
 
 
 def scrape(manager: ManagerProcess) -> Scrape:
-    """Return what a manager exports now."""
+    """Return the metrics that a manager exports now."""
     answer = get(address_of(manager))
     assert answer.status == 200, answer.body
     return Scrape(answer.body)
 
 
 def scrape_until(manager: ManagerProcess, name: str, value: float, **labels: str) -> Scrape:
-    """Scrape until the series of a name sum up to at least ``value``."""
+    """Scrape until the sum of the series of a name is at least ``value``."""
 
     def seen() -> Scrape | None:
         found = scrape(manager)

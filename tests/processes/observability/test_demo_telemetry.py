@@ -1,4 +1,4 @@
-"""The demo accounts for its tasks, and shows metrics, log and spans, and one task in all three."""
+"""The demo accounts for its tasks, writes metrics, log and spans, and shows one task in all three."""
 
 import json
 import re
@@ -18,7 +18,7 @@ runpy.run_module("demo", run_name="__main__")
 
 
 def run(folder: Path, *start: str, files: int = 10) -> str:
-    """Run the demo on a few files; return what it said."""
+    """Run the demo on a few files; return its output."""
     done = python(*start, "--output", str(folder), "--files", str(files), seconds=60)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
@@ -30,7 +30,7 @@ def lines_of(file: Path) -> list[dict[str, object]]:
 
 
 def place(said: str, what: str) -> Path:
-    """Return where the demo says that something is."""
+    """Return the path that the demo's output gives for something."""
     found = re.search(rf"^  {what} +(/\S+)", said, re.MULTILINE)
     assert found, said
     return Path(found[1])
@@ -38,13 +38,13 @@ def place(said: str, what: str) -> Path:
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the demo that the tests look at: a run takes longer than they do."""
+    """The output folder of one demo run, shared by the tests because a run takes longer than they do."""
     return tmp_path_factory.mktemp("demo")
 
 
 @pytest.fixture(scope="module")
 def said(output: Path) -> str:
-    """What that demo said."""
+    """The output of that run."""
     return run(output, "-m", "demo", files=40)
 
 

@@ -1,4 +1,4 @@
-"""Every event of the table is provoked, and stands in the log of a real run as the table says."""
+"""Every event of the table is caused by a test, and logged in a real run as the table says."""
 
 import os
 import resource
@@ -61,7 +61,7 @@ OF_ENDINGS = {"worker.exit_timeout"}  # in test_endings
 
 
 def told(manager: ManagerProcess) -> dict[str, list[dict[str, Any]]]:
-    """Return a manager's lines, which were all checked, by action."""
+    """Return a manager's lines by action, after checking each of them."""
     found: dict[str, list[dict[str, Any]]] = {}
     for line in checked(manager.out()):
         found.setdefault(line.get("event.action", ""), []).append(line)
@@ -82,7 +82,7 @@ def test_the_tests_below_provoke_every_event_of_the_table():
 
 def test_the_life_of_tasks_workers_and_manager_is_told(watching: Watching):
     enqueue("Pass")
-    Task.objects.update(held="unregistered", ready=False)  # as by a manager that did not know it
+    Task.objects.update(held="unregistered", ready=False)  # as by a manager without this processor
     at_once = {"LEASE_SECONDS": 3, "UNREGISTERED_GRACE_SECONDS": 0}
     manager = watching.ready(level="DEBUG", TASKS_PER_WORKER_INSTANCE=5, MAX_CRASHES=1, **at_once)
     enqueue_each(("Enqueue",), ("PostponeOnce",), ("RetryConstantly", 1), ("Mixed", "exhaust", 1))
@@ -91,7 +91,7 @@ def test_the_life_of_tasks_workers_and_manager_is_told(watching: Watching):
     )
     wait_until_done()
     enqueue("Requeue", "Fail")
-    enqueue("Pass", times=9)  # now that none dies before, five for one of the two workers
+    enqueue("Pass", times=9)  # no worker dies early now: one of the two runs five and is recycled
     wait_until_done()
     enqueue("Wait", "gate")
     watching.bench.wait_for("begun", processor="Wait")
@@ -101,7 +101,7 @@ def test_the_life_of_tasks_workers_and_manager_is_told(watching: Watching):
     enqueue("Wait", "gate", times=6)
     watching.bench.wait_for("begun", 3, processor="Wait")
     manager.send_to_group(signal.SIGQUIT)
-    manager.wait_for("thread.stack", 10)  # six of the manager, two of each worker
+    manager.wait_for("thread.stack", 10)  # six from the manager, two from each worker
     manager.send(signal.SIGTERM)
     manager.wait_for("task.released")
     watching.bench.open("gate")
@@ -120,7 +120,7 @@ def test_the_life_of_tasks_workers_and_manager_is_told(watching: Watching):
     assert requeued["partisan.requeue.count"] == 1
     for action, which in (
         ("bulk_cancelled", "Cancelled 1 unstarted"),
-        ("cancel_requested", "Requested the end of 1 claimed"),
+        ("cancel_requested", "Requested cancellation of 1 claimed"),
     ):
         [line] = lines[f"task.{action}"]
         assert line["message"] == f"{which} task of Wait: by hand"
@@ -165,7 +165,7 @@ def test_a_run_is_one_canonical_line_and_a_failed_one_has_its_error(watching: Wa
 def test_a_worker_that_cannot_be_started_is_told_and_tried_again(watching: Watching):
     manager = watching.ready()
     limits = resource.prlimit(manager.pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(manager.pid, resource.RLIMIT_NOFILE, (3, limits[1]))  # no descriptor for its pipe
+    resource.prlimit(manager.pid, resource.RLIMIT_NOFILE, (3, limits[1]))  # no descriptor for a new pipe
     os.kill(manager.workers()[0], signal.SIGKILL)
     manager.wait_for("worker.start_failed")
     before = len(manager.told("worker.ready"))
@@ -200,7 +200,7 @@ def test_an_outage_of_the_database_is_told_once_and_so_is_its_end(watching: Watc
     for action in ("claim.failed", "task.settle_failed", "metrics.db_scrape_failed"):
         assert len(lines[action]) == 1, action
     restored = lines["database.restored"]
-    assert 1 <= len(restored) <= 2  # of claims, and of settles
+    assert 1 <= len(restored) <= 2  # for claims and for settling
     assert min(line["partisan.database.failures"] for line in restored) > 0
     assert min(line["event.duration"] for line in restored) > 0
 

@@ -122,7 +122,7 @@ def test_a_scrape_is_answered_while_the_table_is_locked(watching: Watching):
 def test_a_scrape_is_answered_while_the_database_is_away(watching: Watching, how: str):
     with Wire() as wire:
         manager = watching.ready(
-            database=wire.database, observability={"METRICS_DB_TIMEOUT": 1, "METRICS_DB_MAX_AGE": 5}
+            database=wire.database, observability={"METRICS_DB_TIMEOUT": 1, "METRICS_DB_MAX_AGE": 15}
         )
         enqueue("Leaf")
         wait_until_done()
@@ -152,7 +152,7 @@ def names(seen: Scrape) -> set[str]:
 
 @pytest.fixture
 def shifted(db: None) -> Iterator[str]:
-    """Have functions that tell the time as a database does whose clock is an hour ahead."""
+    """Create functions that return the time of a database whose clock is an hour ahead."""
     with connection.cursor() as cursor:
         cursor.execute("CREATE SCHEMA ahead")
         for function in ("now", "clock_timestamp", "statement_timestamp"):

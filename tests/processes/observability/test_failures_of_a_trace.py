@@ -1,4 +1,4 @@
-"""One documented query finds every failure of a request, also of a task whose worker died."""
+"""One documented query finds every failure of a request, including a task whose worker died."""
 
 from opentelemetry import trace
 from structlog.contextvars import bound_contextvars
@@ -19,7 +19,7 @@ FAILURES = [
     ("task.retried", None),
 ]
 RUNS = 8
-"""Two fail, three exhaust the retries of one task, two kill their worker, one completes."""
+"""Two fail, three use up the retries of one task, two kill their worker, one completes."""
 
 
 def test_the_documented_queries_find_every_failure_of_a_request(watching: Watching, sink: OtlpSink):

@@ -1,4 +1,4 @@
-"""The ledger: what was counted, what ran, and what stands in the table agree, whatever dies meanwhile."""
+"""The ledger: exported counts, recorded runs and the table agree, whichever processes die."""
 
 import os
 import random
@@ -34,7 +34,7 @@ OUTCOMES = ("completed", "postponed", "retried", "failed")
 
 
 class Repeating(threading.Thread):
-    """Do something every so many seconds while used as a context manager."""
+    """Call ``act`` at regular intervals while used as a context manager."""
 
     def __init__(self, every_seconds: float, act: Callable[[], None]) -> None:
         super().__init__(daemon=True)
@@ -60,7 +60,7 @@ class Repeating(threading.Thread):
 
 
 class Killer:
-    """Kill a random worker."""
+    """Kill a random worker on each call of ``kill()``."""
 
     def __init__(self, fork_server: int) -> None:
         self.killed = 0
@@ -71,13 +71,13 @@ class Killer:
         group = processes(os.getpgid(self._fork_server))
         workers = [process.pid for process in group if process.parent == self._fork_server]
         if workers:
-            with suppress(ProcessLookupError):  # it was recycled meanwhile
+            with suppress(ProcessLookupError):  # it has just been recycled
                 os.kill(self._chance.choice(workers), signal.SIGKILL)
                 self.killed += 1
 
 
 class Watcher:
-    """Scrape, and note every series that went down since the scrape before."""
+    """Scrape, and record every series that is lower than in the scrape before."""
 
     def __init__(self, manager: ManagerProcess) -> None:
         self.scrapes = 0
@@ -93,7 +93,7 @@ class Watcher:
 
 
 def enqueue_mixed() -> None:
-    """Enqueue most of what a processor can do, in random order."""
+    """Enqueue tasks with most of the outcomes a processor can have, in random order."""
     ways = ("complete", "postpone", "retry", "exhaust", "fail")
     tasks: list[Any] = [processors.Die(9) for _ in range(DEADLY)]
     tasks += [processors.Mixed(ways[index % 5], index) for index in range(TASKS // 4)]
@@ -106,7 +106,7 @@ def enqueue_mixed() -> None:
 
 
 def table() -> dict[str, dict[str, int]]:
-    """Return, by processor, how many runs ended in each way, as the table has it."""
+    """Return, by processor, how many runs ended in each way, according to the table."""
     rows = Task.objects.values_list("processor_class").annotate(
         completed=Count("id", filter=Q(status="finished")),
         postponed=Sum("postpones"),
@@ -118,7 +118,7 @@ def table() -> dict[str, dict[str, int]]:
 
 
 def counted(seen: Scrape, processor: str) -> dict[str, int]:
-    """Return how many runs of a processor ended in each way, as exported."""
+    """Return how many runs of a processor ended in each way, according to the metrics."""
     totals = {way: int(seen.sum(f"partisan_tasks_{way}_total", processor=processor)) for way in OUTCOMES}
     reasons = seen.by("reason", "partisan_tasks_failed_total", processor=processor)
     lost = int(reasons.get("worker_lost", 0))
@@ -126,7 +126,7 @@ def counted(seen: Scrape, processor: str) -> dict[str, int]:
 
 
 def unsent(bench: Bench, killed: set[int]) -> dict[str, int]:
-    """Return, by processor, the last runs of killed workers that the table does not know of."""
+    """Return, by processor, the last runs of killed workers whose end is not in the table."""
     ended = bench.journal("ended")
     rows = Task.objects.values_list("id", "status", "error_reason", "postpones", "retries")
     known = {
@@ -144,12 +144,12 @@ def unsent(bench: Bench, killed: set[int]) -> dict[str, int]:
 
 
 def exits(seen: Scrape) -> dict[str, float]:
-    """Return, by reason, how many workers exited, as exported."""
+    """Return, by reason, how many workers exited, according to the metrics."""
     return seen.by("reason", "partisan_worker_exits_total")
 
 
 def logged_exits(manager: ManagerProcess) -> dict[str, int]:
-    """Return, by reason, how many workers exited, as logged."""
+    """Return, by reason, how many workers exited, according to the log."""
     return Counter(event["event.reason"] for event in manager.told("worker.exited"))
 
 

@@ -1,4 +1,4 @@
-"""What is lost on the way out costs no task, is counted, and is told once."""
+"""Telemetry that cannot be delivered costs no task, is counted, and is reported once."""
 
 import os
 import random
@@ -32,13 +32,13 @@ CLASSES = 1_000
 
 
 def lost_lines(port: int) -> float:
-    """Return how many lost log lines a manager has counted."""
+    """Return how many dropped log lines a manager has counted."""
     exported = Scrape(get(f"http://127.0.0.1:{port}").body)
     return exported.sum("partisan_telemetry_errors_total", signal="logs")
 
 
 def settled(watching: Watching) -> Scrape:
-    """Return what is exported when all outcomes are written and idle workers have reported."""
+    """Return a scrape from the moment when all outcomes are written and idle workers have reported."""
     wait_until_done(60)
     [manager] = watching.bench.managers
     return scrape_until(manager, "partisan_task_attempts_count", sum(count_by_status().values()))
@@ -47,7 +47,7 @@ def settled(watching: Watching) -> Scrape:
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
 def test_a_full_disk_costs_log_lines_only(watching: Watching):
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]  # the log, where the manager tells its port, is full
+        port = listener.getsockname()[1]  # chosen here, because the log that would name it cannot be written
     manager = watching.start("--metrics-port", str(port), "--log-file", "/dev/full", WORKERS_COUNT=2)
     enqueue("Leaf", times=TASKS)
     wait_until_done()
@@ -60,7 +60,7 @@ def test_a_full_disk_costs_log_lines_only(watching: Watching):
         for line in manager.err().splitlines()
         if line.startswith("A log line could not be written to /dev/full")
     ]
-    assert 1 <= len(told) <= 3  # once in each process
+    assert 1 <= len(told) <= 3  # once per process
 
 
 def test_a_closed_standard_output_costs_log_lines_only(watching: Watching):
@@ -203,7 +203,7 @@ def test_spans_that_a_collector_refuses_are_counted_and_told_once(watching: Watc
 
     assert count_by_status() == {"finished": TASKS}
     told = [line for line in checked(manager.out()) if line["event.action"] == "telemetry.dropped"]
-    first, rest = told  # once a minute, and what is left at the end
+    first, rest = told  # one report a minute, and the remainder at the end
     assert first["event.reason"] == rest["event.reason"] == "span_export_failed"
     assert seen.sum("partisan_telemetry_dropped_total") == first["partisan.telemetry.count"]
     assert first["partisan.telemetry.count"] + rest["partisan.telemetry.count"] >= TASKS
@@ -216,7 +216,7 @@ def test_spans_that_no_collector_takes_in_time_are_counted(watching: Watching, s
     manager = watching.ready(
         variables={"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url},
         observability={"TELEMETRY_SHUTDOWN_TIMEOUT": 0.3},
-        WORKERS_COUNT=1,  # of two, a third could take a task that the fourth then lacks to be recycled
+        WORKERS_COUNT=1,  # with two, a third worker could take a task that the fourth needs to be recycled
         TASKS_PER_WORKER_INSTANCE=5,
     )
     enqueue("Leaf", times=20)

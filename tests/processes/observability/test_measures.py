@@ -1,4 +1,4 @@
-"""What users see and measure of their own tasks: measures, log lines, signals."""
+"""What users observe and measure in their own tasks: measures, log lines, signals."""
 
 from tests.processes.observability.scraping import scrape, scrape_until
 from tests.processes.observability.watching import Watching, enqueue, wait_until_done
@@ -31,7 +31,7 @@ def test_measures_cost_nothing_and_raise_nothing_without_a_port(watching: Watchi
 
     assert count_by_status() == {"finished": 1}
     assert "partisan.manager.metrics_address" not in manager.told("manager.started")[0]
-    assert manager.err().count("\n") == 1  # what it serves
+    assert manager.err().count("\n") == 1  # the line that says what it serves
 
 
 def test_signals_are_sent_in_workers(watching: Watching):
@@ -51,4 +51,4 @@ def test_a_receiver_that_raises_costs_nothing_but_a_count(watching: Watching):
     wait_until(lambda: count_by_status() == {"finished": 2})
 
     assert seen.sum("partisan_telemetry_errors_total", signal="signals") == 2
-    assert manager.err().count("the signals subscriber raised") <= 2  # once a worker
+    assert manager.err().count("the signals subscriber raised an exception") <= 2  # once per worker

@@ -1,4 +1,4 @@
-"""One task, followed by its ids: from its enqueuer's span to its run's, its log lines, and an exemplar."""
+"""One task is followed by its ids: the enqueuer's span, the run's span, its log lines, and an exemplar."""
 
 import json
 
@@ -28,7 +28,7 @@ provider.shutdown()
 
 
 def follow(watching: Watching, sink: OtlpSink, propagation: str) -> tuple[int, str]:
-    """Enqueue in an application's process and run; return the task's id and the enqueuer's trace id."""
+    """Enqueue in a process of the application, and run; return the task's id and the enqueuer's trace id."""
     done = watching.application(ENQUEUE, OTEL_EXPORTER_OTLP_ENDPOINT=sink.url)
     assert done.returncode == 0, done.stderr
     task, trace_id = json.loads(done.stdout)

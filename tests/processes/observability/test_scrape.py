@@ -1,4 +1,4 @@
-"""A real scrape holds what the catalogue says, and nothing else (acceptance check 3)."""
+"""A real scrape contains exactly what the catalogue declares (acceptance check 3)."""
 
 import shutil
 import subprocess
@@ -22,7 +22,7 @@ PROCESS = {"process_cpu_seconds", "process_resident_memory_bytes", "python_info"
 
 
 class Worked(NamedTuple):
-    """A manager that ran a little of everything, with spans, and what it exports."""
+    """A manager that ran some of everything, with spans, and a scrape of it."""
 
     address: str
     seen: Scrape
@@ -30,7 +30,7 @@ class Worked(NamedTuple):
 
 @pytest.fixture(scope="module")
 def worked(module_bench: Bench) -> Worked:
-    """Run some work once for all tests of the module."""
+    """Run some work, once for all tests of the module."""
     manager = Watching(module_bench).ready(
         DEFAULT_TIMEOUT_SECONDS=60, variables={"OTEL_TRACES_EXPORTER": "console"}
     )
@@ -41,7 +41,7 @@ def worked(module_bench: Bench) -> Worked:
 
 
 def family_name(metric: Metric) -> str:
-    """Return how OpenMetrics calls a family."""
+    """Return the name of a metric's family in OpenMetrics."""
     suffix = {COUNTER: "_total", INFO: "_info"}.get(metric.kind, "")
     return metric.name.removesuffix(suffix)
 

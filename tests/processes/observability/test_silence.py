@@ -1,4 +1,4 @@
-"""An application that configured nothing prints nothing when it enqueues (acceptance check 7)."""
+"""An application that configures nothing prints nothing when it enqueues (acceptance check 7)."""
 
 import pytest
 

@@ -4,6 +4,8 @@ import os
 import subprocess
 from typing import Any
 
+from django.db.models import Count, Sum
+
 from django_partisan import registry
 from django_partisan.models import Task
 from tests.processes.managing import Bench, ManagerProcess
@@ -92,6 +94,13 @@ def enqueue_each(*tasks: tuple[Any, ...]) -> None:
 
 
 def wait_until_done(seconds: float = 30.0) -> None:
-    """Wait until no task waits or runs."""
+    """Wait until no task waits or runs; ``seconds`` limits the time without any run that ended."""
     unfinished = Task.objects.filter(status__in=UNFINISHED)
-    wait_until(lambda: not unfinished.exists(), seconds, "every task is done", every=0.05)
+    ends = Task.objects.values("status").annotate(Count("id"), Sum("postpones"), Sum("retries"))
+    wait_until(
+        lambda: not unfinished.exists(),
+        seconds,
+        "every task is done",
+        every=0.05,
+        progress=lambda: list(ends.order_by("status")),
+    )

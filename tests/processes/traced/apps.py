@@ -1,4 +1,4 @@
-"""The host application, which sets OpenTelemetry up by itself if it is told to."""
+"""The host application, which sets up OpenTelemetry itself if the environment says so."""
 
 import os
 
@@ -16,7 +16,7 @@ class TracedConfig(AppConfig):
 
 
 def set_up(endpoint: str) -> None:
-    """Set the SDK up as a host would, with a name of its own."""
+    """Set up the SDK as a host would, with its own service name."""
     from opentelemetry import trace
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.resources import Resource

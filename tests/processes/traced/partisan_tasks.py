@@ -36,7 +36,7 @@ class Again(BaseTaskProcessor):
 
 @register
 class Broken(BaseTaskProcessor):
-    """Fail, and log something before."""
+    """Log something, and fail."""
 
     def run(self) -> None:
         self.log.info("about to fail")

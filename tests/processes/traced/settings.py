@@ -1,4 +1,4 @@
-"""The lean settings with the traced application; the environment says the rest."""
+"""The lean settings with the traced application; the environment supplies the rest."""
 
 import os
 

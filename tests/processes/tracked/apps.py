@@ -1,4 +1,4 @@
-"""The host application, which sets Sentry up as its documentation says."""
+"""The host application, which sets up Sentry as its documentation describes."""
 
 import os
 

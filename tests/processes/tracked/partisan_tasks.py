@@ -1,4 +1,4 @@
-"""Tasks that fail in each way that an error tracker may see twice, or not at all."""
+"""Tasks that fail in ways that an error tracker could report twice, or not at all."""
 
 import os
 import warnings
@@ -11,12 +11,12 @@ from django_partisan.processor import BaseTaskProcessor
 
 
 class Refused(Exception):
-    """The error of this application."""
+    """The application's error."""
 
 
 @registry.register
 class Order(BaseTaskProcessor):
-    """Refuse, in the way that the argument names."""
+    """Raise the error, in the way that the argument names."""
 
     UNIQUE_FOR_PARAMS = False
     RETRY_ON_ERROR_CONFIG = ErrorsHandleConfig([TimeoutError], retries_count=1, retry_pause=0)
@@ -50,7 +50,7 @@ class Order(BaseTaskProcessor):
 
 @registry.register
 class OrderAsynchronously(BaseTaskProcessor):
-    """Refuse in a coroutine."""
+    """Raise the error in a coroutine."""
 
     async def run(self) -> None:
         sentry_sdk.set_tag("way", "asynchronous")

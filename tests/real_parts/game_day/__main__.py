@@ -1,4 +1,4 @@
-"""Inject every fault of the table for real, and check which alerts fire."""
+"""Inject every fault of the table, and check which alerts fire."""
 
 import argparse
 import os
@@ -39,7 +39,7 @@ examples:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Do what the command line asks and return the exit code."""
+    """Run what the command line requests, and return the exit code."""
     parser = _parser()
     options = parser.parse_args(words)
     if wrong := sorted(set(options.only) - ROWS.keys()):
@@ -58,7 +58,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _run(rows: Sequence[Row], at_once: int, folder: Path) -> list[Result]:
-    """Carry out rows, some at once; print each when it has ended."""
+    """Run rows, several at once; print each result when the row has ended."""
     results: dict[str, Result] = {}
     folder.mkdir(parents=True, exist_ok=True)
     with (
@@ -79,7 +79,7 @@ def _run(rows: Sequence[Row], at_once: int, folder: Path) -> list[Result]:
 
 
 def _carry_out(row: Row, room: ControlRoom, folder: Path) -> Result:
-    """Carry out a row; what keeps it from its end is a problem of the row."""
+    """Run a row; an exception becomes a problem of that row."""
     _say(f"      {row.name}: {row.fault}")
     try:
         return carry_out(row, room, folder)
@@ -88,7 +88,7 @@ def _carry_out(row: Row, room: ControlRoom, folder: Path) -> Result:
 
 
 def _say(text: str) -> None:
-    """Print a line at once, and whole, as several rows print theirs."""
+    """Print a line immediately and in one piece, because several rows print at the same time."""
     print(f"{text}\n", end="", flush=True)
 
 
@@ -100,7 +100,7 @@ def _empty(folder: Path) -> Path:
 
 @contextmanager
 def _guarded() -> Iterator[None]:
-    """Leave no process behind, however this one ends."""
+    """Leave no process behind, however this process ends."""
     with run_guard.guarded() as variables:
         os.environ.update(variables)
         tempfile.tempdir = variables["TMPDIR"]
@@ -139,5 +139,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends us leaves no manager behind
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM, too, leaves no manager behind
     sys.exit(main())

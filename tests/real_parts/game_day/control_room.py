@@ -1,6 +1,6 @@
-"""What all rows share: Prometheus, Alertmanager, and what they say of each site.
+"""Prometheus and Alertmanager, shared by all rows, and their alerts by site.
 
-Limits are counted in evaluations of the rules, which are a second apart: on a busy machine they take longer.
+Time limits are counted in evaluations of the rules, one per second; on a busy machine they take longer.
 """
 
 import re
@@ -19,9 +19,9 @@ from tests.support.waiting import wait_until
 
 T = TypeVar("T")
 GROUP_WAIT: Final = "2s"
-"""By default Alertmanager waits for 30 s: a cause that comes a moment later mutes the alert that waits."""
+"""Alertmanager's default is 30 s; during the wait, a cause that fires a moment later can mute the alert."""
 SCRAPE: Final = "2s"
-"""With a second, a manager that is slow to answer on a busy machine would count as down."""
+"""With one second, a manager that is slow to answer on a busy machine would count as down."""
 LOOK_SECONDS: Final = 0.5
 STANDSTILL_SECONDS: Final = 60
 EVALUATED: Final = re.compile(
@@ -30,15 +30,15 @@ EVALUATED: Final = re.compile(
 
 
 class TooLate(AssertionError):
-    """What was awaited did not come within its evaluations."""
+    """The condition was not met within its number of evaluations."""
 
 
 class Interrupted(Exception):
-    """The day ends before this row did."""
+    """The game day ends before this row has ended."""
 
 
 class ControlRoom:
-    """Prometheus and Alertmanager with the shipped rules and inhibition, and their notifications."""
+    """Prometheus and Alertmanager with the shipped rules and inhibition, and the notifications they sent."""
 
     def __init__(self, folder: Path, open_parts: ExitStack) -> None:
         rules = {file.name: shortened(file.read_text()) for file in sorted(ALERTS.glob("*.yaml"))}
@@ -54,16 +54,16 @@ class ControlRoom:
         self._evaluations = 0
 
     def received(self, job: str) -> list[Message]:
-        """Return what was notified of a job's alerts so far."""
+        """Return the notifications of a job's alerts so far."""
         return [message for message in self._webhook.received if message["labels"].get("job") == job]
 
     def firing(self, job: str) -> set[str]:
-        """Return the names of a job's alerts that fire or are pending, muted or not."""
+        """Return the names of a job's firing or pending alerts, muted or not."""
         found = self.prometheus.query(f'ALERTS{{job="{job}"}}')
         return {series["metric"]["alertname"] for series in found}
 
     def wait(self, condition: Callable[[], T], evaluations: int, what: Callable[[], str]) -> T:
-        """Return the first true value of ``condition``; raise ``TooLate`` after some evaluations."""
+        """Return the first true value of ``condition``; raise ``TooLate`` after this many evaluations."""
         last = self.evaluations() + evaluations
 
         def look() -> T | None:
@@ -80,12 +80,12 @@ class ControlRoom:
         return found
 
     def let_pass(self, evaluations: int) -> None:
-        """Let the rules be evaluated some times."""
+        """Wait for a number of evaluations of the rules."""
         last = self.evaluations() + evaluations
         self.wait(lambda: self.evaluations() >= last, evaluations + 1, lambda: "evaluations")
 
     def evaluations(self) -> int:
-        """Return how often the alert rules have been evaluated."""
+        """Return how many times the alert rules have been evaluated."""
         with self._lock:
             if time.monotonic() - self._looked_at >= LOOK_SECONDS:
                 with urllib.request.urlopen(f"{self.prometheus.url}/metrics", timeout=30) as response:
@@ -97,6 +97,6 @@ class ControlRoom:
 
 @contextmanager
 def control_room(folder: Path) -> Iterator[ControlRoom]:
-    """Run Prometheus and Alertmanager for the length of a ``with`` block."""
+    """Run Prometheus and Alertmanager inside a ``with`` block."""
     with ExitStack() as open_parts:
         yield ControlRoom(folder, open_parts)

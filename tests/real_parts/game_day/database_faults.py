@@ -1,4 +1,4 @@
-"""A PostgreSQL that is down, locked, full, read-only or in the wrong shape, and a clock that is wrong."""
+"""Faults of the database: down, locked, full, read-only, with a missing column, or with a wrong clock."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -8,7 +8,7 @@ import psycopg2
 from tests.real_parts.game_day.site import Site
 
 CONNECTIONS = 24
-"""Settings of the row about used-up connections: a manager, its workers and the load need some of them."""
+"""The server's limit in the row about used-up connections; a manager, its workers and the load use some."""
 CLOCK_AHEAD_SECONDS = 8
 
 TAKER = "taker"
@@ -29,7 +29,7 @@ REFUSE_WHAT_ORDERS_ENQUEUE = """
 
 @contextmanager
 def database_down(site: Site) -> Iterator[None]:
-    """Stop the server as in a crash; start it."""
+    """Stop the server as in a crash; then start it."""
     site.server.stop("immediate")
     yield
     site.server.start()
@@ -37,7 +37,7 @@ def database_down(site: Site) -> Iterator[None]:
 
 @contextmanager
 def table_locked(site: Site) -> Iterator[None]:
-    """Lock the table in a transaction; roll back."""
+    """Lock the table in a transaction; then roll back."""
     with closing(psycopg2.connect(site.server.url)) as connection, connection.cursor() as cursor:
         cursor.execute("LOCK TABLE django_partisan_task IN ACCESS EXCLUSIVE MODE")
         yield
@@ -46,7 +46,7 @@ def table_locked(site: Site) -> Iterator[None]:
 
 @contextmanager
 def connections_used_up(site: Site) -> Iterator[None]:
-    """End all sessions and take every connection; give them back."""
+    """End all sessions and take every connection; then release them."""
     with ExitStack() as taken:
         first = taken.enter_context(closing(site.connect(TAKER)))
         while _take_rest(site, taken) and _end_others(first):
@@ -55,7 +55,7 @@ def connections_used_up(site: Site) -> Iterator[None]:
 
 
 def _take_rest(site: Site, taken: ExitStack) -> bool:
-    """Take connections until the server has none left."""
+    """Open connections until the server refuses more; return whether it did."""
     for _ in range(CONNECTIONS):
         try:
             taken.enter_context(closing(site.connect(TAKER)))
@@ -67,7 +67,7 @@ def _take_rest(site: Site, taken: ExitStack) -> bool:
 
 
 def _end_others(first: "psycopg2.extensions.connection") -> bool:
-    """End the sessions of others; return whether there were any."""
+    """End all other sessions; return whether there were any."""
     with first.cursor() as cursor:
         cursor.execute(f"{END_SESSIONS} AND application_name <> %s", [TAKER])
         return bool(cursor.fetchall())
@@ -75,7 +75,7 @@ def _end_others(first: "psycopg2.extensions.connection") -> bool:
 
 @contextmanager
 def read_only(site: Site) -> Iterator[None]:
-    """Have the server refuse writes in every session, as after a failover; allow them again."""
+    """Refuse writes in every session, as after a failover; then allow them again."""
     site.execute("ALTER DATABASE postgres SET default_transaction_read_only = on", END_SESSIONS)
     yield
     site.execute(
@@ -87,7 +87,7 @@ def read_only(site: Site) -> Iterator[None]:
 
 @contextmanager
 def long_transaction(site: Site) -> Iterator[None]:
-    """Leave a transaction open; end it."""
+    """Leave a transaction open; then end it."""
     with closing(psycopg2.connect(site.server.url)) as connection, connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM django_partisan_task")
         yield
@@ -96,7 +96,7 @@ def long_transaction(site: Site) -> Iterator[None]:
 
 @contextmanager
 def column_missing(site: Site) -> Iterator[None]:
-    """Rename a column away, as a bad deploy does; rename it back."""
+    """Rename a column, as a bad deploy does; then rename it back."""
     site.execute("ALTER TABLE django_partisan_task RENAME COLUMN priority TO importance")
     yield
     site.execute("ALTER TABLE django_partisan_task RENAME COLUMN importance TO priority")
@@ -104,7 +104,7 @@ def column_missing(site: Site) -> Iterator[None]:
 
 @contextmanager
 def enqueueing_fails(site: Site) -> Iterator[None]:
-    """Have the database refuse inserts while tasks enqueue others; allow them again."""
+    """Refuse inserts by tasks that enqueue other tasks; then allow them again."""
     with site.stream("Order", per_second=4):
         site.execute(REFUSE, REFUSE_WHAT_ORDERS_ENQUEUE)
         yield
@@ -113,7 +113,7 @@ def enqueueing_fails(site: Site) -> Iterator[None]:
 
 @contextmanager
 def clock_ahead(site: Site) -> Iterator[None]:
-    """Replace the manager by one whose clock is ahead; replace that one."""
+    """Replace the manager with one whose clock is ahead; then replace it again."""
     site.replace_manager(GAME_DAY_CLOCK_AHEAD_SECONDS=str(CLOCK_AHEAD_SECONDS))
     yield
     site.replace_manager()

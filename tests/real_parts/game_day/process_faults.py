@@ -1,4 +1,4 @@
-"""Managers and their helpers that die, stop, hang in a drain, or cannot be scraped."""
+"""Faults of managers and their processes: killed, stopped, hanging in a drain, or not scraped."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ PATIENCE_SECONDS = 60
 
 @contextmanager
 def manager_killed(site: Site) -> Iterator[None]:
-    """Kill the queue's only manager; start another."""
+    """Kill the queue's only manager; then start another."""
     site.manager.kill()
     yield
     site.replace_manager()
@@ -24,7 +24,7 @@ def manager_killed(site: Site) -> Iterator[None]:
 
 @contextmanager
 def manager_stopped(site: Site) -> Iterator[None]:
-    """Stop the process of the queue's only manager, and let it go on."""
+    """Stop the process of the queue's only manager; then continue it."""
     site.manager.process.send_signal(signal.SIGSTOP)
     yield
     site.manager.process.send_signal(signal.SIGCONT)
@@ -32,7 +32,7 @@ def manager_stopped(site: Site) -> Iterator[None]:
 
 @contextmanager
 def manager_drained(site: Site) -> Iterator[None]:
-    """Ask the queue's only manager to end while tasks go on coming; start another."""
+    """Drain the queue's only manager while tasks are still enqueued; then start another."""
     site.manager.stop()
     yield
     site.replace_manager()
@@ -40,14 +40,14 @@ def manager_drained(site: Site) -> Iterator[None]:
 
 @contextmanager
 def fork_server_killed(site: Site) -> Iterator[None]:
-    """Kill the process from which workers are forked; the manager starts another by itself."""
+    """Kill the fork server, which the manager restarts itself."""
     os.kill(_fork_server(site.manager.process.pid), signal.SIGKILL)
     yield
 
 
 @contextmanager
 def drain_hangs(site: Site) -> Iterator[None]:
-    """Ask a manager to end while a task of it does not; another serves the queue. Cancel the task."""
+    """Drain a manager whose task does not end, while another serves the queue; then cancel the task."""
     site.enqueue("Nap", 3600)
     site.wait_for('partisan_oldest_run_age_seconds{JOB, processor="Nap"} > 1')
     other = site.start_manager()
@@ -61,7 +61,7 @@ def drain_hangs(site: Site) -> Iterator[None]:
 
 @contextmanager
 def port_unreachable(site: Site) -> Iterator[None]:
-    """Break the way to the port of a second manager, which is alive; repair it."""
+    """Break the connection to the port of a second manager, which is alive; then repair it."""
     unseen = site.start_manager_unseen()
     with TcpProxy(unseen.port) as way:
         site.scrape(way.port)
@@ -74,14 +74,14 @@ def port_unreachable(site: Site) -> Iterator[None]:
 
 @contextmanager
 def rolling_restarts(site: Site) -> Iterator[None]:
-    """Replace the manager three times, the new one first, as a deploy does."""
+    """Replace the manager three times, starting the new one first, as a deploy does."""
     for _ in range(RESTARTS):
         site.replace_manager()
     yield
 
 
 def _fork_server(manager: int) -> int:
-    """Return the process below a manager from which its workers descend."""
+    """Return the child process of a manager that is the parent of its workers."""
 
     def parents() -> list[int]:
         children = [pid for pid in descendants(manager) if pid != manager]

@@ -1,4 +1,4 @@
-"""What a person reads: a line for each row, a summary, and the page of the documentation."""
+"""The output of a game day: a line for each row, a summary, and the page of the documentation."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -32,12 +32,12 @@ NOTHING: Final = "nothing"
 
 
 def listed(row: Row) -> str:
-    """Return a row's line of the list."""
+    """Return a row's line for ``--list``."""
     return f"{row.name:<20} {row.fault}: {', '.join(row.alerts) or NOTHING}"
 
 
 def line(result: Result) -> str:
-    """Return what is printed when a row has ended."""
+    """Return the text that is printed when a row has ended."""
     if result.problems:
         return "\n      ".join((f"{result.row.name}: WRONG", *result.problems))
     fired = [f"{alert} after {after:.0f} s" for alert, after in _fired(result)]
@@ -46,7 +46,7 @@ def line(result: Result) -> str:
 
 
 def summary(results: Sequence[Result]) -> str:
-    """Return the last lines."""
+    """Return the summary of all rows."""
     wrong = [result.row.name for result in results if result.problems]
     if not wrong:
         return f"{len(results)} rows, all right"
@@ -58,7 +58,7 @@ def summary(results: Sequence[Result]) -> str:
 
 
 def page(results: Sequence[Result]) -> str:
-    """Return the page of the documentation."""
+    """Return the documentation page."""
     lines = [
         "| Fault | Fired | After | The shipped rule waits for | Also fired | Resolved |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -68,7 +68,7 @@ def page(results: Sequence[Result]) -> str:
 
 
 def bottom() -> str:
-    """Return the end of the page: the alerts that need not fire in any row."""
+    """Return the end of the page: the alerts that no row requires."""
     required = {alert for row in ROWS.values() for alert in row.alerts}
     others = ", ".join(_linked(alert) for alert in WAITS if alert not in required)
     covered = "No row requires these alerts; promtool's cases in `grafana/alerts/tests` cover them"
@@ -76,7 +76,7 @@ def bottom() -> str:
 
 
 def expected(row: Row) -> tuple[str, str]:
-    """Return the cells of a row that do not depend on how it went."""
+    """Return the cells of a row that are the same in every run."""
     return row.fault, ", ".join(map(_linked, row.alerts)) or NOTHING
 
 

@@ -1,4 +1,4 @@
-"""The table of the game day: each fault, and what tells of it."""
+"""The table of the game day: each fault, and the alerts that it raises."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ from tests.real_parts.game_day import database_faults, process_faults, task_faul
 from tests.real_parts.game_day.site import SiteOptions
 from tests.real_parts.game_day.verdict import CRITICAL, WARNING, Row
 
-# Lost spans are counted once a minute, which is later than the shortened rules mute it.
+# Lost spans are counted once a minute, which is too late to be muted by the shortened rules.
 _OF_LOST_SPANS: Final = "PartisanTelemetryDropping"
 _OF_CRASHES: Final = (
     "PartisanTasksRescued",
@@ -247,4 +247,4 @@ CUT: Final = (
     "port-unreachable",
     "log-disk-full",
 )
-"""What ``--cut`` runs: one row for each question that an operator asks first."""
+"""The rows that ``--cut`` runs: one for each question that an operator asks first."""

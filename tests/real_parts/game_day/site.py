@@ -1,4 +1,4 @@
-"""One installation: a PostgreSQL, managers under steady load, and a Prometheus job of its own."""
+"""A site: a PostgreSQL, managers under steady load, and a Prometheus job."""
 
 import json
 import os
@@ -25,22 +25,22 @@ ENQUEUE: Final = "tests.real_parts.game_day.project.enqueue"
 SHOP: Final = "shop"
 WORKERS: Final = 2
 SERVED_PER_SECOND: Final = 8
-"""The steady load of every site, whatever its fault is."""
+"""Tasks per second in the steady load of every site."""
 START_SECONDS: Final = 60
 
 
 @dataclass(frozen=True)
 class SiteOptions:
-    """How a site differs from others."""
+    """The options in which a site differs from others."""
 
     database: Mapping[str, str] = field(default_factory=dict)
-    """Settings of its PostgreSQL."""
+    """Settings of the site's PostgreSQL."""
     log_file: bool = False
-    """Whether its managers log to ``Site.log_file``."""
+    """Whether the managers log to ``Site.log_file``."""
 
 
 class Site:
-    """What a fault acts on; whatever is started through it is stopped with it."""
+    """The target of a fault; everything started through a site is stopped with it."""
 
     def __init__(
         self, name: str, folder: Path, prometheus: Prometheus, options: SiteOptions, open_parts: ExitStack
@@ -67,7 +67,7 @@ class Site:
         self._load = self._start_load()
 
     def start_manager(self, queue: str = SHOP, **env: str) -> Manager:
-        """Start a manager, wait until it is ready, and have it scraped."""
+        """Start a manager, wait until it is ready, and let Prometheus scrape it."""
         manager = self.start_manager_unseen(queue, **env)
         self.scrape(manager.port)
         return manager
@@ -81,7 +81,7 @@ class Site:
         return manager
 
     def replace_manager(self, **env: str) -> None:
-        """Start another manager for the site's own, and end that one if it has not ended."""
+        """Start another manager in place of the current one, and end that one if it is still running."""
         old = self.manager
         if old.process.poll() is not None:
             self.forget(old.port)
@@ -90,19 +90,19 @@ class Site:
         old.stop()
 
     def scrape(self, port: int) -> None:
-        """Have Prometheus scrape a port, and wait until it has."""
+        """Make Prometheus scrape a port, and wait until it has done so."""
         self._prometheus.scrape(port, self.job)
         is_up = f"{self._up(port)} == 1"
         wait_until(lambda: self._prometheus.query(is_up), START_SECONDS, is_up, every=0.2)
 
     def forget(self, port: int) -> None:
-        """Have Prometheus scrape a port no more, and wait until it does not: it may take five seconds."""
+        """Stop Prometheus from scraping a port; wait until it has stopped, which may take five seconds."""
         self._prometheus.forget(port)
         is_known = self._up(port)
         wait_until(lambda: not self._prometheus.query(is_known), START_SECONDS, is_known, every=0.2)
 
     def wait_for(self, metric: str, seconds: float = START_SECONDS) -> None:
-        """Wait until Prometheus has a value for an expression, in which ``JOB`` is this site's matcher."""
+        """Wait until an expression has a value in Prometheus; ``JOB`` becomes this site's label matcher."""
         expression = metric.replace("JOB", f'job="{self.job}"')
         wait_until(lambda: self._prometheus.query(expression), seconds, expression, every=0.5)
 
@@ -111,12 +111,12 @@ class Site:
         self._order(processor=processor, args=args, count=count)
 
     def enqueue_steadily(self, processor: str, *args: Any, per_second: float) -> None:
-        """Enqueue tasks from now on, until called again with 0."""
+        """Enqueue tasks steadily from now on, until called with 0."""
         self._order(processor=processor, args=args, per_second=per_second)
 
     @contextmanager
     def stream(self, processor: str, *args: Any, per_second: float) -> Iterator[None]:
-        """Enqueue tasks steadily for the length of a ``with`` block."""
+        """Enqueue tasks steadily inside a ``with`` block."""
         self.enqueue_steadily(processor, *args, per_second=per_second)
         yield
         self.enqueue_steadily(processor, *args, per_second=0)
@@ -127,7 +127,7 @@ class Site:
         assert done.returncode == 0, done.stdout + done.stderr
 
     def execute(self, *statements: str) -> None:
-        """Execute statements, each in a transaction of its own."""
+        """Execute statements, each in its own transaction."""
         with closing(self.connect()) as connection, connection.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
@@ -139,7 +139,7 @@ class Site:
         return connection
 
     def log(self) -> str:
-        """Return what all managers have logged."""
+        """Return the log of all managers."""
         return "".join(file.read_text(errors="replace") for file in sorted(self.folder.glob("manager-*.log")))
 
     def _up(self, port: int) -> str:
@@ -162,13 +162,13 @@ class Site:
 
 
 Fault = Callable[[Site], AbstractContextManager[None]]
-"""Injects a fault into a site, and recovers when its ``with`` block ends."""
+"""A fault: a context manager that injects it into a site on entry and recovers from it on exit."""
 
 
 @contextmanager
 def site(
     name: str, folder: Path, prometheus: Prometheus, options: SiteOptions | None = None
 ) -> Iterator[Site]:
-    """Run a site for the length of a ``with`` block."""
+    """Run a site inside a ``with`` block."""
     with ExitStack() as open_parts:
         yield Site(name, folder, prometheus, options or SiteOptions(), open_parts)

@@ -1,4 +1,4 @@
-"""Tasks that fail, kill, flood, hang, wait too long, or that nobody can run."""
+"""Faults of tasks: failing, killing workers, flooding, hanging, waiting too long, or not runnable."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ RUNS_PER_SECOND = 10
 
 
 def fails(percent: int) -> Fault:
-    """Return the fault that a share of the tasks of one kind fails; then all complete."""
+    """Return a fault that makes ``percent`` of the tasks of one kind fail, until recovery."""
 
     @contextmanager
     def fault(site: Site) -> Iterator[None]:
@@ -25,7 +25,7 @@ def fails(percent: int) -> Fault:
 
 
 def stream(processor: str, *args: float, per_second: float) -> Fault:
-    """Return the fault that tasks of one kind are enqueued steadily; cancel the rest."""
+    """Return a fault that enqueues tasks of one kind steadily; then cancel the rest."""
 
     @contextmanager
     def fault(site: Site) -> Iterator[None]:
@@ -37,7 +37,7 @@ def stream(processor: str, *args: float, per_second: float) -> Fault:
 
 
 def one(processor: str, *args: float) -> Fault:
-    """Return the fault that there is one task of a kind, which ends by itself."""
+    """Return a fault that enqueues one task, which ends by itself."""
 
     @contextmanager
     def fault(site: Site) -> Iterator[None]:
@@ -48,7 +48,7 @@ def one(processor: str, *args: float) -> Fault:
 
 
 def cancelled(processor: str, *args: float, count: int = 1) -> Fault:
-    """Return the fault that there are tasks of a kind; cancel them."""
+    """Return a fault that enqueues tasks of one kind; then cancel them."""
 
     @contextmanager
     def fault(site: Site) -> Iterator[None]:
@@ -61,14 +61,14 @@ def cancelled(processor: str, *args: float, count: int = 1) -> Fault:
 
 @contextmanager
 def several_kinds_crash(site: Site) -> Iterator[None]:
-    """Have tasks of two kinds kill their workers."""
+    """Let tasks of two kinds kill their workers."""
     with site.stream("Render", per_second=1), site.stream("Convert", per_second=1):
         yield
 
 
 @contextmanager
 def run_stuck(site: Site) -> Iterator[None]:
-    """Have one run last far longer than the others of its kind; cancel it."""
+    """Let one run take far longer than other runs of its kind; then cancel it."""
     with site.stream("Nap", 0.1, per_second=2):
         site.wait_for('job_queue_processor:partisan_task_duration_seconds:p99_rate7d{JOB, processor="Nap"}')
         site.enqueue("Nap", 3600)
@@ -78,7 +78,7 @@ def run_stuck(site: Site) -> Iterator[None]:
 
 @contextmanager
 def backlog_grows(site: Site) -> Iterator[None]:
-    """Enqueue more than the workers of a queue can do; cancel the rest."""
+    """Enqueue more than the workers of a queue can run; then cancel the rest."""
     site.start_manager("hurried")
     with site.stream("HurriedNap", 0.2, per_second=30):
         yield
@@ -87,7 +87,7 @@ def backlog_grows(site: Site) -> Iterator[None]:
 
 @contextmanager
 def objective_missed(site: Site) -> Iterator[None]:
-    """Have tasks wait for longer than they may; cancel them."""
+    """Let tasks wait longer than their objective allows; then cancel them."""
     site.start_manager("urgent")
     with site.stream("UrgentNap", 0.5, per_second=8):
         yield
@@ -96,7 +96,7 @@ def objective_missed(site: Site) -> Iterator[None]:
 
 @contextmanager
 def low_priorities_starve(site: Site) -> Iterator[None]:
-    """Keep all workers busy with urgent tasks while others wait; cancel the urgent ones."""
+    """Keep all workers busy with urgent tasks while others wait; then cancel the urgent ones."""
     site.start_manager("hurried")
     site.enqueue("HurriedNap", 0.3, count=60)
     site.enqueue("HurriedLast", 0.1, count=3)
@@ -107,7 +107,7 @@ def low_priorities_starve(site: Site) -> Iterator[None]:
 
 @contextmanager
 def nightly_fails(site: Site) -> Iterator[None]:
-    """Have the one task of a schedule fail; run it again when its cause is gone."""
+    """Let the only task of a schedule fail; then remove the cause, and run it again."""
     source_is_down = site.folder / "source-is-down"
     source_is_down.touch()
     site.command("partisan_schedules", "--run", "nightly")
@@ -118,7 +118,7 @@ def nightly_fails(site: Site) -> Iterator[None]:
 
 @contextmanager
 def memory_hog(site: Site) -> Iterator[None]:
-    """Have one task use far more memory than any worker did before; cancel it."""
+    """Let one task use far more memory than any worker did before; then cancel it."""
     site.enqueue("Load", 700, 3600)
     yield
     site.command("partisan_cancel", "--processor", "Load", "--yes")

@@ -1,4 +1,4 @@
-"""A collector that refuses or hangs, and a full disk for the log."""
+"""Faults of telemetry: a collector that refuses or hangs, and a full disk for the log."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ FULL = Path("/dev/full")
 
 
 def collector(mode: Mode) -> Fault:
-    """Return the fault that the collector of spans refuses, or does not answer; it accepts again."""
+    """Return a fault in which the span collector refuses requests or does not answer, until recovery."""
 
     @contextmanager
     def fault(site: Site) -> Iterator[None]:
@@ -25,7 +25,7 @@ def collector(mode: Mode) -> Fault:
 
 @contextmanager
 def log_disk_full(site: Site) -> Iterator[None]:
-    """Have every write to the log fail for lack of space; then write to a new file."""
+    """Make every write to the log fail with a full disk; then write to a new file."""
     site.log_file.unlink()
     site.log_file.symlink_to(FULL)
     yield

@@ -1,4 +1,4 @@
-"""Carry out one row: a site under load, the fault, its alerts, the recovery, and silence again."""
+"""Run one row: a site under load, the fault, its alerts, the recovery, and the end of all alerts."""
 
 import json
 import time
@@ -10,20 +10,20 @@ from tests.real_parts.game_day.control_room import ControlRoom, TooLate
 from tests.real_parts.game_day.site import site
 from tests.real_parts.game_day.verdict import FIRING, Observation, Row, problems
 
-# In evaluations of the rules.
+# Counted in evaluations of the rules.
 HEALTHY: Final = 22
-"""Longer than a window: rates have a history when the fault comes."""
+"""Longer than a window, so that rates have a history when the fault begins."""
 FIRED_WITHIN: Final = 60
 WATCHED_ON: Final = 10
-"""After the alerts fired, until the recovery: consequences fire in this time, too."""
+"""Between the alerts and the recovery, so that the consequences of the fault can fire, too."""
 QUIET: Final = 30
-"""How long a fault lasts that no alert tells of."""
+"""How long a fault that must raise no alert lasts."""
 RESOLVED_WITHIN: Final = 120
 
 
 @dataclass(frozen=True)
 class Result:
-    """How a row went."""
+    """The result of a row."""
 
     row: Row
     problems: tuple[str, ...]
@@ -31,7 +31,7 @@ class Result:
 
 
 def carry_out(row: Row, room: ControlRoom, folder: Path) -> Result:
-    """Carry out a row in a folder of its own, and judge it."""
+    """Run a row in its own folder, and return the verdict on it."""
     with site(row.name, folder, room.prometheus, row.options) as one:
         room.let_pass(HEALTHY)
         began_at = time.monotonic()
@@ -53,7 +53,7 @@ def carry_out(row: Row, room: ControlRoom, folder: Path) -> Result:
 
 
 def _watch(row: Row, room: ControlRoom, job: str) -> None:
-    """Wait for the row's alerts, then for what else fires; the verdict says what is missing."""
+    """Wait for the row's alerts, then for further ones; the verdict reports missing alerts."""
     if not row.alerts:
         room.let_pass(QUIET)
         return
@@ -65,12 +65,12 @@ def _watch(row: Row, room: ControlRoom, job: str) -> None:
     try:
         room.wait(have_fired, FIRED_WITHIN, lambda: ", ".join(row.alerts))
     except TooLate:
-        return  # the verdict names what did not fire
+        return  # the verdict names the alerts that did not fire
     room.let_pass(WATCHED_ON)
 
 
 def _wait_for_silence(room: ControlRoom, job: str) -> set[str]:
-    """Wait until nothing of a job fires or is pending, and all ends were notified; return what still does."""
+    """Wait until no alert of a job is open; return the names of those that are still open at the limit."""
     try:
         room.wait(lambda: not _open(room, job), RESOLVED_WITHIN, lambda: ", ".join(_open(room, job)))
     except TooLate:
@@ -79,7 +79,7 @@ def _wait_for_silence(room: ControlRoom, job: str) -> set[str]:
 
 
 def _open(room: ControlRoom, job: str) -> set[str]:
-    """Return what fires or is pending, and what the latest notification of its labels says to fire."""
+    """Return the alerts that fire or are pending, or whose latest notification says that they fire."""
     latest = {frozenset(one["labels"].items()): one for one in room.received(job)}
     notified = {one["labels"]["alertname"] for one in latest.values() if one["status"] == FIRING}
     return room.firing(job) | notified

@@ -1,4 +1,4 @@
-"""What a row of the table promises, and what is wrong with what was observed."""
+"""What a row of the table requires, and how an observation differs from it."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -16,27 +16,27 @@ WARNING: Final = "warning"
 
 @dataclass(frozen=True)
 class Row:
-    """A fault, and the alerts that tell of it."""
+    """A fault, and the alerts that it raises."""
 
     name: str
     fault: str
     inject: Fault
     alerts: tuple[str, ...]
-    """All of them fire; none means that nothing does."""
+    """All of them must fire; if empty, no alert may fire."""
     also_allowed: tuple[str, ...] = ()
-    """Warnings that may fire as well, because they are true, too."""
+    """Warnings that may fire as well, because they are also true."""
     severity: str = ""
-    """That of the first alert, if two rules have its name."""
+    """The severity of the first alert, if two rules have its name."""
     named: str = ""
-    """What the description of the first alert says, such as the processor."""
+    """A text that the first alert's description must contain, such as the processor."""
     logged: str = ""
-    """What a line of a manager's log matches: the cause."""
+    """A pattern that a line of a manager's log must match: the cause."""
     options: SiteOptions = field(default_factory=SiteOptions)
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What was notified of a row's site, and when; moments are by the monotonic clock."""
+    """The notifications about a row's site and their times, by the monotonic clock."""
 
     began_at: float
     """When the injection began; it may take some seconds."""
@@ -45,10 +45,10 @@ class Observation:
     received: Sequence[Message]
     log: str
     still_firing: frozenset[str] = frozenset()
-    """What fired or was pending when the wait for the end was over."""
+    """The alerts that were still firing or pending when the wait for their end was over."""
 
     def firings(self, alert: str) -> list[Message]:
-        """Return the notifications that an alert fires."""
+        """Return the notifications that say that an alert fires."""
         return [one for one in self.received if (one["status"], _name(one)) == (FIRING, alert)]
 
     def fired_after(self, alert: str) -> float | None:
@@ -57,13 +57,13 @@ class Observation:
         return max(firings[0]["received_at"] - self.injected_at, 0.0) if firings else None
 
     def resolved_after(self) -> float | None:
-        """Return the seconds from the recovery to the last notification of an end, which may be before it."""
+        """Return the seconds from the recovery to the last notification of an end; may be negative."""
         ends = [one["received_at"] for one in self.received if one["status"] == RESOLVED]
         return ends[-1] - self.recovered_at if ends else None
 
 
 def problems(row: Row, seen: Observation) -> Iterator[str]:
-    """Yield what is not as the row promises."""
+    """Yield each difference from what the row requires."""
     yield from _missing(row, seen)
     yield from _wrong(row, seen)
     if row.alerts and seen.firings(row.alerts[0]) and not _is_named(row, seen):

@@ -1,1 +1,1 @@
-"""A Django project under load, for the tests that watch real managers."""
+"""A Django project under load, for tests that observe real managers."""

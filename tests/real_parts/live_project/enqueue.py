@@ -1,6 +1,6 @@
-"""Put work in: ``python -m tests.real_parts.live_project.enqueue [NAME COUNT]``, steadily without words.
+"""Enqueue tasks, steadily if no arguments: ``python -m tests.real_parts.live_project.enqueue [NAME COUNT]``.
 
-``enqueue --request REQUEST TRACE NAME[:NUMBER] ...`` puts in what one request enqueues.
+``enqueue --request REQUEST TRACE NAME[:NUMBER] ...`` enqueues the tasks of one request.
 """
 
 import os
@@ -15,9 +15,9 @@ import django
 
 
 def steadily() -> None:
-    """Enqueue a shop's work, a little every tenth of a second, more in bursts, until ended.
+    """Enqueue the tasks of a shop until ended: a few every tenth of a second, more in bursts.
 
-    Managers enqueue what has a schedule. Of one processor the code is gone, and one queue is paused.
+    Managers enqueue the tasks of schedules. One processor no longer has code, and one queue is paused.
     """
     from django_partisan import pausing
     from django_partisan.models import Schedule, Task
@@ -48,7 +48,7 @@ def many(name: str, number: int) -> None:
 
 
 def of_a_request(request_id: str, trace_id: str, *tasks: str) -> None:
-    """Enqueue tasks, each given as ``NAME`` or ``NAME:NUMBER``, while a request of a trace is handled."""
+    """Enqueue tasks, each given as ``NAME`` or ``NAME:NUMBER``, within a request and its trace."""
     from opentelemetry import trace
     from structlog.contextvars import bound_contextvars
 
@@ -68,7 +68,7 @@ def of_a_request(request_id: str, trace_id: str, *tasks: str) -> None:
 
 @contextmanager
 def traced() -> Iterator[None]:
-    """Export spans, as an application does that has set up the SDK, if an endpoint is set."""
+    """Export spans if an endpoint is set, as an application does that has set up the SDK."""
     if "OTEL_EXPORTER_OTLP_ENDPOINT" not in os.environ:
         yield
         return

@@ -1,4 +1,4 @@
-"""Processors that behave like a shop's, and some that behave badly."""
+"""Processors that behave like a shop's, and some that misbehave."""
 
 import os
 import random
@@ -16,7 +16,7 @@ from django_partisan.processor import BaseTaskProcessor
 
 @registry.register
 class ImportCatalogue(BaseTaskProcessor):
-    """Take seconds, and enqueue what others do: now, later, and some of it twice."""
+    """Take seconds, and enqueue tasks for others: now, later, and some of them twice."""
 
     UNIQUE_FOR_PARAMS = False
     PRIORITY = 20
@@ -32,7 +32,7 @@ class ImportCatalogue(BaseTaskProcessor):
 
 @registry.register
 class ResizeImage(BaseTaskProcessor):
-    """Use the processor for some milliseconds."""
+    """Use the CPU for some milliseconds."""
 
     def run(self) -> None:
         end = time.process_time() + random.uniform(0.005, 0.03)
@@ -42,7 +42,7 @@ class ResizeImage(BaseTaskProcessor):
 
 @registry.register
 class SyncStock(BaseTaskProcessor):
-    """Be faster than any scrape, and wait for the other side now and then."""
+    """Finish faster than any scrape interval, and now and then postpone until the other side is ready."""
 
     UNIQUE_FOR_PARAMS = False
 
@@ -68,7 +68,7 @@ class SendMail(BaseTaskProcessor):
 
 @registry.register
 class SendInvoice(BaseTaskProcessor):
-    """Fail for good now and then."""
+    """Fail permanently now and then."""
 
     UNIQUE_FOR_PARAMS = False
     QUEUE_NAME = "mail"
@@ -92,7 +92,7 @@ class Crash(BaseTaskProcessor):
 
 @registry.register
 class Fail(BaseTaskProcessor):
-    """Fail always."""
+    """Fail in every run."""
 
     UNIQUE_FOR_PARAMS = False
     QUEUE_NAME = "failing"
@@ -103,7 +103,7 @@ class Fail(BaseTaskProcessor):
 
 @registry.register
 class Nap(BaseTaskProcessor):
-    """Keep a worker busy without doing anything."""
+    """Occupy a worker without doing anything."""
 
     UNIQUE_FOR_PARAMS = False
     QUEUE_NAME = "backlog"
@@ -114,7 +114,7 @@ class Nap(BaseTaskProcessor):
 
 @registry.register
 class NotYet(BaseTaskProcessor):
-    """Postpone once too often."""
+    """Postpone once more than allowed."""
 
     QUEUE_NAME = "various"
     POSTPONE_CONFIG = PostponeConfig(max_postpones=1)
@@ -125,7 +125,7 @@ class NotYet(BaseTaskProcessor):
 
 @registry.register
 class Report(BaseTaskProcessor):
-    """Enqueued for a queue that no manager serves."""
+    """A task of a queue that no manager serves."""
 
     QUEUE_NAME = "reports"
 
@@ -146,7 +146,7 @@ class Touch(BaseTaskProcessor):
 
 @registry.register
 class Various(BaseTaskProcessor):
-    """End in one of the ways that a log has lines for, depending on the argument."""
+    """End in one of the ways that have their own log lines, depending on the argument."""
 
     UNIQUE_FOR_PARAMS = False
     QUEUE_NAME = "various"
@@ -165,6 +165,6 @@ class Various(BaseTaskProcessor):
         elif number % 5 == 4:
             raise ValueError('no address: \u00fc\u2028 "quoted"\n' + 3000 * "x")
         if number == 1:
-            Various(104).delay()  # fails; its lines name the trace of this run
+            Various(104).delay()  # this one fails; its lines contain the trace of this run
         for _ in range(2):
             ResizeImage("banner").delay()

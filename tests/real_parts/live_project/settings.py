@@ -1,11 +1,11 @@
-"""The settings of the tests, with queues to watch and figures that are read every second."""
+"""The test settings, with queues to observe and database statistics read every second."""
 
 import os
 
 from tests.settings import *  # noqa: F403
 from tests.settings import INSTALLED_APPS as APPS_OF_THE_TESTS
 
-# Its own processors only: names are unique among all.
+# Only its own processors, because names of processors are unique in a project.
 INSTALLED_APPS = [app for app in APPS_OF_THE_TESTS if app != "tests.app"] + ["tests.real_parts.live_project"]
 
 PARTISAN_CONFIG = {

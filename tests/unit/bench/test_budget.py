@@ -1,4 +1,4 @@
-"""A figure that grew or is lost fails, one that shrank is named, and the file says what was counted."""
+"""A figure that grew or is missing fails, one that shrank is named, and the file says what was counted."""
 
 import math
 

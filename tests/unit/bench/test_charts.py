@@ -1,4 +1,4 @@
-"""The charts show the medians that the tables show."""
+"""The charts show the same medians as the tables."""
 
 from xml.etree import ElementTree
 

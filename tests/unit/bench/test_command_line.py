@@ -1,4 +1,4 @@
-"""The command line refuses conditions for what would be measured without them."""
+"""The command line refuses options that do not apply to the chosen scenarios or to peers."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from bench.__main__ import main
 
 
 def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """Return the last line that a refused command line prints."""
+    """Return the last line printed by a refused command line."""
     with pytest.raises(SystemExit) as refused:
         main(words)
 

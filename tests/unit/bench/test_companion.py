@@ -1,4 +1,4 @@
-"""A companion scrapes, takes in spans, and tells what it saw once its charge is gone."""
+"""A companion scrapes, accepts spans, and reports what it observed when the measurement has ended."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Instructions of other code than the benchmarks' are counted, alike in every run."""
+"""Instructions of code outside the benchmarks are counted, equally in every run."""
 
 import sys
 import textwrap
@@ -10,7 +10,7 @@ from bench.variant import notes
 
 
 def in_thread(call):
-    """Return what a call returns in a thread of its own, which measures no coverage."""
+    """Run a call in a separate thread, where no coverage is measured; return its result."""
     results = []
     thread = threading.Thread(target=lambda: results.append(call()))
     thread.start()
@@ -32,7 +32,7 @@ def test_more_work_is_more_instructions_and_a_repetition_counts_the_same():
     def words(number):
         return textwrap.fill("word " * number, 20)
 
-    counted(partial(words, 500))  # as scenarios warm up
+    counted(partial(words, 500))  # warm up, as scenarios do
     once, again, twice = (counted(partial(words, number)) for number in (500, 500, 1000))
 
     assert once == again
@@ -43,7 +43,7 @@ def test_nothing_of_the_benchmarks_own_code_is_counted():
     counted(notes)
     own, with_others = counted(lambda: None), counted(notes)
 
-    assert own < 20  # the end of the block itself
+    assert own < 20  # from the end of the block itself
     assert with_others > own
 
 

@@ -1,4 +1,4 @@
-"""Threads in lockstep take turns in a fixed order, by a clock that moves when they let it."""
+"""Threads in lockstep take turns in a fixed order, with a clock that moves only when they let it."""
 
 import os
 import threading
@@ -11,7 +11,7 @@ PATIENCE_SECONDS = 60
 
 
 class Members:
-    """Threads that take turns in a lockstep of their own; each notes what it did."""
+    """Threads that take turns in a lockstep; each records what it did."""
 
     def __init__(self):
         self.lockstep = Lockstep()

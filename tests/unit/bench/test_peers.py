@@ -1,4 +1,4 @@
-"""The peers' harness is asked for those cases of pgbench that a scenario is compared with."""
+"""The peers' harness is asked for the cases of pgbench that a scenario is compared with."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ with open(os.environ["PEERS_RESULTS"], "a") as file:
 
 @pytest.fixture
 def harness(tmp_path: Path) -> Harness:
-    """A harness whose pgbench only tells which cases it was asked for."""
+    """A harness whose pgbench only reports which cases it was asked for."""
     (tmp_path / "pgbench").mkdir()
     (tmp_path / "pgbench" / "limit.py").write_text(LIMIT)
     return Harness(tmp_path, tmp_path)

@@ -1,4 +1,4 @@
-"""What task bodies write down is what the runner reads."""
+"""The runner reads back what task bodies record."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The tables say what the measurements say."""
+"""The tables match the measurements."""
 
 import pytest
 

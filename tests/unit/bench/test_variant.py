@@ -1,4 +1,4 @@
-"""A variant of `peer.json` reaches the settings as it is meant."""
+"""A variant of `peer.json` sets the settings that it describes."""
 
 import pytest
 

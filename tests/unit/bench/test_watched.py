@@ -1,4 +1,4 @@
-"""A variant that was not watched as it claims is found out."""
+"""A variant that was not monitored as it claims is detected."""
 
 import json
 

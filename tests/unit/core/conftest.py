@@ -1,4 +1,4 @@
-"""Registry and subscribers as they were before each test."""
+"""Restore registry and subscribers around each test."""
 
 import pytest
 

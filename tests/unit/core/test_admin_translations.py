@@ -1,4 +1,4 @@
-"""Every word that the admin shows can be translated."""
+"""Every text that the admin shows can be translated."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ PACKAGE = Path(django_partisan.__file__).parent
 MODULES = sorted((PACKAGE / "admin").glob("*.py"))
 TEMPLATES = sorted((PACKAGE / "templates").rglob("*.html"))
 TRANSLATING = {"_", "gettext", "gettext_lazy", "ngettext", "ngettext_lazy", "pgettext"}
-# How statements begin.
+# The beginnings of SQL statements.
 NO_WORDS = re.compile(r"\s*(CASE WHEN|SELECT )")
 TITLES = {
     "description",
@@ -27,7 +27,7 @@ TITLES = {
 
 
 def untranslated(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Yield texts of several words, and titles, that no call translates, with their lines."""
+    """Yield texts of several words, and titles, outside translating calls, with their lines."""
     for node in ast.walk(tree):
         for child in ast.iter_child_nodes(node):
             child.parent = node  # type: ignore[attr-defined]
@@ -42,7 +42,7 @@ def untranslated(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def _is_exempt(node: ast.Constant) -> bool:
-    """Return whether a text is translated, a docstring, or a statement."""
+    """Return whether a text is translated, a docstring, or an SQL statement."""
     if NO_WORDS.match(str(node.value)):
         return True
     parent = node.parent  # type: ignore[attr-defined]
@@ -65,7 +65,7 @@ def test_no_text_of_the_admin_s_modules_is_left_without_translation(module: Path
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
 def test_no_text_of_the_templates_is_left_without_translation(template: Path) -> None:
     text = template.read_text()
-    text = re.sub(r"\{% block bodyclass %\}.*?\{% endblock %\}", "", text)  # names of styles
+    text = re.sub(r"\{% block bodyclass %\}.*?\{% endblock %\}", "", text)  # names of CSS classes
     text = re.sub(r"\{% blocktranslate.*?%\}.*?\{% endblocktranslate %\}", "", text, flags=re.DOTALL)
     text = re.sub(r"\{%.*?%\}|\{\{.*?\}\}|<[^>]*>|&\w+;", "", text, flags=re.DOTALL)
 

@@ -1,4 +1,4 @@
-"""Arguments are JSON: what is refused, by which name, and which calls are duplicates."""
+"""Arguments are JSON: which are refused, with which name, and which calls are duplicates."""
 
 import datetime
 import enum
@@ -77,27 +77,31 @@ def test_an_argument_of_a_megabyte_is_stored():
 @pytest.mark.parametrize(
     ("value", "place", "reason"),
     [
-        (datetime.date(2026, 1, 2), "", "is datetime.date(2026, 1, 2) of type date, which is no JSON value"),
-        (datetime.datetime(2026, 1, 2), "", "of type datetime, which is no JSON value"),  # noqa: DTZ001
-        (Decimal("1.5"), "", "is Decimal('1.5') of type Decimal, which is no JSON value"),
-        (uuid.UUID(int=1), "", "of type UUID, which is no JSON value"),
-        ({1, 2}, "", "is {1, 2} of type set, which is no JSON value"),
-        (b"bytes", "", "is b'bytes' of type bytes, which is no JSON value"),
-        (float("nan"), "", "is nan, which JSON cannot hold"),
-        (float("inf"), "", "is inf, which JSON cannot hold"),
-        ([0, float("-inf")], "[1]", "is -inf, which JSON cannot hold"),
-        ("a\0b", "", "contains a NUL character, which PostgreSQL's JSON cannot hold"),
-        ({"k": ["a\0b"]}, "['k'][0]", "contains a NUL character, which PostgreSQL's JSON cannot hold"),
-        ("\ud800", "", "contains a lone surrogate, which PostgreSQL's JSON cannot hold"),
-        ("\ude00\ud83d", "", "contains a lone surrogate, which PostgreSQL's JSON cannot hold"),
-        ({1: "a"}, "", "has the key 1, which is no string"),
-        ({None: "a"}, "", "has the key None, which is no string"),
-        ({"k": {True: "a"}}, "['k']", "has the key True, which is no string"),
-        ({("a", 1): "a"}, "", "has the key ('a', 1), which is no string"),
+        (
+            datetime.date(2026, 1, 2),
+            "",
+            "is datetime.date(2026, 1, 2) of type date, which is not a JSON value",
+        ),
+        (datetime.datetime(2026, 1, 2), "", "of type datetime, which is not a JSON value"),  # noqa: DTZ001
+        (Decimal("1.5"), "", "is Decimal('1.5') of type Decimal, which is not a JSON value"),
+        (uuid.UUID(int=1), "", "of type UUID, which is not a JSON value"),
+        ({1, 2}, "", "is {1, 2} of type set, which is not a JSON value"),
+        (b"bytes", "", "is b'bytes' of type bytes, which is not a JSON value"),
+        (float("nan"), "", "is nan, which JSON cannot represent"),
+        (float("inf"), "", "is inf, which JSON cannot represent"),
+        ([0, float("-inf")], "[1]", "is -inf, which JSON cannot represent"),
+        ("a\0b", "", "contains a NUL character, which PostgreSQL's JSON cannot store"),
+        ({"k": ["a\0b"]}, "['k'][0]", "contains a NUL character, which PostgreSQL's JSON cannot store"),
+        ("\ud800", "", "contains a lone surrogate, which PostgreSQL's JSON cannot store"),
+        ("\ude00\ud83d", "", "contains a lone surrogate, which PostgreSQL's JSON cannot store"),
+        ({1: "a"}, "", "has the key 1, which is not a string"),
+        ({None: "a"}, "", "has the key None, which is not a string"),
+        ({"k": {True: "a"}}, "['k']", "has the key True, which is not a string"),
+        ({("a", 1): "a"}, "", "has the key ('a', 1), which is not a string"),
         ({"a\0b": 1}, "['a\\x00b'] (its key)", "contains a NUL character"),
-        ([{"d": datetime.date(2026, 1, 2)}], "[0]['d']", "of type date, which is no JSON value"),
+        ([{"d": datetime.date(2026, 1, 2)}], "[0]['d']", "of type date, which is not a JSON value"),
         pytest.param(endless(), "", "is nested too deeply or contains itself", id="endless"),
-        pytest.param(10**5000, "", "has more digits than Python writes", id="long number"),
+        pytest.param(10**5000, "", "has more digits than Python converts to text", id="long number"),
     ],
 )
 def test_what_json_cannot_hold_is_refused_with_the_name_of_the_argument(value, place, reason):
@@ -123,7 +127,7 @@ def test_the_name_of_a_keyword_argument_is_checked_too():
 
 
 class Fickle(dict[str, int]):
-    """Can be read, but not the first time."""
+    """A dictionary that cannot be read the first time."""
 
     read = 0
 
@@ -167,5 +171,5 @@ def test_the_text_is_what_version_1_stored():
 def test_arguments_longer_than_postgresql_holds_are_refused_with_their_length():
     text = "x" * 2**20
 
-    with pytest.raises(ValueError, match=r"Letter: .* 268,\d{3},\d{3} bytes .* at most 268,435,455; store"):
+    with pytest.raises(ValueError, match=r"Letter: .* 268,\d{3},\d{3} bytes .* at most 268,435,455\. Store"):
         arguments.encode("Letter", ([text] * 2**8,), {})

@@ -1,4 +1,4 @@
-"""``run()`` of every kind of callable is executed to its end, refused at registration, or fails the task."""
+"""``run()`` of every kind of callable runs to its end, is refused at registration, or fails the task."""
 
 import asyncio
 import threading
@@ -20,7 +20,7 @@ from tests.support.rows import task_row
 
 mood: ContextVar[str] = ContextVar("mood", default="calm")
 executed: list[int] = []
-"""How many arguments each execution got."""
+"""The number of arguments of each execution."""
 
 
 async def execute(*args: Any) -> str:
@@ -45,7 +45,7 @@ async def generate_asynchronously(*args: Any) -> AsyncIterator[None]:
 
 
 def in_a_plain_function(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Decorate as most libraries do: the wrapper calls, and does not await."""
+    """Decorate as most libraries do: the wrapper calls the function and does not await the result."""
 
     @wraps(function)
     def call(*args: Any) -> Any:
@@ -172,7 +172,7 @@ async def forget_to_await() -> Any:
 
 
 class Waiting:
-    """An awaitable that is no coroutine."""
+    """An awaitable that is not a coroutine."""
 
     def __await__(self) -> Iterator[None]:
         yield
@@ -216,7 +216,7 @@ async def schedule_and_forget() -> Any:
 def test_a_run_that_returns_what_was_not_executed_fails_with_its_name_and_the_remedy(
     processor_class, what, remedy
 ):
-    with pytest.raises(RunNotExecuted) as failed:  # a coroutine left open would be an error of this test
+    with pytest.raises(RunNotExecuted) as failed:  # an unclosed coroutine would fail this test
         call(processor_class)
 
     assert f"{processor_class.__name__}.run() returned an object of type {what}" in str(failed.value)

@@ -1,4 +1,4 @@
-"""``manage.py check`` reports what is wrong, each with an id and a hint."""
+"""``manage.py check`` reports mistakes, each with an id and a hint."""
 
 import math
 import os
@@ -31,7 +31,7 @@ def no_settings_of_the_project(settings: Any) -> None:
 
 
 def messages() -> list[django_checks.CheckMessage]:
-    """Return what ``manage.py check`` finds of ours."""
+    """Return the messages of our checks in ``manage.py check``."""
     return django_checks.run_checks(tags=[checks.TAG])
 
 
@@ -85,14 +85,14 @@ def test_a_port_that_two_queues_share_is_a_warning():
     [warning] = messages()
 
     assert warning.id == "partisan.W001"
-    assert "'default' and 'mail' is 9464; expected a port of its own for each" in str(warning.msg)
+    assert "'default' and 'mail' is 9464; expected a different port for each" in str(warning.msg)
     assert "METRICS_PORT as a dict" in str(warning.hint)
     assert not warning.is_serious()
 
 
 @pytest.fixture
 def files_database() -> Iterator[None]:
-    """The tasks' database is not PostgreSQL."""
+    """Make the task database one that is not PostgreSQL."""
     with database_elsewhere(ENGINE="django.db.backends.sqlite3", NAME=":memory:"):
         yield
 
@@ -135,10 +135,10 @@ EXPIRY = "a number of seconds, above 0 and at most 3155760000, or None"
 @pytest.mark.parametrize(
     ("attribute", "wrong", "expected"),
     [
-        ("PRIORITY", "high", "an integer of 32 bits"),
-        ("PRIORITY", True, "an integer of 32 bits"),
-        ("PRIORITY", 2**31, "an integer of 32 bits"),
-        ("PRIORITY", None, "an integer of 32 bits"),
+        ("PRIORITY", "high", "a 32-bit integer"),
+        ("PRIORITY", True, "a 32-bit integer"),
+        ("PRIORITY", 2**31, "a 32-bit integer"),
+        ("PRIORITY", None, "a 32-bit integer"),
         ("UNIQUE_FOR_PARAMS", 1, "True or False"),
         ("RETRY_ON_ERROR_CONFIG", {"retries_count": 3}, "an instance of ErrorsHandleConfig, or None"),
         ("RETRY_ON_ERROR_CONFIG", ErrorsHandleConfig, "an instance of ErrorsHandleConfig, or None"),
@@ -199,7 +199,7 @@ def test_a_queue_of_functions_whose_results_would_vanish_is_warned_of(
 ):
     settings.PARTISAN_CONFIG = {"default": {key: seconds}, "mail": {key: 0}}
 
-    expected = f"{key}'] is {seconds!r}; expected at least 60 where results are kept, or None."
+    expected = f"{key}'] is {seconds!r}; expected at least 60 if results are kept, or None."
     assert [one.msg for one in messages()] == [f"PARTISAN_CONFIG['default']['{expected}"] * is_warned
     assert all((one.id, one.is_serious()) == ("partisan.W011", False) for one in messages())
 

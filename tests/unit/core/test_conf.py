@@ -1,4 +1,4 @@
-"""Where the value of a setting comes from, and what is refused."""
+"""The source of a setting's value, and which values are refused."""
 
 import os
 from typing import Any
@@ -233,7 +233,7 @@ def test_a_minimum_may_equal_the_maximum():
 def test_a_queue_name_that_is_too_long_is_refused_before_it_is_stored():
     queues.check_queue_name("default")
 
-    with pytest.raises(WrongSetting, match="has 51 characters; at most 50 fit"):
+    with pytest.raises(WrongSetting, match="has 51 characters; at most 50 are allowed"):
         queues.check_queue_name("q" * 51)
 
 

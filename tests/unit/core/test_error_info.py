@@ -1,4 +1,4 @@
-"""Events describe errors by plain values, whatever the error is."""
+"""Events describe errors with plain values, whatever the error is."""
 
 import pickle
 

@@ -1,4 +1,4 @@
-"""The bus: subscribers receive every event that they want, and an error of theirs reaches nobody."""
+"""The bus: subscribers receive every event they want, and their errors do not reach anyone else."""
 
 import io
 import sys
@@ -28,7 +28,7 @@ def emit() -> None:
 
 
 def subscribed(name: str = "double", /, **methods: Callable[..., Any]) -> Subscriber:
-    """Subscribe an object of which only ``methods`` do anything."""
+    """Subscribe an object on which only ``methods`` do anything."""
     overriding = {method: staticmethod(function) for method, function in methods.items()}
     made: Subscriber = type("Double", (Subscriber,), {"name": name, **overriding})()
     bus.subscribe(made)
@@ -40,7 +40,7 @@ def receiving(name: str, diary: list[Any]) -> Subscriber:
 
 
 def faulty() -> Subscriber:
-    """Subscribe an object that raises wherever it can."""
+    """Subscribe an object all of whose methods raise."""
 
     def fail(*_: Any) -> Any:
         raise ValueError("faulty")
@@ -92,7 +92,7 @@ class TestEmitting:
     def test_constructs_no_event_that_nobody_wants(self):
         subscribed()
 
-        # mypy checks the values of each call; if it no longer did, it would report these as unused.
+        # mypy checks the values of each call; if it no longer did, it would report these ignores as unused.
         bus.emit(TasksReleased, "too few values")  # type: ignore[arg-type]
         bus.emit(TasksReleased, "mail", "three", "stopped")  # type: ignore[arg-type]
         bus.emit(int, "no event")  # type: ignore[arg-type]
@@ -160,7 +160,9 @@ class TestErrors:
         act()
 
         errors = capsys.readouterr().err
-        report = "django_partisan: the faulty subscriber raised; further errors are only counted."
+        report = (
+            "django_partisan: the faulty subscriber raised an exception; further errors are only counted."
+        )
         assert swallowed.counts == {"faulty": 2}
         assert errors.count(report) == errors.count("ValueError: faulty") == 1
 

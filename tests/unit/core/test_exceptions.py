@@ -1,4 +1,4 @@
-"""What a task raises to speak to the library, and what the library raises."""
+"""Exceptions that a task raises to control its run, and exceptions that the library raises."""
 
 import pickle
 

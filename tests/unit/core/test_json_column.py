@@ -1,4 +1,4 @@
-"""A row is loaded whatever JSON it has."""
+"""A row can be loaded whatever JSON it contains."""
 
 import pytest
 

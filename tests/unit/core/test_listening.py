@@ -1,4 +1,4 @@
-"""Notifications are read from both drivers; what a real server sends is tested with one."""
+"""Notifications are read from both drivers, here doubles; tests/db covers a real server."""
 
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from django_partisan.sql.listening import Listener
 
 
 class Driver:
-    """What both drivers have; notifications that are ``sent`` wait in the socket."""
+    """What both drivers have in common; notifications in ``sent`` wait in the socket."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[str, str]] = []
@@ -25,7 +25,7 @@ class Driver:
 
 
 class Psycopg2(Driver):
-    """It keeps what it reads, with an answer or by a poll."""
+    """A driver that stores every notification, whether it arrives with an answer or by a poll."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Psycopg2(Driver):
 
 
 class Psycopg3(Driver):
-    """What it reads with an answer goes to handlers alone; libpq keeps what is read besides."""
+    """A driver that passes notifications read with an answer to handlers only; libpq stores the others."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ class Lost(Psycopg2):
 
 
 class Connection:
-    """Django's connection, as far as a listener needs it."""
+    """Django's connection, with only what a listener uses."""
 
     def __init__(self, raw: Any) -> None:
         self.connection = raw

@@ -1,4 +1,4 @@
-"""Names that are probably misspelt are warnings; a project's own names are none."""
+"""Names that are probably misspelled raise warnings; a project's own names do not."""
 
 import sys
 from pathlib import Path
@@ -38,7 +38,7 @@ class Parcel(Base):
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a function that imports two processors with a base of theirs, which has an attribute."""
+    """Return a function that imports two processors with a common base class that has an attribute."""
 
     def write(attribute: str, value: str = "5", code: str = "pass") -> ModuleType:
         name = "misspelt_partisan_tasks"

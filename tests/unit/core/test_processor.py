@@ -1,4 +1,4 @@
-"""What a processor is before, outside of and in a run."""
+"""Processors before, outside and during a run."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from tests.support.rows import task_row
 
 
 class Letter(Idle):
-    """Has no options of its own."""
+    """A processor without options."""
 
 
 class Stubborn(Idle):
@@ -22,7 +22,7 @@ class Stubborn(Idle):
 
 
 def running(processor: BaseTaskProcessor, **counts: Any) -> BaseTaskProcessor:
-    """Give a processor the task that it runs for."""
+    """Give a processor a current task."""
     definition = TaskDefinition.of_processor(type(processor))
     processor._current = CurrentTask(task_row(7, **counts), definition, "mail")
     return processor
@@ -83,9 +83,9 @@ def test_every_public_attribute_of_the_current_task_can_be_read():
 
 def test_a_processor_without_run_says_so():
     class Empty(BaseTaskProcessor):
-        """Is abstract."""
+        """An abstract processor."""
 
-    with pytest.raises(NotImplementedError, match="Empty has no run"):  # as Python says of what is abstract
+    with pytest.raises(NotImplementedError, match="Empty has no run"):  # as Python's abstract methods do
         Empty().run()  # type: ignore[abstract]
 
 

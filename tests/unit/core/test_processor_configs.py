@@ -1,4 +1,4 @@
-"""A processor's error and postpone rules refuse what could not work, and say what would."""
+"""A processor's retry and postpone rules refuse what could not work, and say what would."""
 
 import dataclasses
 import random

@@ -1,4 +1,4 @@
-"""Durations, moments and numbers are short, and say no more than is known."""
+"""Durations, moments and numbers are short, and claim no more precision than is known."""
 
 from datetime import datetime, timezone
 

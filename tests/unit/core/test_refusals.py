@@ -1,4 +1,4 @@
-"""What libpq and PostgreSQL say at the start is told with what it means and with the remedy for that."""
+"""Start-up errors of libpq and PostgreSQL are explained, each with its remedy."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ SERVER = 'connection to server at "::1", port 5432 failed: FATAL:  '
 
 
 def shop() -> Any:
-    """Return a connection that is not used."""
+    """Return a connection that is never opened."""
     connection = connections.create_connection("default")
     connection.settings_dict = {**connection.settings_dict, "NAME": "shop", "HOST": "db", "PORT": 5432}
     return connection
@@ -27,7 +27,7 @@ def shop() -> Any:
     [
         (
             OperationalError("Connection refused\n\tIs the server\nrunning?"),
-            "is out of reach: Connection",
+            "cannot be reached: Connection",
             WAIT,
         ),
         (
@@ -41,10 +41,10 @@ def shop() -> Any:
             "Correct USER and PASSWORD in DATABASES, or allow the role in pg_hba.conf.",
         ),
         (OperationalError(SERVER + 'role "shop" does not exist'), "refuses the login: ", "pg_hba.conf."),
-        (OperationalError(SERVER + "sorry, too many clients already"), "has no connection left: ", WAIT),
+        (OperationalError(SERVER + "sorry, too many clients already"), "has no free connection: ", WAIT),
         (
             OperationalError(SERVER + "the database system is starting up"),
-            "accepts no connections yet: ",
+            "does not accept connections yet: ",
             WAIT,
         ),
         (
@@ -64,10 +64,10 @@ def shop() -> Any:
         ),
         (
             ProgrammingError("permission denied for table django_migrations"),
-            "denies the role a right: permission denied for table django_migrations. ",
+            "denies the role a privilege: permission denied for table django_migrations. ",
             "the role that ran the migrations.",
         ),
-        (error_with("42501"), "denies the role a right: 42501. ", "the role that ran the migrations."),
+        (error_with("42501"), "denies the role a privilege: 42501. ", "the role that ran the migrations."),
         (ImproperlyConfigured("No NAME."), "cannot be used: No NAME. ", "Correct DATABASES."),
     ],
 )
@@ -87,7 +87,7 @@ def test_an_error_is_told_in_one_line_with_its_meaning_and_its_remedy(
     [
         (
             OperationalError("Connection refused\n\tIs the server\nrunning?"),
-            "is out of reach: Connection refused Is the server running? Start it, or correct DATABASES.",
+            "cannot be reached: Connection refused Is the server running? Start it, or correct DATABASES.",
         ),
         (
             OperationalError("server closed the connection unexpectedly\n"),
@@ -101,14 +101,14 @@ def test_an_error_is_told_in_one_line_with_its_meaning_and_its_remedy(
             error_with("42P01"),
             "lacks a table, column or function of this version: 42P01. Run: manage.py migrate " + APP,
         ),
-        (error_with("25006"), "accepts no writes: 25006. Name the primary server in DATABASES."),
+        (error_with("25006"), "does not accept writes: 25006. Name the primary server in DATABASES."),
         (
             DataError("out of range"),
             "refused a statement: out of range. Run the command with --traceback to see which.",
         ),
         (
             OperationalError("the database system is starting up"),
-            "accepts no connections yet: the database system is starting up. " + WHEN_IT_ACCEPTS,
+            "does not accept connections yet: the database system is starting up. " + WHEN_IT_ACCEPTS,
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""What workers could not run is refused where it is registered."""
+"""What workers could not run is refused at registration."""
 
 import functools
 from abc import ABC, abstractmethod
@@ -12,20 +12,20 @@ from django_partisan.processor import BaseTaskProcessor
 
 
 def send_letter(to: str) -> None:
-    """Be a function, as tasks of other task queues are."""
+    """A function, as the tasks of other task queues are."""
 
 
 class Plain:
     PRIORITY = 5
 
     def run(self) -> None:
-        """Be complete but for the base class."""
+        """A class that lacks only the base class."""
 
 
 class Base(BaseTaskProcessor, ABC):
     @abstractmethod
     def run(self) -> None:
-        """Leave it to the subclasses."""
+        """Abstract; subclasses implement it."""
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_a_run_that_is_no_method_is_refused():
 
 
 def with_lock(function: Any) -> Any:
-    """Decorate a method that gets a lock from its decorator."""
+    """Decorate a method; the decorator supplies a lock as an argument."""
 
     @functools.wraps(function)
     def wrapper(self: Any) -> Any:
@@ -93,7 +93,7 @@ def with_lock(function: Any) -> Any:
 
 class Called:
     def __call__(self) -> None:
-        """Be an object that can be called."""
+        """An object that can be called."""
 
 
 @pytest.mark.parametrize(
@@ -118,6 +118,6 @@ def test_whatever_can_be_called_without_arguments_is_registered(run: Any):
 def test_a_subclass_of_an_abstract_processor_that_has_run_is_registered():
     class Letter(Base):
         def run(self) -> None:
-            """Do it."""
+            """Override the abstract method."""
 
     assert registry.register(Letter) is Letter

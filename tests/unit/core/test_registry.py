@@ -1,4 +1,4 @@
-"""Processors are known by their class name, found in ``partisan_tasks`` modules."""
+"""Processors are registered by class name, and found in ``partisan_tasks`` modules."""
 
 import sys
 from pathlib import Path
@@ -20,7 +20,7 @@ def processor_named(name: str, module: str = "shop.partisan_tasks") -> type[Base
 
 @pytest.fixture
 def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a function whose context has an app with a given ``partisan_tasks.py`` installed."""
+    """Return a function that gives a context with an installed app with this ``partisan_tasks.py``."""
     monkeypatch.syspath_prepend(tmp_path)
 
     def install(tasks: str) -> Any:
@@ -81,7 +81,7 @@ def test_a_module_that_is_imported_anew_registers_its_classes_anew():
 def test_a_name_as_long_as_its_column_is_registered_and_a_longer_one_refused():
     registry.register(processor_named("L" * 255))
 
-    with pytest.raises(ValueError, match="has 256 characters; at most 255 fit"):
+    with pytest.raises(ValueError, match="has 256 characters; expected at most 255"):
         registry.register(processor_named("L" * 256))
 
 

@@ -1,4 +1,4 @@
-"""What a run returned, as JSON: what is converted, and what is refused, with its place."""
+"""Results of runs as JSON: what is converted, and what is refused, with its place."""
 
 import json
 from typing import Any
@@ -38,17 +38,17 @@ def test_a_json_value_is_stored_and_sequences_mappings_and_bytes_become_one(valu
 @pytest.mark.parametrize(
     ("value", "fault"),
     [
-        ({1}, "the result is {1} of type set, which is no JSON value"),
-        (Other(), "the result is <other> of type Other, which is no JSON value"),
-        (float("inf"), "the result is inf, which JSON cannot hold"),
-        ({"a": [1, float("nan")]}, "the result['a'][1] is nan, which JSON cannot hold"),
-        ({"a": {1: 2}}, "the result['a'] has the key 1, which is no string"),
-        ("a\0", "the result contains a NUL character, which PostgreSQL's JSON cannot hold"),
+        ({1}, "the result is {1} of type set, which is not a JSON value"),
+        (Other(), "the result is <other> of type Other, which is not a JSON value"),
+        (float("inf"), "the result is inf, which JSON cannot represent"),
+        ({"a": [1, float("nan")]}, "the result['a'][1] is nan, which JSON cannot represent"),
+        ({"a": {1: 2}}, "the result['a'] has the key 1, which is not a string"),
+        ("a\0", "the result contains a NUL character, which PostgreSQL's JSON cannot store"),
         ({"\0": 1}, "the result['\\x00'] (its key) contains a NUL character"),
-        (["\ud800"], "the result[0] contains a lone surrogate, which PostgreSQL's JSON cannot hold"),
-        (b"\xff", "the result is b'\\xff' of type bytes, which is no JSON value"),
+        (["\ud800"], "the result[0] contains a lone surrogate, which PostgreSQL's JSON cannot store"),
+        (b"\xff", "the result is b'\\xff' of type bytes, which is not a JSON value"),
         (endless(), "the result is nested too deeply or contains itself"),
-        ([10**5000], "the result[0] has more digits than Python writes"),
+        ([10**5000], "the result[0] has more digits than Python converts to text"),
     ],
 )
 def test_a_value_that_is_no_json_is_refused_with_its_place(value: Any, fault: str):
@@ -60,7 +60,7 @@ def test_a_value_that_is_no_json_is_refused_with_its_place(value: Any, fault: st
 
 
 def test_a_result_has_at_most_a_mebibyte():
-    longest = "x" * (BYTES_MAX - 2)  # and two quotation marks
+    longest = "x" * (BYTES_MAX - 2)  # plus two quotation marks
 
     assert len(encode("f", longest)) == BYTES_MAX
     with pytest.raises(

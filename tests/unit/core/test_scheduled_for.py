@@ -1,4 +1,4 @@
-"""The moment of its tick travels in the context of a task."""
+"""The time of its tick is passed on in a task's context."""
 
 from datetime import datetime, timezone
 

@@ -1,4 +1,4 @@
-"""The options of ``start_partisan``, and what it refuses before it asks the database."""
+"""The options of ``start_partisan``, and what it refuses before it queries the database."""
 
 import io
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def queues(settings: Any) -> None:
 
 
 def start(*arguments: str) -> str:
-    """Start with a command line; return what was said on standard error."""
+    """Run the command with arguments; return its output on standard error."""
     said = io.StringIO()
     call_command("start_partisan", *arguments, stderr=said)
     return said.getvalue()
@@ -143,7 +143,7 @@ def test_under_autoreload_a_refusal_waits_for_the_change_that_cures_it(monkeypat
 
 
 class Stopped:
-    """Stand in for the manager: end when asked often enough."""
+    """A stand-in for the manager that ends after ``stop()`` was called often enough."""
 
     def __init__(self, answers: list[bool]) -> None:
         self._answers: Iterator[bool] = iter(answers)

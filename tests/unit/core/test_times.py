@@ -1,4 +1,4 @@
-"""Commands read durations and moments in one way."""
+"""All commands parse durations and moments in the same way."""
 
 import argparse
 from datetime import datetime, timedelta, timezone
@@ -22,7 +22,7 @@ def test_a_duration_is_seconds_or_has_a_unit(text, seconds):
 
 @pytest.mark.parametrize("text", ["", "s", "5 m", "-5m", "2w", "1e3", "\u0665m", "5m3s", "nan"])
 def test_what_is_no_duration_is_refused_by_its_value(text):
-    with pytest.raises(argparse.ArgumentTypeError, match=r"is no duration; expected .* such as 8s"):
+    with pytest.raises(argparse.ArgumentTypeError, match=r"is not a duration; expected .* such as 8s"):
         duration(text)
 
 

@@ -1,4 +1,4 @@
-"""Each sentence on a task says what its situation is, and nothing else."""
+"""Each sentence about a task describes its situation, and nothing else."""
 
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -60,17 +60,17 @@ def said(
 
 
 def test_a_due_task_says_what_is_ahead_of_it():
-    assert said(record()) == "Task 7 (Letter) has been due for 3.0 s and is the next of its queue."
-    assert said(record(), ahead=1).endswith("due for 3.0 s, and 1 task of its queue is ahead.")
-    assert said(record(), ahead=2345).endswith(", and 2,345 tasks of its queue are ahead.")
-    assert said(record(), ahead=10_001).endswith(", and more than 10,000 tasks of its queue are ahead.")
+    assert said(record()) == "Task 7 (Letter) has been due for 3.0 s and is next in its queue."
+    assert said(record(), ahead=1).endswith("due for 3.0 s, and 1 task in its queue is ahead.")
+    assert said(record(), ahead=2345).endswith(", and 2,345 tasks in its queue are ahead.")
+    assert said(record(), ahead=10_001).endswith(", and more than 10,000 tasks in its queue are ahead.")
 
 
 def test_a_task_that_has_not_started_says_when_it_expires():
     later = record(expires_at=NOON, expires_in_seconds=60.0)
     past = record(expires_at=NOON, expires_in_seconds=-5.0)
 
-    assert said(later).endswith("next of its queue; it expires at 2026-11-29 12:00:00 UTC, in 1 min.")
+    assert said(later).endswith("next in its queue; it expires at 2026-11-29 12:00:00 UTC, in 1 min.")
     assert said(past).endswith("; it expired 5.0 s ago, and ends without a run when a manager claims it.")
     assert "expire" not in said(later._replace(attempts=1)) + said(past._replace(takeovers=1))
 
@@ -80,8 +80,8 @@ def test_a_task_that_has_not_started_says_when_it_expires():
     [
         (Serving(), None, "no live manager serves the queue 'mail'"),
         (Serving(2), None, "no live manager of the queue 'mail' knows its processor"),
-        (Serving(2, draining=2), None, "every manager of the queue 'mail' drains"),
-        (Serving(2, draining=2, knowing=1), None, "every manager of the queue 'mail' drains"),
+        (Serving(2, draining=2), None, "every manager of the queue 'mail' is draining"),
+        (Serving(2, draining=2, knowing=1), None, "every manager of the queue 'mail' is draining"),
         (Serving(), PauseInForce(None, ""), "the queue 'mail' is paused"),
         (
             ONE,
@@ -99,12 +99,12 @@ def test_an_obstacle_is_named_instead_of_what_is_ahead(serving, pause, obstacle)
 
 
 def test_a_manager_that_does_not_say_what_it_knows_may_know_the_processor():
-    assert said(record(), Serving(2, unsure=1)).endswith("is the next of its queue.")
-    assert said(record(), Serving(2, draining=1, knowing=1)).endswith("is the next of its queue.")
+    assert said(record(), Serving(2, unsure=1)).endswith("is next in its queue.")
+    assert said(record(), Serving(2, draining=1, knowing=1)).endswith("is next in its queue.")
 
 
 def test_nobody_publishes_that_it_can_import_a_function():
-    assert said(record(processor="shop.tasks.send"), Serving(2)).endswith("is the next of its queue.")
+    assert said(record(processor="shop.tasks.send"), Serving(2)).endswith("is next in its queue.")
 
 
 def test_a_scheduled_task_says_when_it_is_due():
@@ -148,7 +148,7 @@ def test_a_postponed_task_says_how_often_and_why():
 
 
 def test_a_duplicate_that_waits_is_named():
-    assert said(record(), duplicate=5).endswith("of its queue; task 5 waits with the same arguments.")
+    assert said(record(), duplicate=5).endswith("in its queue; task 5 waits with the same arguments.")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_a_duplicate_that_waits_is_named():
             Serving(2, knowing=1),
             (
                 "has been held for 1 min because no manager knew its processor; a live manager knows it now"
-                " and resumes it."
+                " and will resume it."
             ),
         ),
     ],
@@ -225,7 +225,7 @@ def test_a_run_that_a_manager_has_published_says_for_how_long_and_where():
             ONE,
             {},
             (
-                "was claimed 1 min ago by the manager 17 on web1, and had not started when that last"
+                "was claimed 1 min ago by the manager 17 on web1, and had not started when the manager last"
                 " reported, 4.0 s ago."
             ),
         ),

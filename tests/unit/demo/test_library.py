@@ -1,4 +1,4 @@
-"""The demo reads the standard library from the threads of its HTTP server, too."""
+"""The demo reads the standard library, even from several threads of its HTTP server."""
 
 import ast
 import time
@@ -11,7 +11,7 @@ PACKAGES = ["bisect", "keyword", "stat", "string"]
 
 
 def test_threads_parse_one_after_the_other(monkeypatch):
-    """Before 3.11.5, CPython counts the depth of a tree for all threads: two at a time end in SystemError."""
+    """Before 3.11.5, CPython counts the depth of a tree for all threads: two at a time get a SystemError."""
     parse, most = ast.parse, 0
     active: list[None] = []
 
@@ -19,7 +19,7 @@ def test_threads_parse_one_after_the_other(monkeypatch):
         nonlocal most
         active.append(None)
         most = max(most, len(active))
-        time.sleep(0.005)  # let the other threads come
+        time.sleep(0.005)  # gives the other threads time to enter
         active.pop()
         return parse(*args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""What the demo says is cut between words, if at all."""
+"""The demo's output is cut only between words."""
 
 import io
 
@@ -7,7 +7,8 @@ import pytest
 from demo.progress import Terminal
 
 MESSAGE = (
-    "Task 47 (ImportPackage) runs again in 1 s, 4 retries left: CatalogueError: 503 The catalogue is down"
+    "Task 47 (ImportPackage) will be retried in 1 s, 4 retries left: "
+    "CatalogueError: 503 The catalogue is down"
 )
 
 

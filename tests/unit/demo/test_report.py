@@ -1,4 +1,4 @@
-"""The report is one page that a phone can show: it has the width of the screen, and nothing is wider."""
+"""The report is a single page for phones: it has the width of the screen, and no element is wider."""
 
 import re
 from datetime import datetime, timezone

@@ -1,4 +1,4 @@
-"""The deployment examples hang together; no container and no Kubernetes runs here."""
+"""The deployment examples are consistent; no container and no Kubernetes runs here."""
 
 import json
 import re
@@ -28,7 +28,7 @@ POD = DEPLOYMENT["spec"]["template"]
 [CONTAINER] = POD["spec"]["containers"]
 ENDS_BY_ITSELF = {"migrate", "elk-setup"}
 CANNOT_BE_ASKED = {"collector", "tempo", "traffic"}
-"""Without a program to ask with in their image, or without anything to ask."""
+"""Services without a program for a health check in their image, or with nothing to check."""
 
 EACH_SERVICE = pytest.mark.parametrize("name", SERVICES)
 EXAMPLES = [
@@ -111,7 +111,7 @@ def test_postgresql_keeps_its_data_on_the_volume() -> None:
     [mount] = SERVICES["postgres"]["volumes"]
     major = int(_version("postgres").partition(".")[0])
 
-    # The image has a folder for each major version there since 18.
+    # Since version 18, the image has a folder for each major version there.
     assert major >= 18
     assert mount == "postgres:/var/lib/postgresql"
 
@@ -209,10 +209,10 @@ def test_keda_sees_a_lost_metric_as_an_error_and_never_scales_to_zero() -> None:
     spec = _yaml("deploy/kubernetes/keda.yaml")["spec"]
     [trigger] = spec["triggers"]
 
-    # Without a value KEDA would see 0 and remove managers while nobody knows how late work is.
+    # Otherwise KEDA would treat a missing value as 0 and remove managers while nobody knows the latency.
     assert trigger["metadata"]["ignoreNullValues"] == "false"
     assert spec["minReplicaCount"] == 1
-    assert "cooldownPeriod" not in spec  # only the way to zero has one
+    assert "cooldownPeriod" not in spec  # it only applies to scaling to zero
 
 
 def test_the_unit_gives_its_manager_more_time_than_that_gives_its_tasks(

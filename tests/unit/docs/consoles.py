@@ -1,4 +1,4 @@
-"""The console blocks of a page that say whether a test runs them."""
+"""The console blocks of a page, with marks that say whether a test runs them."""
 
 import re
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ class Console(NamedTuple):
 
 
 def consoles_of(text: str) -> Iterator[Console]:
-    """Yield the console blocks of a page; fail for one that has no mark."""
+    """Yield the console blocks of a page; fail for a block without a mark."""
     lines = text.splitlines(keepends=True)
     for block in blocks_of(text):
         if block.kind != "console":
@@ -54,7 +54,7 @@ def _marked(block: Block, how: str) -> Console:
 
 
 def _commands_of(block: Block) -> list[str]:
-    """Return the lines after a prompt, each with those that continue it; other lines are output."""
+    """Return the lines after prompts, with their continuation lines; other lines are output."""
     commands: list[str] = []
     goes_on = False
     for line in block.text.splitlines():

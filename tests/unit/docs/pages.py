@@ -1,4 +1,4 @@
-"""The pages of the documentation, and what stands in them."""
+"""The pages of the documentation and their parts."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
 class Block(NamedTuple):
-    """A fenced block: what follows the fence, where it begins, and its text."""
+    """A fenced block: the word after the fence, the line where it begins, and its text."""
 
     kind: str
     line: int
@@ -40,17 +40,17 @@ def without_blocks(text: str) -> str:
 
 
 def prose_of(text: str) -> str:
-    """Return a page without code and without the targets of links."""
+    """Return a page without code and without link targets."""
     return re.sub(r"\]\([^)]*\)", "]", _CODE.sub("", without_blocks(text)))
 
 
 def code_in(text: str) -> list[str]:
-    """Return the pieces of code inside the prose of a page."""
+    """Return the inline code of a page's prose."""
     return [match[2] for match in _CODE.finditer(without_blocks(text))]
 
 
 def anchors_of(text: str) -> set[str]:
-    """Return what a link may name behind its "#", as GitHub makes it of headings."""
+    """Return the anchors that GitHub makes from a page's headings."""
     titles = _HEADING.findall(without_blocks(text))
     return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 

@@ -1,4 +1,4 @@
-"""Each promise of docs/guarantees.md names a test that exists."""
+"""Each promise in docs/guarantees.md names a test that exists."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Links lead somewhere, commands exist, words are ours."""
+"""Links have targets, commands exist, and words are those of the glossary."""
 
 import re
 import shlex
@@ -27,7 +27,7 @@ FOLDERS = (
 FILE = re.compile(rf"(?:{FOLDERS.replace(' ', '|')})/[\w./-]*")
 HOMES = (ROOT, ROOT / "django_partisan")
 
-# For what the glossary has words of its own.
+# Words for which the glossary has others.
 SYNONYMS = re.compile(
     r"\b(actors?|adopt\w*|bury|dequeue\w*|jobs?|orphans?|publish\w*|snooze\w*|twins?|work ?items?)\b",
     re.IGNORECASE,
@@ -72,7 +72,7 @@ def test_no_synonym_of_our_words_is_used(path: Path):
             line.rpartition("|")[0].rpartition("|")[0] for line in lines
         ]  # the last column: words not to use
 
-    # In Prometheus a job is what it scrapes.
+    # Prometheus uses the word "job" itself.
     assert [line for line in lines if SYNONYMS.search(line) and "Prometheus" not in line] == []
 
 

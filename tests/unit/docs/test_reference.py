@@ -1,4 +1,4 @@
-"""Tables, settings, options, checks and reasons on the pages are those of the code."""
+"""Tables, settings, options, checks and reasons on the pages match the code."""
 
 import re
 from argparse import ArgumentParser
@@ -16,7 +16,7 @@ from tests.unit.docs.pages import PAGES, anchors_of, blocks_of, code_in, first_c
 from tools.document_tables import commands, pages, tables
 
 PACKAGE = ROOT / "django_partisan"
-# Of docker, systemd, Django, Prometheus, the benchmarks and our tools.
+# Options of docker, systemd, Django, Prometheus, the benchmarks and our tools.
 OF_OTHER_PROGRAMS = {
     "--batch", "--check", "--config", "--cpus", "--database", "--deploy", "--durable", "--email",
     "--enable-feature", "--fail-level", "--help", "--init", "--interval", "--max-tasks", "--n", "--no-deps",

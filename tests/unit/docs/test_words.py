@@ -1,4 +1,4 @@
-"""The names in the code are made of the glossary's words."""
+"""Names in the code use the glossary's words."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""A subject to examine, and an environment that asks for nothing."""
+"""Fixtures: a subject to examine, and an environment without OpenTelemetry's variables."""
 
 import os
 
@@ -9,12 +9,12 @@ from django_partisan.doctor.finding import Subject
 
 @pytest.fixture
 def subject() -> Subject:
-    """Return the queue ``default`` with nothing given."""
+    """Return the queue ``default`` with no other options."""
     return Subject("default")
 
 
 @pytest.fixture(autouse=True)
 def no_otel_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take away what the developer's shell may say."""
+    """Remove the variables of the developer's shell."""
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
         monkeypatch.delenv(name)

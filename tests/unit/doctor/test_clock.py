@@ -1,4 +1,4 @@
-"""A skew is judged by what is certain of it."""
+"""A clock skew is judged by the part that is certain."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""One check that breaks, or has no chance, hides no other; the worst finding counts."""
+"""A check that breaks or is skipped does not hide others; the worst finding counts."""
 
 from collections.abc import Iterator
 

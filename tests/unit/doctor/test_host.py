@@ -1,4 +1,4 @@
-"""Whether workers can start here, and presence files be locked."""
+"""Whether workers can start on this host, and presence files can be locked."""
 
 import multiprocessing
 import tempfile

@@ -1,4 +1,4 @@
-"""Where log lines go, and whether they get there whole."""
+"""Where log lines are written, and whether they arrive complete."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ from django_partisan.logs.subscriber import LOGGER
 
 @pytest.fixture
 def logger() -> Iterator[logging.Logger]:
-    """Return our logger; its level is put back."""
+    """Return our logger; its level is restored after the test."""
     ours = logging.getLogger(LOGGER)
     before = ours.level
     yield ours
@@ -24,7 +24,7 @@ def logger() -> Iterator[logging.Logger]:
 
 @pytest.fixture
 def look(subject):
-    """Return what is found with some options."""
+    """Return a function that returns the findings for some options."""
 
     def look(**options) -> list[Finding]:
         return list(log_lines.look(subject._replace(**{"log_format": "ecs"} | options)))
@@ -39,7 +39,7 @@ def test_a_format_is_fine_and_the_service_named(look, monkeypatch):
 
 
 def test_a_file_with_the_hosts_format_is_refused_as_by_a_manager(look):
-    with pytest.raises(CannotStart, match="--log-file needs"):
+    with pytest.raises(CannotStart, match="--log-file cannot be used"):
         look(log_format="host", log_file="a.log")
 
 
@@ -80,7 +80,7 @@ def test_a_file_that_exists_is_asked_itself(look, tmp_path, monkeypatch):
 
     _, finding = look(log_file=str(path))
 
-    assert finding.message == f"{path} cannot be written by this user."
+    assert finding.message == f"{path} is not writable by this user."
 
 
 @override_settings(PARTISAN_OBSERVABILITY={"LOG_MAX_LINE_BYTES": 9000})

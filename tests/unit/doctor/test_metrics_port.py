@@ -1,4 +1,4 @@
-"""Whether the manager's port answers, with what, and whether the manager is ready."""
+"""Whether the manager's port answers, with which content, and whether the manager is ready."""
 
 import ssl
 import threading
@@ -17,7 +17,7 @@ OURS = f'partisan_build_info{{django="5.2",version="{__version__}"}} 1.0\n'
 
 
 class Port:
-    """A server that answers what a test says."""
+    """A server that gives the test's answers."""
 
     def __init__(self) -> None:
         self.metrics = (200, f"# HELP x\n{OURS}")
@@ -35,7 +35,7 @@ class Port:
                 self.wfile.write(body.encode())
 
             def log_message(self, *_: Any) -> None:
-                """Stay silent."""
+                """Log nothing."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.number = self.server.server_port
@@ -53,7 +53,7 @@ def port() -> Iterator[Port]:
 
 @pytest.fixture
 def look(subject, port):
-    """Return what is found at the port, or as other options say."""
+    """Return a function that returns the findings for the port, or for other options."""
 
     def look(**options: Any) -> list[Finding]:
         return list(metrics_port.look(subject._replace(**{"metrics_url": port.url} | options)))
@@ -94,12 +94,14 @@ def test_nobody_there_is_a_warning(look, port):
 
 
 def test_a_manager_that_is_not_ready_says_why(look, port):
-    port.ready = (503, "the database is not reachable\nthe manager drains\n")
+    port.ready = (503, "the database is not reachable\nthe manager is draining\n")
 
     _, finding = look()
 
     assert finding.status == WARNING
-    assert finding.message == "The manager is not ready: the database is not reachable; the manager drains."
+    assert (
+        finding.message == "The manager is not ready: the database is not reachable; the manager is draining."
+    )
 
 
 @pytest.mark.parametrize(
@@ -142,5 +144,5 @@ def test_a_port_over_tls_is_asked_with_its_ca(look, port, monkeypatch):
 
     [finding] = look(metrics_url=port.url.replace("http:", "https:"), metrics_ca="ca.pem")
 
-    assert finding.status == WARNING  # the port speaks no TLS
+    assert finding.status == WARNING  # the port does not speak TLS
     assert asked == ["ca.pem"]

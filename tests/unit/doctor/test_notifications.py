@@ -1,4 +1,4 @@
-"""What it means that a notification arrives, or does not."""
+"""What an arrived or missing notification means."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ UNUSED = {"LISTEN": False}
 
 @pytest.fixture
 def judge(settings: Any) -> Any:
-    """Return what is found with the settings of a queue."""
+    """Return a function that returns the findings for a queue's settings."""
 
     def judge(
         own: dict[str, Any], arrived: bool, pooled: bool = False, without_cursors: bool = False
@@ -27,7 +27,7 @@ def test_a_lost_notification_is_a_warning_with_what_it_costs(judge):
     [finding] = judge({"SLEEP_DELAY_SECONDS": 7}, arrived=False)
 
     assert finding.status == WARNING
-    assert "the reason is not known" in finding.message
+    assert "the reason is unknown" in finding.message
     assert "wait for 7 s" in finding.message
     assert "LISTEN" in finding.cure
 

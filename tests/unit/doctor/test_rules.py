@@ -1,4 +1,4 @@
-"""Whether rules and dashboards in use belong to the installed version."""
+"""Whether the rules and dashboards in use match the installed version."""
 
 import json
 
@@ -11,14 +11,14 @@ from django_partisan.doctor.finding import ERROR, FINE, SKIPPED, WARNING
 
 @pytest.fixture
 def exported(tmp_path):
-    """Return a folder with what the installed version ships."""
+    """Return a folder with the files that the installed version ships."""
     bundled_files.export("grafana", tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def look(subject, tmp_path):
-    """Return what is found in an exported folder."""
+    """Return a function that returns the findings for an exported folder."""
     return lambda: list(rules.look(subject._replace(rules=tmp_path)))
 
 

@@ -1,4 +1,4 @@
-"""Wrong settings are found with their cure."""
+"""Wrong settings are reported with the remedy."""
 
 import pytest
 

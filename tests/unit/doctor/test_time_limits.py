@@ -1,4 +1,4 @@
-"""Processors without a time limit are listed, and are no fault."""
+"""Processors without a time limit are listed, but are not an error."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Whether spans are exported, and a collector accepts them."""
+"""Whether spans are exported, and whether a collector accepts them."""
 
 import socket
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 @pytest.fixture
 def closed_port() -> Iterator[int]:
-    """Return a port that is taken, and where nobody listens."""
+    """Yield a port that is bound, but on which nothing listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]
@@ -27,7 +27,7 @@ def closed_port() -> Iterator[int]:
     [
         ({}, SKIPPED, "No spans are exported"),
         ({"OTEL_TRACES_EXPORTER": "zipkin_of_old"}, ERROR, "'zipkin_of_old', which is not installed"),
-        ({"OTEL_TRACES_EXPORTER": "console"}, FINE, "Spans go to the exporter 'console'."),
+        ({"OTEL_TRACES_EXPORTER": "console"}, FINE, "Spans are sent to the exporter 'console'."),
     ],
 )
 def test_an_exporter_is_looked_up_by_its_name(environ, status, said):
@@ -60,7 +60,7 @@ def test_a_collector_that_is_away_is_a_warning(closed_port):
     [finding] = traces.judge({ENDPOINT: f"http://127.0.0.1:{closed_port}"})
 
     assert finding.status == WARNING
-    assert "tasks do not suffer" in finding.message
+    assert "tasks still run" in finding.message
 
 
 @pytest.mark.parametrize(

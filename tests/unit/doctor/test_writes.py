@@ -1,4 +1,4 @@
-"""A server that takes no writes is an error with the way to one that does."""
+"""A server that refuses writes is an error that says how to reach one that accepts them."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The files of ``elk/`` as the tests read them."""
+"""Helpers that read the files of ``elk/``."""
 
 import json
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ WITHOUT_COMMENTS = {".json", ".ndjson", ".md"}
 
 
 def shipped() -> list[Path]:
-    """Return every file that a user gets."""
+    """Return every file that is shipped to users."""
     return sorted(
         path
         for path in ELK.rglob("*")

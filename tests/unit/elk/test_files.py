@@ -1,4 +1,4 @@
-"""What is generated is up to date, and each file says whether our tests run it."""
+"""Generated files are up to date, and each file says whether our tests run it."""
 
 import re
 from pathlib import Path

@@ -1,6 +1,6 @@
-"""The installer asks the server what it is, and says what to do where it cannot install.
+"""The installer detects the kind of server, and says what to do where it cannot install.
 
-On OpenSearch itself `tests/real_parts/test_templates.py` runs it.
+`tests/real_parts/test_templates.py` runs it on a real OpenSearch.
 """
 
 import subprocess
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def server() -> Iterator[BulkEndpoint]:
-    """A server that says it is Elasticsearch 9.1.4."""
+    """A server that identifies itself as Elasticsearch 9.1.4."""
     with BulkEndpoint() as endpoint:
         yield endpoint
 

@@ -1,4 +1,4 @@
-"""Kibana's saved objects refer to each other and to fields that exist."""
+"""Kibana's saved objects refer to each other, and to fields that exist."""
 
 import json
 import re

@@ -1,6 +1,6 @@
-"""The shippers' files have the shape that their programs ask for.
+"""The shippers' files have the structure that their programs expect.
 
-tests/real_parts/ runs rsyslog, Filebeat and the Collector; Logstash cannot be had.
+tests/real_parts/ runs rsyslog, Filebeat and the Collector; Logstash is not available there.
 """
 
 import re
@@ -101,7 +101,7 @@ def test_the_collector_writes_the_line_itself_under_the_id_of_the_event() -> Non
     exporter = COLLECTOR["exporters"]["elasticsearch"]
 
     assert exporter["logs_index"] == STREAM
-    assert "mapping" not in exporter  # ignored since 0.145; the scope's attribute counts
+    assert "mapping" not in exporter  # ignored since 0.145, which uses the scope's attribute
     assert exporter["logs_dynamic_id"]["enabled"] is True
     assert _operators()["copy"]["to"] == 'attributes["elasticsearch.document_id"]'
 

@@ -1,4 +1,4 @@
-"""The templates type the log table, field by field; tests/real_parts/ has a server take them."""
+"""The templates declare the types of the log table's fields; tests/real_parts/ loads them into a server."""
 
 from typing import Any
 

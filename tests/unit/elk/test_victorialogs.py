@@ -1,4 +1,4 @@
-"""The page on VictoriaLogs changes lines that the shipped recipe has, and asks for fields that we emit."""
+"""The VictoriaLogs page changes lines that the shipped recipe has, and queries fields that we emit."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""A presence file, and a manager's parts around fake workers."""
+"""Fixtures: a presence file, and a manager's parts around fake workers."""
 
 import math
 import uuid
@@ -15,13 +15,13 @@ from tests.support.events import RecordedEvents
 
 @pytest.fixture
 def heard(recorded_events: RecordedEvents) -> RecordedEvents:
-    """Listen to all that is told during a test."""
+    """Record all events of a test."""
     return recorded_events
 
 
 @pytest.fixture
 def presence(temporary_folder: object) -> Iterator[PresenceFile]:
-    """Make the presence file of a manager with two workers, which may start tasks."""
+    """Yield the presence file of a manager with two workers, which may start tasks."""
     file = PresenceFile(uuid.uuid4(), 2)
     file.extend_lease(math.inf)
     yield file
@@ -30,7 +30,7 @@ def presence(temporary_folder: object) -> Iterator[PresenceFile]:
 
 @pytest.fixture
 def new_desk(presence: PresenceFile) -> Iterator[IntakeHarness]:
-    """Make the intake and the dispatcher of a manager that has not started its two workers."""
+    """Yield the intake and the dispatcher of a manager that has not started its two workers."""
     made = IntakeHarness(presence)
     yield made
     made.close()
@@ -38,14 +38,14 @@ def new_desk(presence: PresenceFile) -> Iterator[IntakeHarness]:
 
 @pytest.fixture
 def desk(new_desk: IntakeHarness) -> IntakeHarness:
-    """Make the same, with workers that are ready."""
+    """Return the same manager with both workers ready."""
     new_desk.started()
     return new_desk
 
 
 @pytest.fixture
 def worker_in() -> Iterator[Callable[..., FakeWorker]]:
-    """Make fake workers that are closed after the test; arguments as of ``FakeWorker``."""
+    """Return a function that makes fake workers, closed after the test; arguments as for ``FakeWorker``."""
     with ExitStack() as stack:
 
         def make(*args: Any, **more: Any) -> FakeWorker:

@@ -1,4 +1,4 @@
-"""The start of the fork server: what it got from the manager, workers and their programs must not get."""
+"""The fork server's start: what it gets from the manager must not reach workers and their programs."""
 
 import importlib
 import os

@@ -1,4 +1,4 @@
-"""The buffer: whatever goes in and out, rescued tasks come first, then by priority, then as enqueued."""
+"""The buffer: rescued tasks come first, then by priority, then in the order of enqueueing."""
 
 import random
 from itertools import islice, takewhile
@@ -15,7 +15,7 @@ def in_running_order(rows: list[TaskRow]) -> list[TaskRow]:
 
 
 class Model:
-    """What a buffer should hold, made the slow and simple way; each step is done to both."""
+    """A buffer and a simple, slow model of it; each step is applied to both."""
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)

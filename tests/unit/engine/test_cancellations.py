@@ -1,4 +1,4 @@
-"""When a manager looks for requests to cancel tasks, and how it ends those that it holds."""
+"""When a manager looks for cancel requests, and how it ends the requested tasks that it holds."""
 
 import json
 import time
@@ -33,7 +33,7 @@ TYPE = "django_partisan.exceptions.TaskCancelled"
 
 
 class Interrupted:
-    """Whoever interrupts runs: of the tasks that the test says run."""
+    """A double of the interruptions; the test says which tasks are running."""
 
     def __init__(self) -> None:
         self.running: set[int] = set()
@@ -67,20 +67,20 @@ class Play:
         )
 
     def asked(self, later: float = 0.0) -> str | None:
-        """Turn, ``later`` seconds after the last turn; return what is asked."""
+        """Turn, ``later`` seconds after the last turn; return the name of the pending call."""
         self.now += later
         self.component.turn(self.now)
         return self.thread.asked
 
     def looks(self, *requests: Request, later: float = 0.0, ended: Any = ()) -> None:
-        """Answer the look that is to come next, and turn again."""
+        """Make the manager look, answer that look, and turn again."""
         self.component.look_now()
         assert self.asked(later) == "_look"
         self.thread.answer(Look(list(requests), list(ended)))
         self.asked()
 
     def settled(self) -> list[RowChange]:
-        """Write what gathered; return the changes."""
+        """Write the gathered outcomes; return the changes."""
         batch = self.desk.outcomes.write()
         return [change for _, change in batch.changes]
 
@@ -162,7 +162,7 @@ def test_a_task_that_comes_in_after_the_look_ends_without_a_run(play: Play):
 
 
 def test_a_later_claim_of_the_task_is_another(play: Play):
-    """It was requeued, for example, which deletes the request."""
+    """For example, it was requeued, which deletes the request."""
     play.looks(request(task_row(1)))
 
     play.intake.on_claimed([task_row(1, token=2)])
@@ -237,7 +237,7 @@ def test_a_run_that_would_be_repeated_ends_its_task(play: Play, heard: RecordedE
     play.desk.turn()
 
     [settled] = play.settled()
-    if token == 2:  # of a claim after the request
+    if token == 2:  # from a claim after the request
         assert settled == change
         return
     assert (settled.status, settled.delay, settled.reason, settled.attempts) == ("error", 0.0, "cancelled", 1)
@@ -325,7 +325,7 @@ def test_once_a_requested_task_has_ended_its_request_is_forgotten_and_the_table_
 
 
 def test_a_request_for_a_task_that_is_not_known_here_waits_for_the_next_look(play: Play):
-    """Its claim is not answered yet, or the answer was lost; or it has just been settled."""
+    """Its claim is unanswered, its answer was lost, or the task has just been settled."""
     play.looks(request(task_row(1)))
 
     assert play.asked(later=CHECK_SECONDS) is None
@@ -336,7 +336,7 @@ def test_a_request_for_a_task_that_is_not_known_here_waits_for_the_next_look(pla
 
 
 def test_looks_become_rare_while_others_hold_requested_tasks(play: Play):
-    """One of these may come to this manager at any time."""
+    """One of these tasks may come to this manager at any time."""
     pauses = []
     elsewhere = Request(1, "stop", False, None)
     play.looks(elsewhere)

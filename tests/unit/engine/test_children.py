@@ -1,4 +1,4 @@
-"""A process that a task forks keeps nothing that it would share with its worker."""
+"""A process forked by a task keeps nothing that it would share with its worker."""
 
 import threading
 
@@ -10,7 +10,7 @@ from django_partisan.engine.worker import children
 
 
 class Pool:
-    """A pool of connections, which a child must not close: it would end its worker's sessions."""
+    """A connection pool that a child must not close: that would end its worker's sessions."""
 
     def close(self) -> None:
         raise AssertionError
@@ -21,7 +21,7 @@ def test_a_child_drops_the_pools_of_its_worker_without_closing_them(monkeypatch:
     pools = {"default": Pool()}
     monkeypatch.setattr(DatabaseWrapper, "_connection_pools", pools)
     before = dict(pools)
-    forked = threading.Thread(target=children._forget_connections)  # where no connection is initialized
+    forked = threading.Thread(target=children._forget_connections)  # with no connection initialized
 
     forked.start()
     forked.join()

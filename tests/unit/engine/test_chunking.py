@@ -1,4 +1,4 @@
-"""Chunks for tiny tasks, one at a time for long ones, and no worker idles meanwhile."""
+"""Large chunks for short tasks, single tasks for long ones, and no idle worker."""
 
 import random
 import time
@@ -43,7 +43,7 @@ def pace() -> Pace:
 
 @pytest.fixture
 def workers(worker_in: Callable[..., FakeWorker]) -> list[WorkerProcess]:
-    """Four workers that are ready and hold nothing."""
+    """Four ready workers that hold no tasks."""
     made: list[WorkerProcess] = [worker_in(slot).seen for slot in range(4)]
     for worker in made:
         worker.become_ready()
@@ -61,7 +61,7 @@ def tasks(processor: str, number: int) -> list[TaskRow]:
 
 
 def at_random(chance: random.Random, workers: list[WorkerProcess]) -> None:
-    """Bring workers into any state in which they can be."""
+    """Bring workers into random states."""
     for worker in workers:
         worker.state = chance.choice([State.READY, State.READY, State.READY, State.STARTING])
         worker.is_recalling = chance.random() < 0.1

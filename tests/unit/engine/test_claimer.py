@@ -1,4 +1,4 @@
-"""When a manager claims, how many tasks and from where, and when it says that it sleeps."""
+"""When a manager claims, how many tasks and from where, and when it publishes that it sleeps."""
 
 import time
 from typing import Any, cast
@@ -22,7 +22,7 @@ from tests.support.rows import task_row
 from tests.support.waiting import wait_until
 
 FULL = (task_row(7, priority=3), task_row(9, priority=4))
-"""As many tasks as there is room for."""
+"""As many tasks as fit into the buffer."""
 LOCKED_BY_OTHERS = Ahead(0, True, None)
 
 
@@ -70,26 +70,26 @@ class Play(PromoterHarness):
         return self.has_room_for
 
     def turn(self, later: float = 0.0) -> str | None:
-        """Turn once, ``later`` seconds from now; return what is asked then."""
+        """Run one turn, ``later`` seconds from now; return the name of the pending call."""
         now = time.monotonic() + later
         self.promoter.turn(now)
         self.claimer.turn(now)
         return self.thread.asked
 
     def claim(self, *rows: TaskRow, later: float = 0.0) -> dict[str, Any]:
-        """Answer the claim that is to come next; return what it asked for."""
+        """Answer the next claim; return its arguments."""
         assert self.turn(later) == "claim"
         asked: dict[str, Any] = self.thread.call.keywords
         self.thread.answer(list(rows))
         return asked
 
     def refuse(self) -> None:
-        """Leave the call that is to come next without an answer."""
+        """Fail the next call as in an outage."""
         self.turn(later=10)
         self.thread.answer(AWAY)
 
     def publishes(self) -> bool:
-        """Return what the call that is to come next publishes: whether the manager sleeps."""
+        """Answer the next ``set_sleeping`` call; return whether it says that the manager sleeps."""
         assert self.turn() == "set_sleeping"
         asked: dict[str, Any] = self.thread.call.keywords
         self.thread.answer(None)
@@ -327,7 +327,7 @@ def test_after_it_was_stopped_it_asks_nothing_but_takes_what_a_claim_under_way_b
 
 
 class AgeingConnection:
-    """A connection without a server, which notes that it was checked."""
+    """A connection without a server that counts its checks."""
 
     checks = 0
 

@@ -1,4 +1,4 @@
-"""A notification of the control channel has one component look; what is not understood is ignored."""
+"""A control notification makes one component look; a notification that is not understood is ignored."""
 
 import json
 from typing import Any

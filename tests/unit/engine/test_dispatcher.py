@@ -1,4 +1,4 @@
-"""How many tasks a manager claims, and when workers get them or are asked to return them."""
+"""How many tasks a manager claims, and when workers get tasks or must return them."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Stopping: serve, then drain, then by force."""
+"""Stopping: serving, then draining, then by force."""
 
 import time
 

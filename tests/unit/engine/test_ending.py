@@ -1,4 +1,4 @@
-"""The end of a worker: in order, and within one bound, whatever hangs."""
+"""The end of a worker: in order and within one time limit, whatever hangs."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("no_subscribers")
 
 
 class Steps(bus.Subscriber):
-    """Note in which order things happen; block where the test says."""
+    """Record the order of events; block where the test says."""
 
     name = "steps"
 

@@ -1,4 +1,4 @@
-"""One run of a task: what its code sees, what comes of it, what is emitted."""
+"""One run of a task: what its code sees, its outcome, and the events emitted."""
 
 import time
 from collections.abc import Iterator
@@ -43,7 +43,7 @@ RETRY_TIMEOUTS = ErrorsHandleConfig([TimeoutError], 3, 1)
 
 
 class Letter(BaseTaskProcessor):
-    """Do what the test says."""
+    """A processor that does what the test says."""
 
     raises: BaseException | None = None
     seen: list[Any] = []
@@ -56,7 +56,7 @@ class Letter(BaseTaskProcessor):
 
 
 def register(raises: BaseException | None = None, **attributes: Any) -> Any:
-    """Register a processor ``Letter`` that does as told."""
+    """Register a processor ``Letter`` that does what the test says."""
     return registry.register(type("Letter", (Letter,), {"raises": raises, "seen": [], **attributes}))
 
 
@@ -182,7 +182,7 @@ def test_a_failure_is_emitted_where_no_subscriber_wants_every_run():
 
 
 class Surrounding(Subscriber):
-    """Be around every run, and have something stored with what runs again."""
+    """Surround every run, and store headers with tasks that run again."""
 
     def __init__(self, every: bool, carried: dict[str, str]) -> None:
         self.scopes: list[Any] = []

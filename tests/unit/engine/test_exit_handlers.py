@@ -1,4 +1,4 @@
-"""Exit handlers that a project registers while it is preloaded are noted, so that workers can run them."""
+"""Exit handlers that a project registers during preloading are recorded, so that workers can run them."""
 
 import atexit
 
@@ -6,7 +6,7 @@ from django_partisan.engine.worker import exit_handlers
 
 
 def hello(name: str, *, loud: bool) -> None:
-    """Be registered."""
+    """An exit handler."""
 
 
 def test_what_is_registered_meanwhile_and_not_removed_is_noted():

@@ -1,4 +1,4 @@
-"""A task that has not started when it expires ends without a run; every other one runs."""
+"""A task that has not started when it expires ends without a run; every other task runs."""
 
 import json
 import time
@@ -48,7 +48,7 @@ def test_what_is_claimed_too_late_ends_without_a_run_and_is_no_failure(
     desk.intake.on_claimed(rows)
 
     assert desk.buffered() == [2, 3]
-    assert expired(heard) == []  # before it is written
+    assert expired(heard) == []  # it is not written yet
     assert [change for _, change in desk.outcomes.write().changes] == [expire(rows[0]), expire(rows[3])]
     assert expired(heard) == [1, 4]
     assert desk.outcomes.settler.failed == 0

@@ -1,4 +1,4 @@
-"""How many outcomes one statement writes: their text is limited, and one always goes."""
+"""How many outcomes one statement writes: their text is limited, but one outcome always fits."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""When a manager looks for held tasks, and what it does with them."""
+"""When a manager looks for held tasks, and how it handles them."""
 
 import time
 from typing import Any
@@ -47,20 +47,20 @@ class Play:
         self.resumed += 1
 
     def asked(self, later: float = 0.0) -> tuple[str | None, dict[str, Any]]:
-        """Turn, ``later`` seconds after the last turn; return what is asked and for what."""
+        """Turn, ``later`` seconds after the last turn; return the pending call's name and arguments."""
         self.now += later
         self.component.turn(self.now)
         return self.thread.asked, dict(self.thread.call.keywords) if self.thread.calls else {}
 
     def looks(self, look: Any, later: float = 0.0) -> dict[str, Any]:
-        """Answer the look that is to come next; return what was asked."""
+        """Answer the next look; return its arguments."""
         function, asked = self.asked(later)
         assert function == "_look"
         self.thread.answer(look)
         return asked
 
     def resumes(self, result: Any, later: float = 0.0) -> tuple[str, int, bool]:
-        """Answer the resumption that is to come next; return of what, of how many, and whether it is sure."""
+        """Answer the next resumption; return its processor, its limit, and whether the processor is known."""
         function, asked = self.asked(later)
         assert function == "resume"
         self.thread.answer(result)

@@ -1,4 +1,4 @@
-"""A task of ours is in one place at a time, and none is lost, whoever dies."""
+"""A task of ours is in exactly one place, and none is lost, whichever process dies."""
 
 import time
 import uuid
@@ -127,7 +127,7 @@ def test_what_a_dead_manager_held_runs_before_all_else(desk: IntakeHarness, reco
 def test_a_task_that_killed_too_many_fails(of: str, desk: IntakeHarness, recorded_events: RecordedEvents):
     if of == "worker":
         desk.intake.on_exited(task_row(7, crashes=MAX_CRASHES), [], LOST)
-    else:  # which counted its crash when it took the task over
+    else:  # which counted the crash when it took the task over
         desk.intake.on_rescued([RescuedTask(None, task_row(7, crashes=MAX_CRASHES + 1))])
 
     [(_, change)] = desk.outcomes.written().changes
@@ -289,7 +289,7 @@ def test_a_stop_by_force_releases_all_and_counts_nothing(
 
 
 def finds_unknown(desk: IntakeHarness, row: TaskRow) -> None:
-    """Have the first worker set a task aside."""
+    """Let the first worker hold a task because it does not know its processor."""
     worker = desk.gives(0, row)
     worker.says(report([], changes=[tuple(set_aside(row))], measured={row[PROCESSOR]: (1, 0.0)}))
     desk.turn()
@@ -362,7 +362,7 @@ def test_a_task_that_tried_in_vain_is_not_counted(desk: IntakeHarness):
 
 @pytest.fixture
 def expired(desk: IntakeHarness) -> IntakeHarness:
-    """A manager that lost its lease: worker 0 runs task 1, which others took over; task 2 stayed ours."""
+    """A manager that lost its lease: worker 0 runs task 1, which others took over; task 2 is still ours."""
     desk.gives(0, task_row(1))
     desk.gives(1, task_row(2))
     desk.intake.on_claimed([task_row(3)])
@@ -442,7 +442,7 @@ def test_while_draining_what_waited_for_a_revoked_run_is_released(expired: Intak
 def test_a_task_that_is_claimed_again_though_it_runs_here_waits_until_that_run_has_ended(
     desk: IntakeHarness, recorded_events: RecordedEvents
 ):
-    """PostgreSQL forgot the first claim, and a pooler hid that it had crashed."""
+    """PostgreSQL lost the first claim, and a pooler hid that PostgreSQL had crashed."""
     runs, rescued = task_row(1), task_row(2)
     worker = desk.gives(0, runs)
     desk.intake.on_rescued([RescuedTask(None, rescued)])

@@ -1,4 +1,4 @@
-"""A run is interrupted inside ``run()`` and nowhere else, whatever its code does."""
+"""A run is interrupted only inside ``run()``, whatever its code does."""
 
 import asyncio
 import contextlib
@@ -61,7 +61,7 @@ class FakeRaw:
 
 
 class UnreadRaw(FakeRaw):
-    """One whose driver does not come to read what the server answered to the cancel."""
+    """A connection whose driver never reads the server's answer to the cancel."""
 
     def cancel(self) -> None:
         self.was_cancelled.set()
@@ -78,7 +78,7 @@ class FakeConnection:
 
 @pytest.fixture
 def used() -> list[Any]:
-    """Return the connections that runs use."""
+    """Return the list of connections that runs use."""
     return []
 
 
@@ -88,7 +88,7 @@ def interruption(used: list[Any]) -> Iterator[Interruption]:
     before = {number: signal.getsignal(number) for number in (SIGNAL, AGAIN)}
     made.listen()
     yield made
-    made.run_number += 1  # nothing is interrupted any more
+    made.run_number += 1  # so that nothing is interrupted any more
     wait_until(lambda: all(thread.name != "partisan-interrupt" for thread in threading.enumerate()))
     signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     for number, handler in before.items():
@@ -96,7 +96,7 @@ def interruption(used: list[Any]) -> Iterator[Interruption]:
 
 
 def execute(interruption: Interruption, act: Callable[[], Any], **attributes: Any) -> RunResult:
-    """Run a task that acts as told."""
+    """Run a task that calls ``act``."""
     run = act if asyncio.iscoroutinefunction(act) else lambda: act()
     registry.register(type("Letter", (BaseTaskProcessor,), {"run": staticmethod(run), **attributes}))
     executor = Executor(config_of(), 0, 1, {}, interruption=interruption)
@@ -271,7 +271,7 @@ def test_the_query_of_a_run_that_heeds_no_signal_is_cancelled(interruption, used
     def act() -> None:
         signal.pthread_sigmask(
             signal.SIG_BLOCK, [SIGNAL, AGAIN]
-        )  # as a driver that retries what is interrupted
+        )  # like a driver that retries interrupted calls
         try:
             interruption.ask(TOO_LONG)
             assert raw.was_cancelled.wait(PATIENCE_SECONDS)
@@ -373,7 +373,7 @@ def test_a_coroutine_that_does_not_run_cannot_be_interrupted():
 
 
 def test_the_wait_for_a_coroutine_that_has_not_begun_goes_on(interruption):
-    """The signal is not sent to a thread that waits for a coroutine."""
+    """A thread that waits for a coroutine gets no signal."""
     message = Interrupt(1, TIMEOUT, "too long")
     interruption.run_number = interruption.interruptible = 1
     interruption.asked = message
@@ -433,7 +433,7 @@ def test_a_run_waits_until_nothing_is_sent_to_its_connections_any_more(interrupt
 
 
 class RaisesLate(Interruption):
-    """Raise where Python 3.10 calls signal handlers too: before the first line of an ``except`` block."""
+    """Raise where Python 3.10 also calls signal handlers: before the first line of an ``except`` block."""
 
     late: BaseException | None = None
 

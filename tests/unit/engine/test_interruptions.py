@@ -1,4 +1,4 @@
-"""The manager interrupts runs that take too long, and ends the workers of those that do not heed it."""
+"""The manager interrupts runs over their time limit, and kills workers that do not end such a run."""
 
 import math
 import time
@@ -68,7 +68,7 @@ class Watch:
         return worker
 
     def turn(self, seconds: float) -> None:
-        """Turn so many seconds after the run has begun."""
+        """Turn, ``seconds`` after the run began."""
         self.interruptions.turn(self.since + seconds)
 
 
@@ -80,7 +80,7 @@ def watch(desk: IntakeHarness) -> Watch:
 
 
 def asked(worker: FakeWorker) -> list[Any]:
-    """Return what a worker was asked beside to run tasks."""
+    """Return the messages that a worker received, other than those to run tasks."""
     return [one for one in worker.end.receive_available() if not isinstance(one, RunTasks)]
 
 
@@ -294,7 +294,7 @@ def test_a_condemned_run_is_not_asked_again(watch: Watch):
 
 
 def killed(watch: Watch, kind: str, processor: str = "Letter") -> FakeWorker:
-    """Have a worker killed because it did not end its run."""
+    """Let a worker be killed because it did not end its run."""
     worker = watch.runs(0, 1, processor, 2)
     watch.interruptions.request(1, kind, "because")
     over = time.monotonic() - watch.since + GRACE_SECONDS

@@ -1,4 +1,4 @@
-"""What comes of a run that raised."""
+"""The outcome of a run that raised."""
 
 from dataclasses import replace
 from typing import Any
@@ -33,7 +33,7 @@ RETRY = ErrorsHandleConfig([Fault], 2, 1.5, DELAY_STRATEGY_INCREMENTAL)
 def judged(
     error: BaseException, retries: int = 0, postpones: int = 0, settings: Any = None, **attributes: Any
 ) -> tuple[RunResult, RowChange]:
-    """Return the result of a run of task 1 under claim 8, and the change that it brings."""
+    """Return the result of a run of task 1 under claim 8, and the change of its row."""
     definition = TaskDefinition.of_processor(type("Letter", (BaseTaskProcessor,), attributes))
     row = task_row(1, token=8, retries=retries, postpones=postpones)
     result = judge(error, row, definition, config_of(**(settings or {})), None)
@@ -209,7 +209,7 @@ def test_an_error_that_is_none_is_refused_where_the_request_is_made(wrong: Any):
         RetryTask(error=wrong)
 
     assert str(refused.value) == (
-        f"RetryTask got the error {wrong!r}; expected an exception, or the class of one."
+        f"RetryTask: error is {wrong!r}; expected an exception or an exception class."
     )
 
 
@@ -222,7 +222,7 @@ def test_a_task_that_may_run_only_once_is_not_retried():
 
 
 class Mute(PostponeTask):
-    """A request that cannot be asked what it wants."""
+    """A postpone request without the base class's attributes."""
 
     def __init__(self) -> None:
         Exception.__init__(self)

@@ -1,4 +1,4 @@
-"""What a worker tells its manager of code that only the worker has imported."""
+"""What a worker reports to its manager about code that only the worker has imported."""
 
 import marshal
 import math
@@ -25,7 +25,7 @@ class Days(IntEnum):
 
 
 class Unequalled:
-    """A value that raises what no check expects."""
+    """A value whose comparison raises an error that no check expects."""
 
     __hash__ = None  # type: ignore[assignment] # as for every class that defines __eq__
 

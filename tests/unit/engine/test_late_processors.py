@@ -1,4 +1,4 @@
-"""A manager learns the options of a bounded number of processors that only its workers have."""
+"""A manager learns the options of a limited number of processors that only its workers have."""
 
 from typing import Any
 

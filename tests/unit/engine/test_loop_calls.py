@@ -1,4 +1,4 @@
-"""Calls from any thread run in the loop's own, in order, and none is lost."""
+"""Calls from any thread run in the loop's thread, in order, and none is lost."""
 
 import select
 import signal
@@ -18,7 +18,7 @@ def calls() -> Iterator[LoopCalls]:
     made = LoopCalls()
     yield made
     made.close()
-    made.deliver(lambda: pytest.fail("nobody runs it"))  # is no error
+    made.deliver(lambda: pytest.fail("nobody runs it"))  # does nothing
 
 
 def wakes_the_loop(calls: LoopCalls) -> bool:

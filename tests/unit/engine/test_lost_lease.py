@@ -1,6 +1,6 @@
-"""Between the loss of a lease and its renewal: what was asked under the old lease is not trusted.
+"""Between losing and renewing a lease, answers to calls under the old lease are not trusted.
 
-The parts are those of a real manager; the test answers what they ask PostgreSQL.
+The parts are those of a real manager; the test answers their calls to PostgreSQL.
 """
 
 import selectors
@@ -26,7 +26,7 @@ from tests.support.rows import task_row
 
 
 class Play:
-    """A manager with a worker that is ready, whose lease is held; the worker gets nothing."""
+    """A manager with a lease and one ready worker, which gets no tasks."""
 
     def __init__(self, presence: PresenceFile) -> None:
         self.threads = {role: FakeDatabaseThread() for role in ("claim", "settle", "pulse", "chores")}
@@ -49,7 +49,7 @@ class Play:
             key.data(mask)
 
     def pulse(self, later: float = 0.0) -> str | None:
-        """Turn the heartbeat, ``later`` seconds from now; return what is asked."""
+        """Turn the lease, ``later`` seconds from now; return the name of the pending call."""
         self.parts.lease.turn(time.monotonic() + later)
         return self.threads["pulse"].asked
 
@@ -57,7 +57,7 @@ class Play:
         self.threads["pulse"].answer(result)
 
     def claims(self) -> Callable[..., None]:
-        """Have a claim sent; return the function that answers it with tasks."""
+        """Send a claim; return a function that answers it with tasks."""
         now = time.monotonic()
         self.parts.promoter.turn(now)
         if self.threads["chores"].calls:
@@ -69,7 +69,7 @@ class Play:
         return lambda *ids: thread.answer([task_row(task_id, token=token) for task_id in ids])
 
     def counts_a_crash(self, task_id: int) -> Callable[[], None]:
-        """Have a crash sent to be counted; return the function that answers that it was."""
+        """Send a crash to be counted; return a function that answers that it was counted."""
         self.parts.intake.on_exited(task_row(task_id), [], lost=None)
         self.parts.settler.turn(time.monotonic())
         thread = self.threads["settle"]
@@ -84,7 +84,7 @@ class Play:
         assert self.pulse() == "renew"
 
     def finds(self, row: TaskRow) -> None:
-        """Have the table say, whatever is asked, that a task is ours, until it is claimed again."""
+        """Answer every question with the task being ours, until it is claimed again."""
         claims = self.threads["claim"]
         for _ in range(10):
             if self.pulse() == "send":
@@ -121,7 +121,7 @@ def test_a_claim_that_is_answered_before_the_renewal_is_is_not_trusted(play):
     answer_claim = play.claims()
     play.loses_its_row()
 
-    answer_claim(8)  # another manager has rescued it meanwhile
+    answer_claim(8)  # another manager has rescued it
     play.answer(set())
 
     assert play.parts.lease.is_held

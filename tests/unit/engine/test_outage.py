@@ -1,4 +1,4 @@
-"""An outage: emitted once, tried again ever more slowly, and over when the database answers."""
+"""An outage is emitted once, calls are retried with growing pauses, and it ends when the database answers."""
 
 import time
 

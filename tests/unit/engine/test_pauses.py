@@ -1,4 +1,4 @@
-"""When a manager looks whether its queue is paused; what it does then is tested with a real database."""
+"""When a manager checks whether its queue is paused; the effects are tested with a real database."""
 
 import time
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ PAUSED = PauseSeen(5.0, None, None, "", "")
 
 
 class Play(IntakeHarness):
-    """A manager with two workers whose looks the test answers."""
+    """A manager with two workers; the test answers its looks."""
 
     def __init__(self, presence: PresenceFile) -> None:
         super().__init__(presence)
@@ -42,13 +42,13 @@ class Play(IntakeHarness):
         self.resumed += 1
 
     def look(self, result: Any) -> None:
-        """Have it look at once, and answer."""
+        """Make the manager look now, and answer."""
         self.pauses.look_now()
         self.pauses.turn(time.monotonic())
         self.looks.answer(result)
 
     def asks(self, later: float = 0.0) -> bool:
-        """Turn, ``later`` seconds from now; return whether a look is under way then."""
+        """Turn, ``later`` seconds from now; return whether a look is then pending."""
         self.pauses.turn(time.monotonic() + later)
         return bool(self.looks.calls)
 

@@ -1,4 +1,4 @@
-"""The pipe: messages come out as they went in, and neither end is held up by the other."""
+"""The pipe: messages arrive as they were sent, and neither end blocks the other."""
 
 import marshal
 import os
@@ -17,7 +17,7 @@ from django_partisan.engine.protocol import Flushed, Message, Returned, Stop
 
 ONE, TWO = Returned([1]), Returned([2])
 LARGE = Flushed([("counts", "x" * 700_000)], 1)
-"""A message that no read takes in at once, nor any pipe."""
+"""A message larger than one read, and than any pipe."""
 
 
 def framed(body: bytes) -> bytes:
@@ -42,7 +42,7 @@ def ends() -> Iterator[Ends]:
 
 @pytest.fixture
 def unreadable() -> Iterator[int]:
-    """Open what can be neither read nor written: a folder."""
+    """Open a folder, a descriptor that can be neither read nor written."""
     fd = os.open("/", os.O_RDONLY)
     yield fd
     os.close(fd)

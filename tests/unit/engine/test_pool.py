@@ -1,4 +1,4 @@
-"""The pool: every slot has a worker, and what a worker held when it ended comes back once."""
+"""The pool: every slot has a worker, and the tasks of a worker that ended come back once."""
 
 import marshal
 import signal
@@ -40,12 +40,12 @@ from tests.support.rows import task_row
 from tests.support.waiting import let_pass, wait_until
 
 LARGE = [task_row(100 + number, f"P{number:01000}") for number in range(1000)]
-"""More than a pipe takes at once."""
+"""More than a pipe holds."""
 
 
 @pytest.fixture
 def workers(desk: IntakeHarness) -> list[FakeWorker]:
-    """Two workers that are ready; the first holds the tasks 1 to 3, the second holds task 9."""
+    """Two ready workers; the first holds the tasks 1 to 3, the second holds task 9."""
     desk.gives(0, task_row(1), task_row(2), task_row(3))
     desk.gives(1, task_row(9))
     assert all(worker.end.receive() for worker in desk.workers)
@@ -53,12 +53,12 @@ def workers(desk: IntakeHarness) -> list[FakeWorker]:
 
 
 def starts(desk: IntakeHarness) -> list[tuple[int, int]]:
-    """Return slot and generation of the workers that were asked for."""
+    """Return slot and generation of the workers that were started."""
     return [(spec.slot, spec.generation) for spec in desk.starter.asked]
 
 
 def notice_exit_first(desk: IntakeHarness, worker: FakeWorker) -> None:
-    """Have the pool notice an exit before it has read what the worker sent."""
+    """Let the pool notice an exit before it has read the worker's messages."""
     desk.selector.get_key(worker.seen.exit_fd).data(1)
     desk.starter.deliver()
 
@@ -180,7 +180,7 @@ def test_what_a_worker_said_last_counts_even_if_its_exit_is_noticed_first(
 
 
 def framed(value: Any) -> bytes:
-    """Return a frame of any value, also of one that is no message."""
+    """Return a frame with any value, even one that is not a message."""
     body = marshal.dumps(value)
     return struct.pack("!I", len(body)) + body
 
@@ -216,9 +216,9 @@ NO_MESSAGE = framed(7)
 @pytest.mark.parametrize(
     ("nonsense", "reason"),
     [
-        (TOO_LONG, "a frame of 4294967295 bytes is announced"),
-        (NO_MESSAGE, "a message of no known kind"),
-        (framed((99, "a message of a later version")), "a message of no known kind"),
+        (TOO_LONG, "a frame of 4294967295 bytes is too large"),
+        (NO_MESSAGE, "an invalid message"),
+        (framed((99, "a message of a later version")), "an invalid message"),
         (framed(encode(Stop())), "a worker sent Stop, which only managers send"),
     ],
 )
@@ -250,10 +250,10 @@ def test_a_worker_that_sends_nonsense_is_killed_and_hurts_no_other(
     [
         (b"", []),
         (b"\0\0\0\4t", ["torn frame"]),
-        (TOO_LONG, ["a frame of 4294967295 bytes is announced"]),
+        (TOO_LONG, ["a frame of 4294967295 bytes is too large"]),
         (
             NO_MESSAGE,
-            ["a frame cannot be read: a message of no known kind: cannot unpack non-iterable int object"],
+            ["a frame cannot be decoded: an invalid message: cannot unpack non-iterable int object"],
         ),
     ],
 )

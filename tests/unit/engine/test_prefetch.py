@@ -1,4 +1,4 @@
-"""Prefetched tasks: the worker takes them from one end, its manager gets them back from the other."""
+"""Prefetched tasks: the worker takes them from one end, and its manager gets them back from the other."""
 
 import os
 import socket
@@ -16,7 +16,7 @@ from tests.support.waiting import wait_until
 
 
 class Side:
-    """Both ends of a worker's pipe and bell, and the tasks between them."""
+    """Both ends of a worker's pipe and bell, and the worker's prefetched tasks."""
 
     def __init__(self) -> None:
         self.ours, self.theirs = socket.socketpair()

@@ -1,4 +1,4 @@
-"""Preloading: what goes wrong is told by the workers, since the fork server has nobody to tell."""
+"""Preloading: workers report its errors, because the fork server cannot."""
 
 import gc
 import importlib
@@ -20,7 +20,7 @@ threading.Thread(target=threading.Event().wait, name="bookkeeping", daemon=True)
 
 
 def _warnings_of(settings: str, folder: Path) -> str:
-    """Preload in a process of its own, as the fork server does."""
+    """Preload in a separate process, as the fork server does."""
     path = os.pathsep.join([str(folder), *sys.path])
     return subprocess.run(
         [sys.executable, "-c", f"import {NAME} as preload; print(preload.warnings)"],
@@ -33,7 +33,7 @@ def _warnings_of(settings: str, folder: Path) -> str:
 
 
 def _warnings_after(setup: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Preload in this process a project that does no more than ``setup`` does, and fails."""
+    """Preload a project in this process whose set-up only calls ``setup``, and fails."""
 
     def fail() -> None:
         setup()
@@ -49,7 +49,7 @@ def _warnings_after(setup: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 
 @pytest.fixture
 def thresholds() -> Iterator[tuple[int, int, int]]:
-    """Return the thresholds of the garbage collector; they are the same after the test."""
+    """Return the thresholds of the garbage collector; they are restored after the test."""
     before = gc.get_threshold()
     yield before
     gc.set_threshold(*before)

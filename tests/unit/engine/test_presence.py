@@ -1,4 +1,4 @@
-"""Presence: who is gone is known for certain, and what they had begun; who lives, and what they run."""
+"""Presence files show reliably which processes have ended, what they had begun, and what live ones run."""
 
 import fcntl
 import os
@@ -83,7 +83,7 @@ while True:
 
 @contextmanager
 def _manager(name: uuid.UUID) -> Iterator[None]:
-    """Have a process that holds a presence file, and is killed in the end."""
+    """Run a process that holds a presence file; it is killed at the end."""
     with subprocess.Popen(
         [sys.executable, "-c", MANAGER, str(name)],
         stdin=subprocess.PIPE,
@@ -100,7 +100,7 @@ def _manager(name: uuid.UUID) -> Iterator[None]:
 
 @contextmanager
 def _tree(name: uuid.UUID) -> Iterator[list[int]]:
-    """Have a manager and the workers of slots 0 and 2; return their process ids."""
+    """Run a manager and the workers of slots 0 and 2; yield their process ids."""
     with subprocess.Popen(
         [sys.executable, "-c", TREE, str(name)],
         stdout=subprocess.PIPE,
@@ -342,7 +342,7 @@ def test_a_folder_that_others_may_enter_is_refused(temporary_folder: Path):
     folder.mkdir()
     folder.chmod(0o755)
 
-    with pytest.raises(CannotStart, match=f"{folder} does not belong to this user alone"):
+    with pytest.raises(CannotStart, match=f"{folder} must be a folder that only this user can access"):
         PresenceFile(uuid.uuid4(), 1)
 
 
@@ -350,7 +350,7 @@ def test_no_folder_at_all_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "file").touch()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "file"))
 
-    with pytest.raises(CannotStart, match="Set TMPDIR to a folder that can be written"):
+    with pytest.raises(CannotStart, match="Set TMPDIR to a folder that this user can write to"):
         PresenceFile(uuid.uuid4(), 1)
 
 

@@ -1,4 +1,4 @@
-"""Signals of a manager's process: noted until somebody can stop what runs, then given to them."""
+"""Signals of a manager's process are recorded until they can be handled, and then delivered."""
 
 import signal
 import sys
@@ -22,7 +22,7 @@ HANDLED = (*STOPPING, signal.SIGQUIT)
 
 @contextmanager
 def hangup(handler: signal.Handlers) -> Iterator[None]:
-    """Have HUP ignored or not, as whoever starts a process does."""
+    """Set whether HUP is ignored, as the starter of a process may do."""
     before = signal.signal(signal.SIGHUP, handler)
     try:
         yield
@@ -31,7 +31,7 @@ def hangup(handler: signal.Handlers) -> Iterator[None]:
 
 
 def stacks_in(recorded: RecordedEvents) -> dict[str, str]:
-    """Return the stack of each thread that was reported."""
+    """Return the stack of each thread reported."""
     return {event.thread: event.stack for event in recorded.of(ThreadStack)}
 
 
@@ -97,7 +97,7 @@ def test_a_signal_ends_the_wait_for_a_call_that_heeds_none():
 
     def call() -> None:
         wait_until(main_thread_waits)
-        # The signal does not interrupt the main thread's wait, as if it had come just before that wait.
+        # This signal does not interrupt the main thread's wait, as if it had arrived just before the wait.
         signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
         gate.wait()
 

@@ -1,4 +1,4 @@
-"""Workers are prepared as the manager was: by a function that is named, or known, or is not needed."""
+"""Workers are set up like the manager: by a named function, by a known one, or not at all."""
 
 import os
 import sys
@@ -21,7 +21,7 @@ def prepare() -> None:
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A module of the host's, no function named, and none called."""
+    """Install a module of the host, with no function named in the environment and none called."""
     module = ModuleType(HERE)
     vars(module).update(prepare=prepare, NO_FUNCTION="none")
     monkeypatch.setitem(sys.modules, HERE, module)
@@ -31,7 +31,7 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def during(option: str | None) -> str | None:
-    """Return the variable that processes inherit which are started meanwhile."""
+    """Return the variable as inherited by processes started with this option."""
     with chosen(option):
         return os.environ.get(VARIABLE)
 

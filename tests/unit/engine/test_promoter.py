@@ -1,4 +1,4 @@
-"""When the promoter looks at the queue, and what is known after a look."""
+"""When the promoter looks at the queue, and what it knows after a look."""
 
 import time
 
@@ -78,7 +78,7 @@ def test_a_look_that_is_not_answered_is_an_outage_until_the_next_which_is_not_ea
     play.looked(AWAY)
 
     assert play.outage.is_on
-    assert 59 < play.seconds_to_look() <= 60  # or looks that fail beside claims that do not would alternate
+    assert 59 < play.seconds_to_look() <= 60  # otherwise failing looks and successful claims would alternate
     play.looked(later=60)
     assert not play.outage.is_on
 

@@ -1,4 +1,4 @@
-"""Every message between manager and worker comes out as it went in; what is none raises."""
+"""Every message between manager and worker arrives as it was sent; anything else raises."""
 
 import marshal
 from typing import Any, get_args
@@ -64,5 +64,5 @@ def test_every_message_is_tested():
     ids=lambda values: repr(values),
 )
 def test_what_is_no_message_raises(values: Any):
-    with pytest.raises(ValueError, match="no known kind"):
+    with pytest.raises(ValueError, match="an invalid message"):
         decode(values)

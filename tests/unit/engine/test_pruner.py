@@ -1,4 +1,4 @@
-"""When a manager asks whether a pass is due, and how it makes one."""
+"""When a manager asks whether a pass is due, and how it makes a pass."""
 
 import time
 from typing import Any
@@ -49,14 +49,14 @@ class Play:
         self.asked_for: dict[str, Any] = {}
 
     def asked(self, later: float = 0.0) -> str | None:
-        """Turn as late as the component asks for and ``later``; return what is asked."""
+        """Turn ``later`` seconds after the component's own time; return the name of the pending call."""
         next_at = self.component.next_at()
         self.component.turn(max(time.monotonic(), next_at if next_at < NEVER else 0.0) + later)
         self.asked_for = dict(self.thread.call.keywords) if self.thread.calls else {}
         return self.thread.asked
 
     def answers(self, function: str, result: Any) -> dict[str, Any]:
-        """Answer the call that is to come next; return what was asked for."""
+        """Answer the next call; return its arguments."""
         assert self.asked() == function
         self.thread.answer(result)
         return self.asked_for
@@ -68,7 +68,7 @@ class Play:
 
 @pytest.fixture(autouse=True)
 def _no_processors(own_registry: None) -> None:
-    """Those of other tests set nothing."""
+    """Remove processors of other tests, which could set retention times."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""After an answer or a connection was lost: our tasks in the table and those known here are compared."""
+"""After a lost answer or connection, our tasks in the table are compared with those known here."""
 
 import time
 from collections.abc import Sequence, Sized
@@ -27,7 +27,7 @@ ONE, TWO, FIVE = task_row(1, token=11), task_row(2, token=12), task_row(5, token
 
 
 class Play:
-    """A reconciliation whose manager the test plays.
+    """A reconciliation; the test acts as its manager.
 
     Workers hold task 1, task 2 is in the buffer, task 5 is being settled.
     """
@@ -67,25 +67,25 @@ class Play:
         return self.thread.asked
 
     def loses(self, reason: str | None = None) -> int:
-        """Lose the answer to a call, whose tasks were interrupted if there is a reason; return its token."""
+        """Lose a call's answer; ``reason``, if any, is why its tasks were interrupted. Return its token."""
         token = self.tokens.draw(reason)
         self.tokens.failed(token)
         return token
 
     def is_told(self, *pairs: tuple[int, int]) -> None:
-        """Answer the question that is to come next."""
+        """Answer the next question."""
         assert self.turn() in ("claims", "compare")
         self.thread.answer(list(pairs))
 
     def claims_again(self, *task_ids: int) -> int:
-        """Answer the claim that is under way with tasks; return its token."""
+        """Answer the pending claim with tasks; return its token."""
         assert self.thread.asked == "claim_again"
         token: int = self.thread.call.keywords["token"]
         self.thread.answer([task_row(task_id, token=token) for task_id in task_ids])
         return token
 
     def asks_for(self, later: float = 0.0) -> Sequence[int] | None:
-        """Return the tokens that the question is about which is to come next; ``None`` is all."""
+        """Return the tokens in the next question; ``None`` means all."""
         if self.turn(later) == "compare":
             return None
         assert self.thread.asked == "claims"
@@ -144,7 +144,7 @@ def test_the_second_surplus_in_a_row_has_all_compared_but_for_what_is_under_way(
     assert play.asks_for() is None
     assert play.tokens.answered(answered)
     later = play.tokens.draw()
-    play.buffered = []  # task 2 was settled meanwhile
+    play.buffered = []  # task 2 has been settled
     pairs = [(1, 11), (3, answered), (4, under_way), (7, later), (6, 16)]
     play.thread.answer(pairs)
 
@@ -311,7 +311,7 @@ def test_after_a_lost_connection_all_that_is_known_is_compared_before_the_next_c
     play.thread.answer(AWAY)
     assert play.reconciliation.is_in_doubt
     assert play.turn(later=RETRY_SECONDS) == "compare"
-    play.reconciliation.doubt_claims()  # once more, meanwhile
+    play.reconciliation.doubt_claims()  # a second doubt before the answer
     play.thread.answer([(1, 11), (2, 12), (5, 15)])
     assert play.reconciliation.is_in_doubt
     play.is_told((1, 11), (2, 12), (5, 15))
@@ -351,7 +351,7 @@ def test_what_another_manager_has_by_the_table_is_dropped_unless_it_is_being_set
 def test_what_came_or_went_during_a_comparison_is_not_dropped(play):
     play.reconciliation.doubt_claims()
     play.turn()
-    play.held, play.buffered = [], [task_row(2, token=13)]  # 1 was settled, 2 claimed again
+    play.held, play.buffered = [], [task_row(2, token=13)]  # task 1 was settled, task 2 claimed again
 
     play.thread.answer([])
 

@@ -1,4 +1,4 @@
-"""What a worker gathers between two reports."""
+"""What a worker collects between two reports."""
 
 import os
 import socket

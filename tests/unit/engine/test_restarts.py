@@ -1,4 +1,4 @@
-"""When a slot gets its next worker: at once, or ever later if its workers die young."""
+"""When a slot gets its next worker: immediately, or after growing pauses if its workers die young."""
 
 import time
 

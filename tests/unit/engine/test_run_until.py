@@ -1,4 +1,4 @@
-"""A manager that runs until nothing is left ends by itself, and not while a task may still turn up."""
+"""A manager that runs until nothing is left ends by itself, but not while a task may still appear."""
 
 import time
 
@@ -19,7 +19,7 @@ class Other(Component):
 
 
 class Play(PromoterHarness):
-    """A real promoter and drain, and one other component that finds tasks and one that holds them."""
+    """A real promoter and drain, and two other components: one finds tasks, one holds tasks."""
 
     def __init__(self, until: Until = Until.IDLE) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class Play(PromoterHarness):
         self.run_until = RunUntil(until, self.drain, self.promoter, self.pause, finders, [self.holder])
 
     def turn(self, look: Ahead | None = None) -> bool:
-        """Answer the look under way, and turn; return whether the manager is to end."""
+        """Answer the pending look, and turn; return whether the manager should end."""
         if look is not None:
             self.chores.answer(look)
         now = time.monotonic()

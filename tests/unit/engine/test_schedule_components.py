@@ -1,4 +1,4 @@
-"""What the components of schedules do with answers that no database gives."""
+"""How the components of schedules handle answers that no database gives."""
 
 import time
 from typing import Any
@@ -30,7 +30,7 @@ FAILED = FailedSchedule("nightly", "Letter", NOON, ErrorInfo("ValueError", "odd"
 
 
 class Play:
-    """A manager whose calls are answered by the test."""
+    """A manager; the test answers its calls."""
 
     def __init__(self) -> None:
         self.thread = FakeDatabaseThread()
@@ -62,18 +62,18 @@ ALL = ["scheduler", "listed", "open"]
 OPERATIONS = {"scheduler": "enqueue", "listed": "compare", "open": "look_up"}
 
 REFUSED = error_with("42501", ProgrammingError)
-"""It does not pass: the privilege on a table is missing."""
+"""A permanent error: a missing privilege on a table."""
 
 
 class Clock:
-    """The time that components are given, and at which they say that they want their turn."""
+    """The time passed to a component, and the time at which it wants its next turn."""
 
     def __init__(self, play: Play, name: str) -> None:
         self._play = play
         self.component = wake(play, name, time.monotonic())
 
     def fail_again(self, error: Exception) -> float:
-        """Answer with an error; return after how many seconds the component asks again."""
+        """Answer with an error; return the seconds until the component asks again."""
         self._play.thread.answer(error)
         failed_at = time.monotonic()
         self._play.listed.on_heartbeat(SchedulesSeen(None, True, True, "somebody"))
@@ -99,12 +99,12 @@ def test_an_error_is_reported_once_and_does_not_end_the_manager(
     assert (first.queue, first.operation, first.schedule) == ("default", OPERATIONS[name], None)
     assert first.error.message.startswith(str(error))
     assert other.error.type == "KeyError"
-    if name != "open":  # which looks once a minute
+    if name != "open":  # this component looks once a minute
         assert pauses == pytest.approx([1, 2, 4, 8, 16, 32, 60, 60], abs=0.5)
 
 
 def kinds_of(events: RecordedEvents) -> list[str]:
-    """Return the classes of the errors that were reported."""
+    """Return the class names of the reported errors."""
     return [one.error.type for one in events.of(ScheduleOperationFailed)]
 
 
@@ -261,7 +261,7 @@ def test_halves_are_tried_at_once_and_one_after_the_other(play: Play):
 
 
 def aside(play: Play, now: float) -> Aside:
-    """Have the scheduler look at a time; return what its batch is to leave out."""
+    """Make the scheduler look at a time; return what its batch should leave out."""
     play.scheduler.turn(now)
     found: Aside = play.thread.call.keywords["aside"]
     return found
@@ -272,7 +272,7 @@ def test_schedules_put_aside_are_left_out_for_a_while(play: Play):
     play.thread.answer(Batch(aside={"nightly"}, next_in=5.0))
     now = time.monotonic()
 
-    assert now + 4 < play.scheduler.next_at() <= now + 5  # not of those put aside
+    assert now + 4 < play.scheduler.next_at() <= now + 5  # not the tick of the one set aside
     assert aside(play, now + 5) == Aside(["nightly"], set(), {})
     play.thread.answer(Batch(next_in=None))
     assert now + FORGET_SECONDS - 1 < play.scheduler.next_at() <= now + FORGET_SECONDS
@@ -288,7 +288,7 @@ def test_after_a_change_all_schedules_are_tried_at_once(play: Play):
 
     assert play.scheduler.next_at() == 0.0
     assert aside(play, now).hidden == []
-    play.scheduler.look_now()  # the batch under way may not have seen this change
+    play.scheduler.look_now()  # the pending batch may not have seen this change
     play.thread.answer(Batch(aside={"nightly"}, next_in=None))
     assert aside(play, now).hidden == []
     play.thread.answer(Batch(aside={"nightly"}, next_in=0.0))
@@ -316,7 +316,7 @@ def test_due_rows_that_others_lock_are_looked_at_after_a_pause(play: Play):
 
     now = time.monotonic()
     assert locked_at == pytest.approx(now + RETRY_SECONDS, abs=0.5)
-    assert play.scheduler.next_at() <= now  # this batch did something: the other rows may be free
+    assert play.scheduler.next_at() <= now  # this batch did something, so the other rows may be unlocked
 
 
 def test_errors_after_a_commit_are_emitted_and_delay_no_tick(play: Play, recorded_events: RecordedEvents):
@@ -362,7 +362,7 @@ def test_a_late_error_hides_no_schedule_that_was_refused(play: Play, recorded_ev
 def test_a_look_whose_failure_came_late_is_repeated_after_a_pause_that_ends_with_a_success(play: Play):
     def pause_after(answer: Any) -> float:
         wake(play, "open")
-        play.open._look_at = 0.0  # the answer comes after more than a minute
+        play.open._look_at = 0.0  # as if the answer took more than a minute
         play.thread.answer(answer)
         play.open.on_heartbeat(True)
         return max(play.open.next_at() - time.monotonic(), 0.0)

@@ -1,4 +1,4 @@
-"""Group commit: outcomes gather while a write is under way, and none is lost to an outage."""
+"""Group commit: outcomes gather during a write, and an outage loses none of them."""
 
 import time
 from typing import Any
@@ -199,12 +199,12 @@ def test_tasks_released_while_the_manager_serves_are_shared(play, recorded_event
 
 
 def lost_lock(*ids: int) -> Written:
-    """Return what a write finds that waits for a lock too long."""
+    """Return the result of a write that waited for a lock too long."""
     return Written([], [], list(ids), [], OperationalError("canceling statement due to lock timeout"))
 
 
 def cancelled(*ids: int) -> Written:
-    """Return what a write finds that takes too long; of one task it is told what to set."""
+    """Return the result of a write that took too long; for a single task, the error says what to set."""
     cause = CANCELLED
     return (
         Written([], [], list(ids), [], cause)

@@ -1,4 +1,4 @@
-"""What a manager may claim where others serve its queue too, and what it releases for them."""
+"""What a manager may claim if others also serve its queue, and what it releases for them."""
 
 import time
 import uuid
@@ -31,7 +31,7 @@ def buffer(desk: IntakeHarness, processor: str, number: int, start: int = 1) -> 
 
 
 def both_run(desk: IntakeHarness, since: float = 0.0) -> None:
-    """Have both workers run a task, since so many seconds."""
+    """Let both workers run a task that began ``since`` seconds ago."""
     for slot, task_id in enumerate((98, 99)):
         desk.gives(slot, task_row(task_id, LONG)).seen.active_at -= since
 
@@ -151,7 +151,7 @@ def test_a_manager_that_was_seen_asleep_gets_nothing_that_comes_later(desk: Inta
 
 
 def asked_at(desk: IntakeHarness, seconds: float) -> list[float]:
-    """Turn for some seconds as often as the component asks to; return when it asked for a heartbeat."""
+    """Turn for ``seconds`` whenever the component asks; return when it asked for heartbeats."""
     start = now = time.monotonic()
     asked = []
     while now < start + seconds:
@@ -173,7 +173,7 @@ def test_who_sleeps_is_asked_while_the_buffer_holds_too_much(desk: IntakeHarness
 
     asked = asked_at(desk, times[-1] + LOOK_SECONDS)
 
-    # The pause begins with the last heartbeat, an instant before the first look.
+    # The pause begins with the last heartbeat, a moment before the first look.
     assert asked == pytest.approx(times, abs=LOOK_SECONDS + 0.05)
 
 

@@ -37,13 +37,13 @@ PATIENCE_SECONDS = 30.0
 
 
 class Loop:
-    """As much of the manager's loop as a spawner needs."""
+    """The part of the manager's loop that a spawner needs."""
 
     def __init__(self) -> None:
         self.wakeup = LoopCalls()
 
     def result(self, ask: Callable[[Callable[[Any], None]], None]) -> Any:
-        """Return what ``ask`` delivers."""
+        """Return the result that ``ask`` delivers."""
         results: list[Any] = []
         ask(results.append)
         with selectors.DefaultSelector() as selector:
@@ -124,7 +124,7 @@ def test_a_worker_starts_serves_and_ends_with_its_exit_code(
 
 
 def _started() -> Any:
-    """Return a process that was started as workers are."""
+    """Return a process started as workers are."""
     context: Any = get_context("forkserver")
     process = context.Process(target=time.sleep, args=(60,))
     with spawning._without_main_module():
@@ -138,7 +138,7 @@ def _fork_server() -> int:
 
 
 def _is_zombie(pid: int) -> bool:
-    """Return whether a child has ended; its exit code stays to be taken."""
+    """Return whether a child has ended, without reaping it."""
     return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
 
@@ -148,7 +148,7 @@ def _has_ended(pid: int) -> bool:
 
 
 class GivenUpLater(threading.Event):
-    """Set when it is asked for the second time."""
+    """An event that is set from the second check on."""
 
     def is_set(self) -> bool:
         was_set = super().is_set()
@@ -236,7 +236,7 @@ def test_no_other_fork_server_is_started_for_a_start_that_was_given_up_meanwhile
         spawning._start_from_fork_server(process, given_up)
 
     assert _fork_server() == first
-    spawning._abandon_fork_server()  # its folder is gone, and so is what it could be stopped by
+    spawning._abandon_fork_server()  # its folder is gone, and with it the means to stop it
     wait_until(lambda: _has_ended(first))
 
 

@@ -1,4 +1,4 @@
-"""When a manager publishes what its workers run, and what it says."""
+"""When a manager publishes what its workers run, and what it publishes."""
 
 import json
 import time
@@ -19,7 +19,7 @@ from tests.support.rows import task_row
 
 
 class Play:
-    """A manager with workers whose pages the test writes; it sets the clock, and answers the calls."""
+    """A manager with workers; the test writes their pages, sets the clock and answers the calls."""
 
     def __init__(self) -> None:
         self.thread = FakeDatabaseThread()
@@ -43,14 +43,14 @@ class Play:
         return not any(worker.held for worker in self.workers)
 
     def runs(self, task_id: int, seconds: float) -> None:
-        """Have another worker run a task, and hold one more."""
+        """Let one more worker run a task, and hold another one."""
         slot = len(self.workers)
         held = {task_id: task_row(task_id), 1000 + task_id: task_row(1000 + task_id, "Next")}
         self.workers.append(SimpleNamespace(slot=slot, pid=4000 + slot, held=held))
         self.pages[slot] = Page(1, task_id, self.now - seconds, 0.0)
 
     def turns(self, later: float = 0.0) -> str | None:
-        """Turn ``later`` seconds after the last turn; return what is called."""
+        """Turn, ``later`` seconds after the last turn; return the name of the pending call."""
         self.now += later
         self.component.turn(self.now)
         return self.thread.asked

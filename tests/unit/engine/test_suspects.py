@@ -18,7 +18,7 @@ def suspect(task_id: int, crashes: int = 0) -> TaskRow:
 
 
 def marks(desk: IntakeHarness, task_id: int, result: object = True) -> list[list[int]]:
-    """Answer the mark of a task, which is to come next; return the ids that each worker gets then."""
+    """Answer the next call, which marks a task; return the ids that each worker then gets."""
     desk.suspects.turn(time.monotonic())
     assert desk.chores.asked == "mark_begun"
     assert desk.chores.call.keywords == {"task_id": task_id, "token": 100 + task_id}

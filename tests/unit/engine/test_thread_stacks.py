@@ -1,4 +1,4 @@
-"""The stacks of all threads are emitted from any thread."""
+"""The stacks of all threads can be emitted from any thread."""
 
 import threading
 

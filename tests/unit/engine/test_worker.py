@@ -1,4 +1,4 @@
-"""A worker, turn by turn: it runs what it receives and reports how it ended."""
+"""A worker, turn by turn: it runs the tasks it receives and reports their outcomes."""
 
 import os
 import socket
@@ -44,7 +44,7 @@ class Memo(BaseTaskProcessor):
 
 
 class Side:
-    """A worker without a process of its own, and its manager's end."""
+    """A worker without its own process, and its manager's end."""
 
     def __init__(self, presence: PresenceFile) -> None:
         self.ours, self.theirs = socket.socketpair()
@@ -76,7 +76,7 @@ def side(presence: PresenceFile) -> Iterator[Side]:
 
 
 def completed(message: Any) -> list[int]:
-    """Return the tasks that a report says have completed; their rows are kept by default."""
+    """Return the completed tasks in a report; their rows are kept by default."""
     return [task_id for task_id, *_ in message.kept]
 
 
@@ -86,7 +86,7 @@ def turns(worker: Worker, number: int) -> None:
 
 
 def in_a_thread(worker: Worker) -> Callable[[], None]:
-    """Run a worker; return what waits for its end."""
+    """Run a worker in a thread; return a function that waits for its end."""
     thread = threading.Thread(target=worker.run)
     thread.start()
 
@@ -123,7 +123,7 @@ class Slow(BaseTaskProcessor):
 
 
 class News(Subscriber):
-    """Have one thing to report."""
+    """A subscriber with one value to report."""
 
     name = "news"
     held: str | None = None
@@ -142,7 +142,7 @@ def test_news_of_a_subscriber_are_reported_while_a_task_runs(side):
         assert Slow.begun.wait(PATIENCE_SECONDS)
         news.held = "a batch was exported"
         reporting.report_now()
-        reporting.report_now()  # nothing is new
+        reporting.report_now()  # nothing new to report
         _, report = side.manager.receive()
         Slow.ended.set()
         end()
@@ -274,7 +274,7 @@ def test_a_worker_that_was_stopped_while_its_manager_died_begins_nothing_more(si
     worker = side.worker()
     side.dispatch(1, 2)
     turns(worker, 2)
-    worker._executor.started -= 1.0  # as if the process had been stopped meanwhile
+    worker._executor.started -= 1.0  # as if the process had been stopped for a while
     side.ours.close()
 
     with pytest.raises(PipeError):
@@ -325,7 +325,7 @@ def test_what_was_asked_for_another_run_discards_nothing(side):
 
 
 class Importing(BaseTaskProcessor):
-    """Register a processor, as an import inside of a task may."""
+    """Register a processor, as an import inside a task may do."""
 
     def run(self) -> None:
         registry.register(Slow)
@@ -343,7 +343,7 @@ def test_what_a_task_has_registered_is_told_before_the_next_task_runs(side):
 
 
 class Reloading(BaseTaskProcessor):
-    """Register another ``Memo``, as a reload of its module may."""
+    """Register another ``Memo``, as a reload of its module may do."""
 
     def run(self) -> None:
         registry.register(type("Memo", (Memo,), {"TIMEOUT_SECONDS": 7.5, "__module__": Memo.__module__}))

@@ -1,4 +1,4 @@
-"""A worker as its manager sees it."""
+"""A worker from its manager's point of view."""
 
 import os
 import selectors
@@ -110,7 +110,7 @@ def test_a_worker_is_asked_once_for_tasks_until_it_answers(worker: FakeWorker):
 
 def test_a_worker_that_reads_nothing_does_not_hold_up_its_manager(worker: FakeWorker):
     def ring() -> None:
-        for _ in range(2 * 2**16):  # bytes, which are more than a pipe takes
+        for _ in range(2 * 2**16):  # more bytes than a pipe holds
             worker.seen.ring()
 
     ringing = threading.Thread(target=ring, daemon=True)
@@ -124,7 +124,7 @@ def test_a_worker_that_reads_nothing_does_not_hold_up_its_manager(worker: FakeWo
 def test_asking_a_worker_that_has_ended_for_tasks_is_no_error(worker_in: MakeWorker):
     worker = worker_in()
     with open(os.devnull) as other:
-        os.dup2(other.fileno(), worker.bell)  # which closes the end that would be read
+        os.dup2(other.fileno(), worker.bell)  # closes the end that would be read
 
     worker.seen.recall()
 
@@ -171,7 +171,7 @@ def test_a_worker_whose_process_cannot_be_watched_is_noticed_by_its_sentinel(
         (["kill"], [REASON_ERROR, REASON_ERROR, REASON_SIGNAL, REASON_SIGNAL]),
         (["retire"], [REASON_RECYCLED] * 4),
         (["begin_to_stop"], [REASON_STOPPED, REASON_ERROR, REASON_SIGNAL, REASON_SIGNAL]),
-        # It ended well, though the fork server that knew its exit code is lost.
+        # It ended normally, although the fork server that knew its exit code is lost.
         (["begin_to_stop", "retire"], [REASON_STOPPED, REASON_ERROR, REASON_SIGNAL, REASON_STOPPED]),
         (["begin_to_stop", "kill"], [REASON_STOPPED] * 4),
     ],

@@ -1,4 +1,4 @@
-"""What a worker gets at its start is read only by the code that wrote it."""
+"""A worker's start-up data can be read only by the code that wrote it."""
 
 import pickle
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the history of a task says of the runs before the one under way."""
+"""What the history of a task says about the runs before the current one."""
 
 from typing import Any
 

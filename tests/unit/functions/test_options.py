@@ -1,4 +1,4 @@
-"""The options of a function: on its task, below ``@task``, and which are refused."""
+"""The options of a function: on its task, below ``@task``, and which of them are refused."""
 
 import inspect
 from typing import Any
@@ -29,7 +29,7 @@ def ruled() -> None: ...
 
 
 def task_of(function: Any, **options: Any) -> PartisanTask:
-    """Return a task as ``@task`` of Django 6.1 makes it; the class of Django 6.0 has no defaults."""
+    """Return a task as ``@task`` of Django 6.1 makes it; the class in Django 6.0 has no defaults."""
     defaults: dict[str, Any] = {
         "priority": 0,
         "backend": "default",
@@ -61,7 +61,7 @@ def test_using_does_not_change_the_options():
         ("max_attempts", 0, "an integer, at least 1, or None"),
         ("max_attempts", "3", "an integer, at least 1, or None"),
         ("retry", {"retries_count": 3}, "an instance of ErrorsHandleConfig, or None"),
-        ("backoff", 5, "a function of an exception and a task result that returns seconds, or None"),
+        ("backoff", 5, "a function that takes an exception and a task result, and returns seconds, or None"),
         pytest.param("timeout", 10**400, LIMIT, id="too_large"),
         ("timeout", 1e300, LIMIT),
         ("unique", 1, "True or False, or None"),

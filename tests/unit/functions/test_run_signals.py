@@ -1,4 +1,4 @@
-"""The framework's signals of a run: they cost nothing while their only receiver is a log that is off."""
+"""The framework's signals of a run cost nothing while their only receiver is a disabled log."""
 
 import logging
 import sys
@@ -32,7 +32,7 @@ class Kept(Idle):
 def execute(
     name: str, arguments: str = '{"args":[],"kwargs":{}}', calls: list[str] | None = None
 ) -> RunResult:
-    """Run a task; note in ``calls`` the functions that the run calls, those in C included."""
+    """Run a task; add to ``calls`` one entry for each function called, including those in C."""
     executor = Executor(config_of(), slot=0, generation=0, claim_times={})
     executor.started = monotonic()
     row = task_row(1, name, arguments=arguments)
@@ -48,7 +48,7 @@ def execute(
 def calls_of(name: str) -> int:
     """Return how many functions a run calls."""
     calls: list[str] = []
-    execute(name)  # what is done only once
+    execute(name)  # for work that is done only once
     execute(name, calls=calls)
     return len(calls)
 
@@ -61,7 +61,7 @@ def log_level(caplog: pytest.LogCaptureFixture) -> Callable[[int], None]:
 
 @pytest.fixture
 def own_receivers() -> Iterator[None]:
-    """Keep what the test connects from others, and what modules of other tests have connected."""
+    """Isolate the test's receivers, and restore those that other modules have connected."""
     kept = [list(signal.receivers) for signal in OF_A_RUN]
     for signal in OF_A_RUN:
         signal.receivers = []
@@ -71,7 +71,7 @@ def own_receivers() -> Iterator[None]:
 
 
 def connect_logs() -> None:
-    """Connect the receivers that the framework has."""
+    """Connect the framework's own receivers."""
     for signal, log in zip(OF_A_RUN, (signals.log_task_started, signals.log_task_finished), strict=True):
         signal.connect(log)
 

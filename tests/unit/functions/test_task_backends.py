@@ -1,4 +1,4 @@
-"""Which backends of ``TASKS`` are ours, and the queues that they list."""
+"""Which backends in ``TASKS`` are ours, and which queues they list."""
 
 from typing import Any
 

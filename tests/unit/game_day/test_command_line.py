@@ -1,4 +1,4 @@
-"""The command line lists rows and refuses what it does not know."""
+"""The command line lists rows, and refuses unknown ones."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is printed of a row, and written about it."""
+"""What is printed about a row, and what the page says about it."""
 
 from contextlib import nullcontext
 

@@ -1,4 +1,4 @@
-"""The table names alerts that exist, and the page of the documentation is of this table."""
+"""The table names existing alerts, and the documentation page matches the table."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""A row is right if its alerts fired in time, no others did, the cause was named, and all ended."""
+"""A row passes if its alerts fired in time, no others did, the cause was named, and all alerts ended."""
 
 from contextlib import nullcontext
 

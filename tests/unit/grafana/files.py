@@ -1,4 +1,4 @@
-"""The files of ``grafana/`` as the tests read them."""
+"""Helpers that read the files of ``grafana/``."""
 
 import json
 import re
@@ -33,14 +33,14 @@ def panels(uid: str) -> list[dict[str, Any]]:
 
 
 def all_panels() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield every panel, with the dashboard's uid and the panel's title as a name for it."""
+    """Yield every panel, with a name made of the dashboard's uid and the panel's title."""
     for uid in UIDS:
         for panel in panels(uid):
             yield f"{uid}: {panel['title']}", panel
 
 
 def expressions() -> Iterator[tuple[str, str]]:
-    """Yield every PromQL expression of every panel, annotation and rule, with its place."""
+    """Yield every PromQL expression in panels, annotations and rules, with its place."""
     for place, panel in all_panels():
         for target in panel["targets"]:
             yield f"{place} {target['refId']}", target["expr"]
@@ -66,7 +66,7 @@ def rule_tests() -> list[dict[str, Any]]:
 
 
 def metrics_of(expression: str) -> set[str]:
-    """Return the names of the exported metrics that an expression reads; recorded names are no such."""
+    """Return the names of the exported metrics in an expression, without recorded names."""
     without_strings = re.sub(r'"[^"]*"', '""', expression)
     without_labels = _FUNCTIONS_AND_WORDS.sub("", without_strings)
     without_records = re.sub(r"\b\w+:[\w:]+", "", without_labels)
@@ -74,5 +74,5 @@ def metrics_of(expression: str) -> set[str]:
 
 
 def records_of(expression: str) -> set[str]:
-    """Return the names of the recorded series that an expression reads."""
+    """Return the names of the recorded series in an expression."""
     return set(re.findall(r"\bjob_\w*:[\w:]+", expression))

@@ -1,4 +1,4 @@
-"""The dashboards are what the builder makes, and hold what an operator may rely on."""
+"""The dashboards are up to date, and have the features that operators rely on."""
 
 import re
 from itertools import combinations
@@ -96,13 +96,13 @@ def test_labels_in_a_legend_are_kept_by_the_query(panel: dict[str, Any]) -> None
     for target in panel["targets"]:
         groups = re.findall(r"\b(?:by|group_left) \(([^)]*)\)", target["expr"])
         kept = {label.strip() for group in groups for label in group.split(",")}
-        kept |= set(re.findall(r', "(\w+)", "', target["expr"]))  # what label functions write
+        kept |= set(re.findall(r', "(\w+)", "', target["expr"]))  # labels written by label functions
         assert set(re.findall(r"\{\{(\w+)\}\}", target.get("legendFormat", ""))) <= kept
 
 
 @OF_PANELS
 def test_a_rate_follows_the_zoom(panel: dict[str, Any]) -> None:
-    # How long a manager that is gone still counts is no rate.
+    # The time for which an ended manager still counts is not the window of a rate.
     remembered = re.compile(r"max_over_time\([^\[\]]*partisan_workers_configured\{\}\)?\[6h(:1m)?\]\)")
     expressions = [re.sub(r"\{[^}]*\}", "{}", target["expr"]) for target in panel["targets"]]
     ranges = {

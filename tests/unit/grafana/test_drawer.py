@@ -1,4 +1,4 @@
-"""The drawer of panels fails for a graph that would be empty, whatever Prometheus has answered."""
+"""The panel drawing program fails for a graph that would be empty, whatever Prometheus has answered."""
 
 import json
 import shutil
@@ -13,7 +13,7 @@ POINTS = files.GRAFANA / "panels" / "src" / "points.mjs"
 
 
 def _empty_panels(panels: dict[str, list[object]]) -> list[str]:
-    """Return what the drawer says of panels with these values; texts are JavaScript, such as ``NaN``."""
+    """Return the panels that it reports as empty; text values are JavaScript, such as ``NaN``."""
     values = ", ".join(
         f"{{ title: {json.dumps(name)}, values: [{', '.join(map(str, found))}] }}"
         for name, found in panels.items()

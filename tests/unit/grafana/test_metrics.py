@@ -1,4 +1,4 @@
-"""Rules and panels name exported metrics only, and every exported metric is of use to somebody."""
+"""Rules and panels only use exported metrics, and every exported metric is used or listed with a reason."""
 
 import re
 
@@ -15,7 +15,7 @@ OF_OTHERS = {
     "scrape_duration_seconds",
     "scrape_samples_scraped",
 }
-"""What Prometheus itself and the client library's process collector export."""
+"""Exported by Prometheus itself and by the client library's process collector."""
 
 UNUSED: dict[str, str] = {
     "partisan_tasks_requeued_total": "mostly counted in applications, which are scraped apart or not at all",
@@ -26,7 +26,7 @@ UNUSED: dict[str, str] = {
     "partisan_tasks_expired_total": "no failure: whoever sets an expiry knows what it means",
     "partisan_tasks_held_total": "the alert and whoever looks need what is held now, by processor",
 }
-"""Exported metrics that no panel or rule reads, each with the reason."""
+"""Exported metrics that no panel or rule uses, each with the reason."""
 
 
 def _used() -> dict[str, list[str]]:
@@ -52,7 +52,7 @@ def test_every_exported_metric_is_read_or_listed_as_unused_with_a_reason() -> No
 def test_labels_in_selectors_and_groupings_exist() -> None:
     known = {label for metric in METRICS.values() for label in metric.labels}
     of_targets = {"job", "instance", "pod", "container", "endpoint", "node", "le"}
-    of_targets |= {"alertname", "alertstate", "severity"}  # of ALERTS
+    of_targets |= {"alertname", "alertstate", "severity"}  # labels of ALERTS
 
     found = set()
     for _, expression in files.expressions():

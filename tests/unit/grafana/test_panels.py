@@ -1,4 +1,4 @@
-"""Every panel obeys what makes a dashboard answer: colours, limits of series, no holes, honest axes."""
+"""Rules for every panel: meaningful colors, a limited number of series, no gaps, honest axes."""
 
 import re
 from collections.abc import Iterator
@@ -17,9 +17,9 @@ OF_GRAPHS = pytest.mark.parametrize(
     ids=[name for name, panel in PANELS if panel["type"] == "timeseries"],
 )
 OF_ERRORS = re.compile(r'fail|error|lost|dropped|overflow|rescued|retried|held|exits|state="error"')
-"""What names a figure of errors, in a metric or a selector."""
+"""Parts of the names of error figures, in metrics or selectors."""
 OF_KINDS = {"processor", "error_type", "schedule", "worker"}
-"""Labels with as many values as a project has kinds of them."""
+"""Labels with as many values as the project defines."""
 NEVER_ZERO = ("partisan_workers_configured", "partisan_buffer_limit")
 GREENS = re.compile("green|^#(73bf69|37872d|56a64b|96d98d)$", re.IGNORECASE)
 
@@ -50,7 +50,7 @@ def _thresholds(panel: dict[str, Any]) -> Iterator[str]:
 
 
 def _colour(panel: dict[str, Any], legend: str) -> str:
-    """Return the colour of a series; a palette counts as green, for one of its series is."""
+    """Return the color of a series; a palette counts as green, because it contains green."""
     default = panel["fieldConfig"]["defaults"].get("color", {"mode": "palette-classic"})
     colour = _overrides(panel, "color").get(legend, default)
     return str(colour.get("fixedColor", "text")) if "palette" not in colour["mode"] else "green"
@@ -74,14 +74,14 @@ def test_errors_are_never_green(panel: dict[str, Any]) -> None:
 def test_a_graph_of_kinds_shows_the_ten_that_matter_most_and_says_so(panel: dict[str, Any]) -> None:
     for target in panel["targets"]:
         if OF_KINDS & set(re.findall(r"\{\{(\w+)\}\}", target["legendFormat"])):
-            # The same ten at every point: ranked once, over the whole range.
+            # The same ten at every point: ranked once over the whole range.
             assert re.search(r" and topk\(10, .*\[\$__range\] @ end\(\)", target["expr"])
             assert re.search(r"\b[Tt]en\b", panel["description"])
 
 
 @OF_PANELS
 def test_a_query_never_answers_nan(panel: dict[str, Any]) -> None:
-    """Prometheus answers NaN where a histogram is empty and where zero is divided by zero."""
+    """Prometheus answers NaN for an empty histogram and for zero divided by zero."""
     for target in panel["targets"]:
         assert list(_may_be_nan(target["expr"])) == []
 
@@ -98,7 +98,7 @@ def _may_be_nan(expression: str) -> Iterator[str]:
 
 
 def _operand(expression: str, start: int) -> str:
-    """Return what begins at ``start``: a function, an aggregation with its grouping, or parentheses."""
+    """Return the operand at ``start``: a function, an aggregation with its grouping, or parentheses."""
     end = start
     for _ in range(1 + expression.startswith(("sum by", "max by"), start)):
         end = _end_of_parentheses(expression, expression.index("(", end))
@@ -106,7 +106,7 @@ def _operand(expression: str, start: int) -> str:
 
 
 def _end_of_parentheses(expression: str, start: int) -> int:
-    """Return where the parentheses that open at ``start`` have closed."""
+    """Return the index after the parentheses that open at ``start``."""
     depth = 0
     for index in range(start, len(expression)):
         depth += {"(": 1, ")": -1}.get(expression[index], 0)

@@ -1,4 +1,4 @@
-"""The rules are complete: every alert says what is wrong, has a runbook and is tested both ways."""
+"""The rules are complete: every alert says what is wrong, has a runbook, and is tested firing and silent."""
 
 import re
 import shlex
@@ -64,7 +64,7 @@ CRITICAL = {
     "the database takes no writes, or nothing settles": "PartisanDatabaseReadOnly",
     "workers crash in a loop": "PartisanWorkersCrashLooping",
 }
-"""What pages somebody; everything else is a warning."""
+"""The alerts that page; all others are warnings."""
 
 
 def _runbook(alert: str) -> str:
@@ -184,7 +184,7 @@ def _inhibit_rules() -> list[dict[str, Any]]:
 
 
 def _fired() -> list[dict[str, str]]:
-    """Return the labels of every alert that fires in a case."""
+    """Return the labels of every alert that fires in a test case."""
     return [
         {"alertname": expected["alertname"], **alert["exp_labels"]}
         for case in files.rule_tests()
@@ -194,7 +194,7 @@ def _fired() -> list[dict[str, str]]:
 
 
 def _matches(labels: dict[str, str], matchers: list[str]) -> bool:
-    """Return whether labels are as Alertmanager's matchers ask: ``name = value`` or ``name =~ "pattern"``."""
+    """Return whether labels match Alertmanager's matchers: ``name = value`` or ``name =~ "pattern"``."""
     found = [re.fullmatch(r'(\w+) (=~?) "?([\w|]+)"?', matcher) for matcher in matchers]
     return all(one and re.fullmatch(one[3], labels.get(one[1], "")) for one in found)
 
@@ -216,11 +216,11 @@ def _pairs() -> list[Any]:
 def test_a_cause_and_its_consequence_fire_with_the_labels_by_which_one_mutes_the_other(
     rule: dict[str, Any], cause: str, consequence: str
 ) -> None:
-    ours = set(rule["equal"]) - {"cluster", "namespace"}  # labels of the operator's own
+    ours = set(rule["equal"]) - {"cluster", "namespace"}  # labels that the operator adds
 
     for alert, side in ((cause, "source_matchers"), (consequence, "target_matchers")):
         fired = [one for one in _fired() if one["alertname"] == alert and _matches(one, rule[side])]
-        # A label that neither has would be equal, too.
+        # A label missing on both sides would also count as equal.
         assert [one for one in fired if ours <= set(one)]
 
 
@@ -231,7 +231,7 @@ def test_alerts_mute_others_of_their_job_and_queue() -> None:
             "PartisanScheduleNotCompleting",
         }
         assert {"cluster", "namespace", "job"} <= set(rule["equal"])
-        assert ("queue" in rule["equal"]) is not of_schedules  # a schedule may enqueue for any queue
+        assert ("queue" in rule["equal"]) is not of_schedules  # a schedule may enqueue to any queue
 
 
 def test_the_alerts_of_a_cause_mute_those_of_its_consequences_and_no_others() -> None:
@@ -256,7 +256,7 @@ def test_the_alerts_of_a_cause_mute_those_of_its_consequences_and_no_others() ->
             "PartisanScheduleLate",
             "PartisanScheduleNotCompleting",
         },
-        # PartisanManagerNotScraped mutes none: of two managers that are not scraped, one may be dead.
+        # PartisanManagerNotScraped mutes none: if two managers are not scraped, one of them may be dead.
         "PartisanManagerMissing": {
             "PartisanManagerDown",
             "PartisanQueueUnserved",

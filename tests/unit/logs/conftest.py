@@ -1,4 +1,4 @@
-"""Logging as it was before each test, and a log file whose lines a test reads."""
+"""Fixtures: restored logging, and a log file whose lines a test reads."""
 
 import json
 import logging
@@ -21,7 +21,7 @@ Lines = Callable[[], list[dict[str, Any]]]
 def logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with telemetry_kept():
         yield
-        monkeypatch.undo()  # else it would put back handlers that were patched
+        monkeypatch.undo()  # otherwise it would restore patched handlers
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +32,7 @@ def nothing_reported_yet() -> None:
 
 @pytest.fixture
 def last_resort(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the messages that the handler of last resort is given."""
+    """Return the list of messages passed to the handler of last resort."""
     messages: list[str] = []
     handler = SimpleNamespace(
         level=logging.NOTSET, handle=lambda record: messages.append(record.getMessage())
@@ -43,7 +43,7 @@ def last_resort(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def log_file(tmp_path: Path) -> Path:
-    """Set up ECS lines into a file, as a worker does, from debug on."""
+    """Set up ECS lines to a file, as a worker does, from the debug level on."""
     path = tmp_path / "partisan.log"
     logging.getLogger(LOGGER).setLevel(logging.DEBUG)
     setting_up.setup(WORKER, "ecs", path)

@@ -1,4 +1,4 @@
-"""One event of every kind that is logged, once with everything that may be known and once without."""
+"""One event of every logged kind, once with every optional value and once without."""
 
 from datetime import datetime, timezone
 from typing import Any

@@ -1,4 +1,4 @@
-"""Ways to write without waiting, which leave the shared file as it is."""
+"""Channels that write without blocking, and leave the shared file unchanged."""
 
 import fcntl
 import os

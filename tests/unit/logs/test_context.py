@@ -1,4 +1,4 @@
-"""What travels with a task, and what of the surroundings stands in a line."""
+"""The context that is stored with a task, and the context in a log line."""
 
 import contextvars
 import subprocess

@@ -1,4 +1,4 @@
-"""One line of ECS: what every line has, how it is cut, and what odd records become."""
+"""One ECS line: what every line contains, how it is cut, and how unusual records are formatted."""
 
 import json
 import logging
@@ -26,7 +26,7 @@ from tests.unit.logs.conftest import flat
 HEAD = ("@timestamp", "log.level", "message", "ecs.version", "log.logger", "process.pid", "process.name")
 TYPES = {"keyword": str, "text": str, "wildcard": str, "date": str, "long": int, "boolean": bool}
 SAMPLES = [*((event, True) for event in samples.FULL), *((event, False) for event in samples.BARE)]
-"""Events, and whether all that may be absent is present."""
+"""Events, and whether all optional values are present."""
 
 
 def record(message: str = "hello", level: int = logging.INFO, extra: Any = None) -> logging.LogRecord:
@@ -41,7 +41,7 @@ def fields_of(event: Any) -> dict[str, Any]:
 
 
 def type_of(value: Any) -> type:
-    """Return the type of a value, or of all values in a list."""
+    """Return the type of a value, or the common type of the values in a list."""
     (found,) = {type(each) for each in value} or {str} if isinstance(value, list) else {type(value)}
     return found
 
@@ -126,7 +126,7 @@ def test_a_line_equals_ecs_loggings_on_the_fields_they_share():
     shared = {name for name in ours.keys() & theirs.keys() if name != "ecs.version"}
 
     assert shared == {*HEAD, "error.type", "error.message", "error.stack_trace"} - {"ecs.version"}
-    assert theirs.pop("error.stack_trace") in ours.pop("error.stack_trace")  # ours names the exception too
+    assert theirs.pop("error.stack_trace") in ours.pop("error.stack_trace")  # ours also names the exception
     assert {name: ours.get(name) for name in shared} == {name: theirs.get(name) for name in shared}
 
 

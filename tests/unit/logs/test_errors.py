@@ -1,4 +1,4 @@
-"""An error hands its exception to the handlers, and its message is a template that trackers group by."""
+"""An error passes its exception to the handlers, and its message is a template by which trackers group."""
 
 import logging
 import traceback
@@ -25,7 +25,7 @@ from tests.unit.logs.conftest import Lines
 
 
 class Refused(Exception):
-    """An error of the host's."""
+    """An error of the host application."""
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_a_final_failure_hands_its_exception_to_the_handlers(caplog, raised):
 
 
 def test_the_traceback_of_a_failed_run_begins_in_the_tasks_own_code(caplog, own_registry):
-    """Trackers store the locals of every frame; ours hold the row and the arguments."""
+    """Trackers store the locals of every frame; our frames contain the row and the arguments."""
 
     class Refusing(BaseTaskProcessor):
         def run(self) -> None:
@@ -115,7 +115,7 @@ def test_every_error_that_has_an_exception_hands_it_over_and_nothing_else_does(c
 
 
 def test_an_enqueueing_that_fails_in_a_run_leaves_its_exception_to_the_line_of_the_run(caplog, raised):
-    """Else a retry would be an event of an error tracker."""
+    """Otherwise, an error tracker would get an event for a retry."""
     event = TaskEnqueueFailed("default", "SendMail", 10, ErrorInfo.of(raised))
 
     with caplog.at_level(logging.ERROR, LOGGER):

@@ -1,4 +1,4 @@
-"""OpenTelemetry's handler on the root logger: lines reach it, and it passes for nobody's logging."""
+"""OpenTelemetry's handler on the root logger gets the lines, and does not count as configured logging."""
 
 import logging
 import sys
@@ -26,7 +26,7 @@ from tests.unit.logs import samples
 
 @pytest.fixture
 def exported(monkeypatch: pytest.MonkeyPatch) -> InMemoryLogRecordExporter:
-    """Let the root have OpenTelemetry's handler alone; return what it exported."""
+    """Leave only OpenTelemetry's handler on the root logger; return its exporter."""
     exporter, provider = InMemoryLogRecordExporter(), LoggerProvider()
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
     monkeypatch.setattr(logging.root, "handlers", [LoggingHandler(logger_provider=provider)])
@@ -35,7 +35,7 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> InMemoryLogRecordExporter:
 
 @pytest.fixture
 def no_other(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Return what leaves the root that handler alone; pytest adds its own when a test begins."""
+    """Return a function that leaves only that handler on the root; pytest adds its own when a test begins."""
     return lambda: monkeypatch.setattr(
         logging.root, "handlers", [one for one in logging.root.handlers if exporting.is_exporting(one)]
     )
@@ -82,7 +82,7 @@ def test_a_second_set_up_exports_each_line_once(exported, capfd):
 
 
 class Provider:
-    """A provider of lines that takes as long as the test says, or fails."""
+    """A logger provider whose flush takes as long as the test says, or fails."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.gate = threading.Event()

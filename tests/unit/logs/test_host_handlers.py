@@ -1,4 +1,4 @@
-"""What the host's handlers hold back is written when a worker ends."""
+"""Lines buffered by the host's handlers are written when a worker ends."""
 
 import logging
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from tests.support.waiting import PATIENCE_SECONDS
 
 
 class Kept(logging.Handler):
-    """Keep records; flush as the test says."""
+    """Store records; flush as the test says."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Kept(logging.Handler):
 
 @pytest.fixture
 def kept() -> Iterator[Kept]:
-    """Have a logger hold its records back in memory, for this handler, which another logger has as well."""
+    """Buffer one logger's records in memory for this handler, which other loggers also have."""
     made = Kept()
     memory = MemoryHandler(1000, target=made)
     for name in ("a", "b"):

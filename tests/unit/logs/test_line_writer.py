@@ -1,4 +1,4 @@
-"""Lines before a reader that stalls: kept in order, resumed where they were cut, dropped whole."""
+"""Lines to a reader that stalls: kept in order, resumed where they were cut, dropped only as a whole."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ PATIENCE = 20.0
 
 
 class Pipe:
-    """A pipe with a writer of lines, and what was read of it."""
+    """A pipe with a line writer, and the data read from it."""
 
     def __init__(self) -> None:
         self.reading, self.writing = os.pipe()
@@ -31,7 +31,7 @@ class Pipe:
                 self.channel.write(b"#" * 4095 + b"\n")
 
     def lines(self) -> list[str]:
-        """Return the lines that can be read now, without those that filled the pipe."""
+        """Return the lines that can be read now, without the filler."""
         try:
             while data := os.read(self.reading, 65536):
                 self.read += data
@@ -124,7 +124,7 @@ def test_what_is_given_up_at_the_end_is_counted(pipe):
     pipe.fill()
     for line in ("x" * 4000, "y" * 4000):
         writer.write(line)
-    wait_until(lambda: len(writer._kept) == 1, PATIENCE)  # the thread holds the other
+    wait_until(lambda: len(writer._kept) == 1, PATIENCE)  # the thread holds the other one
 
     writer.drop_kept()
     writer.drop_kept()
@@ -168,7 +168,7 @@ def test_a_reader_that_goes_away_in_a_stall_costs_lines_only(pipe, last_resort):
         writer.write("three")
     assert swallowed.counts["logs"] == 2
     assert last_resort == [
-        "A log line could not be written to somewhere: BrokenPipeError. For a minute, more are only counted."
+        "A log line could not be written to somewhere: BrokenPipeError. More are only counted for a minute."
     ]
 
 
@@ -185,7 +185,7 @@ def test_a_kept_line_that_is_cut_by_an_error_does_not_spoil_the_next(last_resort
         written.extend(data[:answer])
         return min(answer, len(data))
 
-    read_end, write_end = os.pipe()  # what is waited for: it can be written to
+    read_end, write_end = os.pipe()  # the descriptor waited on; it is writable
     writer = writer_to(Channel(write_end, write))
     writer.write("abcdef")
     assert writer.drain(PATIENCE)
@@ -242,7 +242,7 @@ def test_a_log_call_while_a_line_is_written_waits_for_nothing():
     written: list[bytes] = []
 
     def write(data: bytes) -> int:
-        if not written:  # as a signal handler may, in the same thread
+        if not written:  # as a signal handler in the same thread may do
             written.append(b"")
             writer.write("inner")
         written.append(data)

@@ -1,4 +1,4 @@
-"""A log event is one event class and one function: no other place knows of it."""
+"""A log event is one event class and one function; nothing else needs to be changed."""
 
 import logging
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ class TeaBrewed(NamedTuple):
 
 @pytest.fixture(autouse=True)
 def declared() -> Iterator[None]:
-    # A contributor's event stands in the union ``Event``, and so needs no "type: ignore".
+    # A contributor's event is part of the union ``Event`` and needs no "type: ignore".
     @log_event(
         TeaBrewed,  # type: ignore[type-var]
         "tea.brewed",

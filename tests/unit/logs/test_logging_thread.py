@@ -1,4 +1,4 @@
-"""A manager's handlers are called in a thread: in order, without anyone waiting for them."""
+"""A manager's handlers are called in a thread, in order, and nothing waits for them."""
 
 import logging
 import threading
@@ -20,7 +20,7 @@ NAME = "tests.logging_thread"
 
 
 class Host(logging.Handler):
-    """A handler that does not return while its gate is closed, and notes messages and threads."""
+    """A handler that does not return while its gate is closed, and records messages and threads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Host(logging.Handler):
 
 
 class Reported(bus.Subscriber):
-    """Note what is reported as dropped."""
+    """Record the events about dropped telemetry."""
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -109,7 +109,7 @@ def test_records_are_handled_in_order_in_a_thread_of_their_own(host, thread, log
 
 
 def test_a_handled_record_is_freed_while_the_thread_waits_for_the_next(host, thread):
-    logging.getLogger(NAME).propagate = False  # pytest keeps every record that the root gets
+    logging.getLogger(NAME).propagate = False  # pytest keeps every record that reaches the root
     record = logging.makeLogRecord({"name": NAME, "msg": "one", "levelno": logging.INFO})
     reference = weakref.ref(record)
 

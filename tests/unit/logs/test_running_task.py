@@ -1,4 +1,4 @@
-"""The host's own lines inside a run name its task: by a filter, a structlog processor, and our formatters."""
+"""The host's lines inside a run name its task: with a filter, a structlog processor, and our formatters."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ shop = logging.getLogger("shop")
 
 
 class Written(logging.Handler):
-    """Keep each record, and what a formatter makes of it when it is logged."""
+    """Store each record, and its text as formatted when it is logged."""
 
     def __init__(self, formatter: logging.Formatter | None = None) -> None:
         super().__init__()

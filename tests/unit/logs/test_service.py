@@ -1,4 +1,4 @@
-"""Which service the lines name, by OpenTelemetry's variables."""
+"""The service name in log lines, from OpenTelemetry's variables."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What --log-format and --log-file do, and what they leave alone."""
+"""The effects of --log-format and --log-file, and what they leave unchanged."""
 
 import io
 import json
@@ -31,7 +31,7 @@ def top() -> logging.Logger:
 
 
 def test_auto_is_console_where_no_logging_is_set_up(top, monkeypatch):
-    monkeypatch.setattr(logging.root, "handlers", [])  # pytest's own
+    monkeypatch.setattr(logging.root, "handlers", [])  # removes pytest's own
     top.addHandler(logging.NullHandler())
 
     assert setting_up.resolve("auto") == "console"
@@ -125,7 +125,7 @@ def test_the_longest_line_is_a_setting(capfd):
     ("log_format", "log_file", "message"),
     [
         ("xml", None, r"--log-format is 'xml'; expected one of auto, host, ecs, json, console\."),
-        ("host", "a.log", "--log-file needs a --log-format"),
+        ("host", "a.log", "--log-file cannot be used with --log-format host"),
         ("ecs", "/none/a.log", "--log-file /none/a.log: No such file or directory"),
     ],
 )
@@ -231,7 +231,7 @@ def test_a_worker_counts_what_it_dropped_for_its_manager_to_report(tmp_path):
     dropped.count(dropped.OUTPUT_STALLED, 7)
     setup(WORKER, "ecs", tmp_path / "a.log")
     taken = bus.take()
-    bus.absorb(0, taken)  # by somebody who is no manager: nothing happens
+    bus.absorb(0, taken)  # not by a manager: nothing happens
 
     setup(MANAGER, "ecs", tmp_path / "a.log", "mail")
     bus.absorb(0, taken)

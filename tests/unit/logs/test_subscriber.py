@@ -1,4 +1,4 @@
-"""Which events the subscriber logs, that any host's logging takes them, and the lines of a task itself."""
+"""Which events the subscriber logs, in any host's logging, and the lines that tasks log themselves."""
 
 import json
 import logging
@@ -91,9 +91,9 @@ def test_what_is_dropped_is_told_for_every_reason_and_is_counted_where_it_happen
     told = [line for line in lines if line["event.action"] == "telemetry.dropped"]
     assert worker.take() is None
     assert {line["event.reason"]: line["message"] for line in told} == {
-        "pipe_broken": "Dropped figures of 1 worker: pipe broken",
-        "unknown_metric": "Dropped 2 additions: unknown to the manager's metrics",
-        "context": "Dropped 3 carried contexts: too long, or not to be stored",
+        "pipe_broken": "Dropped metrics of 1 worker: pipe broken",
+        "unknown_metric": "Dropped 2 increments: metric unknown to the manager",
+        "context": "Dropped 3 carried contexts: too long, or cannot be stored",
         "flush_timeout": "Dropped telemetry of 1 worker: not flushed in time",
     }
     assert counted.of(TelemetryDropped) == [TelemetryDropped("default", "log_output_stalled", 4)], (

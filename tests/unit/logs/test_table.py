@@ -1,4 +1,4 @@
-"""The table of events: compared with the contract, with the events, and with ECS."""
+"""The table of events matches the contract, the event classes, and ECS."""
 
 import logging
 from collections import Counter

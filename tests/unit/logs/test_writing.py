@@ -1,4 +1,4 @@
-"""Lines into files and pipes, also when those fail."""
+"""Lines to files and pipes, including failing ones."""
 
 import errno
 import logging
@@ -109,7 +109,7 @@ def test_a_full_disk_costs_lines_that_are_counted_and_reported_once(last_resort)
 
     assert swallowed.counts["logs"] == 3
     assert last_resort == [
-        "A log line could not be written to /dev/full: OSError. For a minute, more are only counted."
+        "A log line could not be written to /dev/full: OSError. More are only counted for a minute."
     ]
 
 
@@ -155,7 +155,7 @@ def test_without_a_standard_output_nothing_is_written_to_whatever_has_its_number
 
     assert capfd.readouterr().out == ""
     assert last_resort == [
-        "A log line could not be written to standard output: OSError. For a minute, more are only counted."
+        "A log line could not be written to standard output: OSError. More are only counted for a minute."
     ]
 
 

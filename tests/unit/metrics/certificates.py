@@ -1,15 +1,15 @@
-"""A throw-away certificate authority, with a certificate for a server and one for a client."""
+"""A throw-away certificate authority, with certificates for a server and a client."""
 
 import subprocess
 from pathlib import Path
 
-# Keys of a curve, because those of RSA take long to make.
+# Elliptic-curve keys, because RSA keys take long to generate.
 NEW = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-batch")
 DAYS = ("-days", "2")
 
 
 class Certificates:
-    """Files made by the ``openssl`` program in a folder: certificate and key of each."""
+    """Certificate and key files made in a folder by the ``openssl`` program."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -1,4 +1,4 @@
-"""Processors to count for, and what a run of one looks like."""
+"""Fixtures: processors to count for, and sample runs."""
 
 import shutil
 from collections.abc import Iterator
@@ -25,18 +25,18 @@ ERROR = ErrorInfo("shop.NotPaid", "no money", "Traceback ...")
 RUN = Run(1, "Mail", QUEUE, 10, 1, 0, 0, 0, 1, 0.03, None)
 """A first attempt of ``Mail`` that waited for 30 ms."""
 TASK = TaskRef(1, "Mail", QUEUE, 10, 1, 0, 0)
-"""The same, as the manager knows it."""
+"""The same task, as the manager sees it."""
 
 
 def processor(name: str, queue: str = QUEUE, measures: tuple[Any, ...] = (), **attributes: Any) -> Any:
-    """Make a processor class."""
+    """Return a processor class."""
     given = {"QUEUE_NAME": queue, "MEASURES": measures, "__module__": __name__}
     return type(name, (Idle,), {**given, **attributes})
 
 
 @pytest.fixture(autouse=True)
 def _own_state() -> Iterator[None]:
-    """Give each test two processors of the queue, one of another, no subscribers and no errors."""
+    """Give each test two processors of the queue, one of another queue, no subscribers and no errors."""
     measures = (
         CounterMeasure("mails_total", "Mails sent.", ("kind",)),
         HistogramMeasure("size_bytes", "Size.", buckets=(10, 100)),
@@ -58,13 +58,13 @@ def recorded() -> RecordedEvents:
 
 
 def completed(seconds: float, run: Run = RUN) -> RunsCompleted:
-    """Return what a worker emits of a run that completed."""
+    """Return the event that a worker emits for a completed run."""
     return RunsCompleted(run.queue, run.processor, [seconds], [run.wait_seconds], [run.attempt])
 
 
 @pytest.fixture
 def state() -> SimpleNamespace:
-    """The state of a manager with two idle workers; change it, and ``snapshot(state)`` shows it."""
+    """The state of a manager with two idle workers; change it, then call ``snapshot(state)``."""
     return SimpleNamespace(
         queue=QUEUE,
         workers_configured=2,
@@ -82,7 +82,7 @@ def state() -> SimpleNamespace:
 
 
 def seen(slot: int, state: str = "idle", **values: Any) -> WorkerSeen:
-    """Return a worker as a snapshot shows it."""
+    """Return a worker as it appears in a snapshot."""
     worker = WorkerSeen(slot, 1, 0, state, None, 0.0, 0.0)
     return worker._replace(**values)
 

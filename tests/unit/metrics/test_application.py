@@ -1,4 +1,4 @@
-"""What an application exports of its own enqueuings."""
+"""The metrics of an application about the tasks it enqueues."""
 
 import os
 from datetime import datetime, timezone

@@ -1,4 +1,4 @@
-"""The table of metrics against the observability contract, row by row."""
+"""The metrics catalogue against the observability contract, row by row."""
 
 import re
 
@@ -9,7 +9,7 @@ from django_partisan.metrics import catalogue
 from django_partisan.metrics.deltas import fold
 from django_partisan.metrics.metric import COUNTER, GAUGE, HISTOGRAM, INFO, OTHER, Key, Metric, clean
 
-# Name, type, labels, sources: what users' dashboards and alerts rely on.
+# Name, type, labels, sources: users' dashboards and alerts rely on them.
 CONTRACT = """
 partisan_tasks_enqueued_total counter queue,processor,scheduled W,app
 partisan_tasks_deduplicated_total counter queue,processor W,app

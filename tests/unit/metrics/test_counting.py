@@ -1,4 +1,4 @@
-"""What a worker's report holds after each event."""
+"""The content of a worker's report after each event."""
 
 import marshal
 import threading
@@ -138,7 +138,7 @@ REPORTS: dict[str, tuple[list[Any], dict[Any, float], dict[Any, Any]]] = {
         },
         {},
     ),
-    "claims count their rows, or that they were empty, as do looks of an idle manager": (
+    "claims count their rows, or that they were empty, as do polls of an idle manager": (
         [
             queues.TasksClaimed(QUEUE, 7, (), 0.002, ()),
             queues.TasksClaimed(QUEUE, 0, (), 0.001, ()),
@@ -202,7 +202,7 @@ def test_events_are_counted(recording: Recorder, claim: str) -> None:
 
     report = recording.take()
     assert report == (of_counters, of_histograms)
-    assert marshal.loads(marshal.dumps(report)) == report  # plain values cross the pipe
+    assert marshal.loads(marshal.dumps(report)) == report  # only plain values cross the pipe
     assert recording.take() is None
 
 
@@ -277,7 +277,7 @@ def test_threads_may_emit_while_another_takes(recording: Recorder) -> None:
 
 
 class _Refused(Exception):
-    """Can be referred to weakly, as every exception of a class of one's own."""
+    """An exception that supports weak references, as every user-defined class does."""
 
 
 @pytest.mark.parametrize(
@@ -302,7 +302,7 @@ def test_an_exception_is_not_kept_until_the_next_report(recording: Recorder, eve
 
 
 class _Provider(trace.NoOpTracerProvider):
-    """Stands in for a configured SDK."""
+    """A stand-in for a configured SDK."""
 
 
 class _Span(NonRecordingSpan):

@@ -1,4 +1,4 @@
-"""The users' own measures."""
+"""Measures that users define."""
 
 from typing import Any
 
@@ -58,8 +58,8 @@ def test_the_name_and_the_queue_are_those_of_the_task(recorded: RecordedEvents) 
     ("call", "message"),
     [
         (lambda m: m.inc("nails"), r"declares no measure 'nails'; known: 'mails', 'size_bytes'"),
-        (lambda m: m.inc("size_bytes"), r"is a HistogramMeasure, not one for inc\(\)"),
-        (lambda m: m.observe("mails", 1, kind="a", to="b"), r"is a CounterMeasure, not one for observe\(\)"),
+        (lambda m: m.inc("size_bytes"), r"is a HistogramMeasure, which has no inc\(\)"),
+        (lambda m: m.observe("mails", 1, kind="a", to="b"), r"is a CounterMeasure, which has no observe\(\)"),
         (lambda m: m.inc("mails", kind="a"), r"got the labels \['kind'\]; expected \['kind', 'to'\]"),
         (lambda m: m.inc("mails", -1, kind="a", to="b"), r"got -1; expected a finite number, at least 0"),
         (lambda m: m.observe("size_bytes", float("nan")), r"got nan; expected a finite number\."),

@@ -1,4 +1,4 @@
-"""A whole exporter over real sockets, with a stand-in for the database."""
+"""A complete exporter over real sockets, with a stand-in for the database."""
 
 import gzip
 import http.client
@@ -51,7 +51,7 @@ Start = Callable[..., "Served"]
 
 
 class Answer:
-    """A response that was read."""
+    """A response, read completely."""
 
     def __init__(self, response: http.client.HTTPResponse) -> None:
         self.status = response.status
@@ -61,7 +61,7 @@ class Answer:
 
 
 class Served:
-    """A running exporter and a client of it."""
+    """A running exporter, and a client for it."""
 
     def __init__(self, exporter: Exporter) -> None:
         self.exporter = exporter
@@ -91,7 +91,7 @@ class Served:
         return self.samples()[name, frozenset(labels.items())]
 
     def by_label(self, name: str) -> dict[tuple[str, ...], float]:
-        """Return a metric's values by the values of its labels but the queue."""
+        """Return a metric's values by the values of its labels, without the queue."""
         return {
             tuple(value for label, value in sorted(labels) if label != "queue"): value
             for (found, labels), value in self.samples().items()
@@ -122,7 +122,7 @@ def start(state: SimpleNamespace, query: FakeQuery) -> Iterator[Start]:
 
 
 def send(*emitted: Any) -> None:
-    """Have a worker count events and report them."""
+    """Count events in a worker, and report them."""
     worker = Recorder(QUEUE)
     for event in emitted:
         worker.handle(event)
@@ -163,7 +163,7 @@ def test_a_scrape_is_valid_openmetrics_with_the_labels_of_the_catalogue(
 
 
 def created(served: Served) -> dict[str, dict[tuple[str, ...], float]]:
-    """Return the times of ``_created`` series by family and by the values of their labels."""
+    """Return the times of ``_created`` series, by family and label values."""
     return {
         family.name: {
             tuple(value for _, value in sorted(sample.labels.items())): sample.value
@@ -381,7 +381,7 @@ def test_a_moment_that_has_not_come_has_no_series(start: Start, state: SimpleNam
 def test_no_counter_goes_down_when_workers_come_and_go(start: Start, state: SimpleNamespace) -> None:
     served = start()
     last: dict[Any, float] = {}
-    # One retires while its successor starts; the second figure of a worker is lower than its first.
+    # One retires while its successor starts; a worker's second figure is lower than its first.
     lives = [{1: 5.0}, {1: 4.0}, {1: 6.0, 2: 1.0}, {2: 2.0}, {}, {3: 0.5}]
     totals = []
 
@@ -526,7 +526,7 @@ def test_a_database_that_hangs_holds_scrapes_for_its_timeout_only(start: Start, 
 
 
 def waiting_scrapes() -> int:
-    """Return how many scrapes wait for the query, or for the scrape that waits for it."""
+    """Return how many scrapes wait for the query, or for another scrape that waits for it."""
     stacks = [
         [caller.f_code.co_name for caller, _ in traceback.walk_stack(frame)]
         for frame in sys._current_frames().values()
@@ -585,7 +585,7 @@ def test_the_text_of_prometheus_is_the_default(start: Start) -> None:
 
 
 def offers(*versions: str, media: str = "application/openmetrics-text") -> str:
-    """Return what a client that prefers the first of some versions of OpenMetrics accepts."""
+    """Return the Accept header of a client that prefers these versions of OpenMetrics, in order."""
     ranges = [
         f"{media};version={version};escaping=allow-utf-8;q=0.{9 - n}" for n, version in enumerate(versions)
     ]
@@ -604,7 +604,7 @@ def offers(*versions: str, media: str = "application/openmetrics-text") -> str:
         ("application/openmetrics-text", "application/openmetrics-text; version=1.0.0"),
         ("application/openmetrics-text; version=1.0.0", "application/openmetrics-text; version=1.0.0"),
         (offers("2.0.0", media="text/plain"), "text/plain; version=0.0.4"),
-        (offers("1.0.0", media="text/plain"), "text/plain; version="),  # 0.0.4 of earlier libraries
+        (offers("1.0.0", media="text/plain"), "text/plain; version="),  # earlier libraries: 0.0.4
         ("*/*", "text/plain; version=0.0.4"),
     ],
 )
@@ -683,8 +683,8 @@ def test_an_unready_manager_says_which_part_is_not(start: Start, state: SimpleNa
     assert after.status == 503
     assert after.text.splitlines() == [
         "the database is not reachable",
-        "the manager drains",
-        "1 of 2 workers did not say they are ready",
+        "the manager is draining",
+        "1 of 2 workers are not ready",
     ]
 
 

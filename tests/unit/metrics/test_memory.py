@@ -1,4 +1,4 @@
-"""The limit of memory that is reached first counts, and what cannot be read limits nothing."""
+"""The memory limit reached first counts, and an unreadable file limits nothing."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""A port that another manager holds is waited for; anybody else's is refused."""
+"""The exporter waits for a port that another manager holds, and refuses one held by anything else."""
 
 import socket
 import threading
@@ -30,7 +30,7 @@ Make = Callable[..., Exporter]
 
 @pytest.fixture
 def make(state: SimpleNamespace) -> Iterator[Make]:
-    """Make exporters that are stopped after the test."""
+    """Return a function that makes exporters, which are stopped after the test."""
     made: list[Exporter] = []
 
     def make(port: int = 0, **options: Any) -> Exporter:

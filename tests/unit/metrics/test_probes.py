@@ -1,4 +1,4 @@
-"""How long a manager stays ready while workers are replaced; the rest is in ``test_exporter``."""
+"""How long a manager stays ready while workers are replaced; other cases are in ``test_exporter``."""
 
 from types import SimpleNamespace
 
@@ -27,7 +27,7 @@ def clock() -> Clock:
 
 def test_a_loop_is_alive_for_thirty_seconds_after_its_turn(state: SimpleNamespace) -> None:
     assert stall(snapshot(state), 1_030.0) is None
-    assert stall(snapshot(state), 1_031.0) == "the manager's loop did not turn for 31 s"
+    assert stall(snapshot(state), 1_031.0) == "the manager's loop has not run for 31 s"
 
 
 def test_the_replacement_of_a_ready_worker_has_half_a_minute(state: SimpleNamespace, clock: Clock) -> None:
@@ -39,7 +39,7 @@ def test_the_replacement_of_a_ready_worker_has_half_a_minute(state: SimpleNamesp
         readiness.handle(event)
         found.append(readiness.faults(snapshot(state)))
 
-    assert found == [[], [], [], ["1 of 2 workers did not say they are ready"]]
+    assert found == [[], [], [], ["1 of 2 workers are not ready"]]
 
 
 def test_a_worker_that_crashes_before_it_is_ready_has_no_respite(

@@ -1,4 +1,4 @@
-"""One query for any number of scrapes, and what is known when there is no answer."""
+"""One query serves any number of scrapes; and what is known without an answer."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""Which real minutes a cron text names, by looking at every one; it shares no code with the library."""
+"""Find the real minutes that a cron text names by testing every minute; shares no code with the library."""
 
 import calendar
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 
 
 class Transition(NamedTuple):
-    """A change of clocks in a zone: the first minute after it."""
+    """A clock change in a zone; ``at`` is the first minute after it."""
 
     at: datetime
     zone: str
@@ -26,7 +26,7 @@ class Transition(NamedTuple):
 
 @cache
 def transitions() -> list[Transition]:
-    """Return a zone for each distinct change of clocks from 2026 to 2028."""
+    """Return one zone for each distinct clock change from 2026 to 2028."""
     found: dict[tuple[datetime, timedelta, timedelta], Transition] = {}
     weeks = [FIRST + number * WEEK for number in range((LAST - FIRST) // WEEK + 1)]
     for name in sorted(available_timezones()):
@@ -59,7 +59,7 @@ def offset_at(moment: datetime, zone: ZoneInfo) -> timedelta:
 
 @cache
 def minutes_around(transition: Transition, hours: int) -> list[tuple[datetime, datetime]]:
-    """Return each real minute of some hours before and after a change, with what the clock shows."""
+    """Return each real minute of ``hours`` before and after a change, with the local time shown."""
     zone = ZoneInfo(transition.zone)
     start = transition.at - timedelta(hours=hours)
     count = 2 * hours * 60
@@ -86,7 +86,7 @@ def ticks(text: str, minutes: Sequence[tuple[datetime, datetime]]) -> list[datet
 
 
 def matcher(text: str):
-    """Return a function that says whether a cron text names a local time."""
+    """Return a function that tells whether a cron text names a local time."""
     fields = text.split()
     minutes, hours, _, months, _ = (
         numbers(field, *bounds) if place not in (2, 4) else set()

@@ -1,4 +1,4 @@
-"""What a row keeps of its ticks."""
+"""What a schedule's row stores about its ticks."""
 
 import math
 import re

@@ -1,4 +1,4 @@
-"""The schedules of the settings: their definitions, and what the checks say of wrong ones."""
+"""The schedules in the settings: their definitions, and what the checks say about wrong ones."""
 
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -20,7 +20,7 @@ FUNCTION = "tests.app.tasks.add"
 
 
 class Report(Idle):
-    """A processor with a constructor of its own."""
+    """A processor with its own constructor."""
 
     UNIQUE_FOR_PARAMS = False
 
@@ -29,7 +29,7 @@ class Report(Idle):
 
 
 class Cleanup(Idle):
-    """A unique processor that takes anything."""
+    """A unique processor that takes any arguments."""
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def _processors(own_registry: None, settings: Any) -> None:
 
 @pytest.fixture
 def schedule(settings: Any):
-    """Return a function that has one schedule in the settings."""
+    """Return a function that puts one schedule into the settings."""
 
     def set_one(**given: Any) -> None:
         settings.PARTISAN_SCHEDULES = {"nightly": given}
@@ -53,7 +53,7 @@ def schedule(settings: Any):
 
 
 def found() -> list[tuple[str | None, str]]:
-    """Return id and message of what ``manage.py check`` finds."""
+    """Return id and message of each finding of ``manage.py check``."""
     return [(one.id, str(one.msg)) for one in django_checks.run_checks(tags=[checks.TAG])]
 
 
@@ -120,7 +120,7 @@ def test_a_project_without_schedules_has_none():
 
 
 def changed(changes: dict[str, Any]) -> dict[str, Any]:
-    """Return a schedule that is right but for the changes."""
+    """Return a valid schedule with these changes."""
     times = {} if {"cron", "every"} & changes.keys() else {"every": 60}
     return {"task": "Cleanup", **times, **changes}
 
@@ -144,11 +144,11 @@ def changed(changes: dict[str, Any]) -> dict[str, Any]:
         (changed({"args": "abc"}), "E012", "['args'] is 'abc'; expected a list or tuple"),
         (changed({"kwargs": []}), "E012", "['kwargs'] is []; expected a dict"),
         (changed({"queue_name": 5}), "E012", "['queue_name'] is 5"),
-        (changed({"priority": "high"}), "E012", "['priority'] is 'high'; expected an integer of 32 bits"),
+        (changed({"priority": "high"}), "E012", "['priority'] is 'high'; expected a 32-bit integer"),
         (
             changed({"time_zone": "UTC"}),
             "E012",
-            "['time_zone'] is 'UTC'; expected no time zone beside 'every'",
+            "['time_zone'] is 'UTC'; expected no time zone with 'every'",
         ),
         (changed({"cron": "@daily", "time_zone": 3}), "E012", "['time_zone'] is 3"),
         (
@@ -207,7 +207,7 @@ def changed(changes: dict[str, Any]) -> dict[str, Any]:
         (changed({"task": "Report", "args": [1, 2]}), "E019", "['args'] is [1, 2]; expected other arguments"),
         (changed({"task": "Report", "kwargs": {"yaer": 1}}), "E019", "['kwargs'] is {'yaer': 1}"),
         (changed({"task": FUNCTION, "kwargs": {"two": 1}}), "E019", "missing a required argument: 'one'"),
-        (changed({"args": [{1}]}), "E019", "which is no JSON value"),
+        (changed({"args": [{1}]}), "E019", "which is not a JSON value"),
         (changed({"kwargs": {5: 1}}), "E019", "['kwargs'] is {5: 1}"),
         (changed({"catch_up": "all"}), "E020", "because Cleanup is unique"),
         (
@@ -236,7 +236,7 @@ def test_each_kind_of_wrong_schedule_has_an_id_and_says_what_is_expected(given, 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ([], "PARTISAN_SCHEDULES is []; expected a dict of names and schedules"),
+        ([], "PARTISAN_SCHEDULES is []; expected a dict that maps names to schedules"),
         ({"nightly": "0 3 * * *"}, "PARTISAN_SCHEDULES['nightly'] is '0 3 * * *'; expected a dict"),
         ({"": {}}, "A key of PARTISAN_SCHEDULES is ''; expected a name of 1 to 200"),
         ({"a\nb": {}}, "A key of PARTISAN_SCHEDULES is 'a\\nb'"),

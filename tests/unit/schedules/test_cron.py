@@ -1,5 +1,5 @@
 # ruff: noqa: DTZ001 - local times have no zone here
-"""Cron texts: which are accepted, which local times they name, and what a refusal says."""
+"""Cron texts: which are accepted, which local times they name, and what the error messages say."""
 
 from datetime import datetime
 from itertools import islice

@@ -1,4 +1,4 @@
-"""Which ticks are due, which of them are enqueued, and which are missed."""
+"""Which ticks are due, and which of them are enqueued or missed."""
 
 from datetime import timedelta
 

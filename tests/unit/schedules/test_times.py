@@ -1,4 +1,4 @@
-"""When schedules tick: multiples, and local times of a zone."""
+"""When schedules tick: at multiples of an interval, or at local times of a zone."""
 
 from datetime import datetime, timedelta, timezone
 
@@ -88,12 +88,12 @@ def test_a_day_that_never_comes_within_fifty_years_has_no_tick():
 @pytest.mark.parametrize(
     ("text", "after", "expected"),
     [
-        # Clocks go from 2:00 to 3:00: what is skipped is one tick at the end of the gap.
+        # Clocks go from 2:00 to 3:00: skipped times become one tick at the end of the gap.
         ("30 2 * * *", "2027-03-27T12:00:00+01:00", ["03-28 03:00 +0200", "03-29 02:30 +0200"]),
         ("*/30 2 * * *", "2027-03-27T12:00:00+01:00", ["03-29 02:00 +0200", "03-29 02:30 +0200"]),
         ("0,30 2,3 * * *", "2027-03-28T00:00:00+01:00", ["03-28 03:00 +0200", "03-28 03:30 +0200"]),
         ("0 * * * *", "2027-03-28T00:30:00+01:00", ["03-28 01:00 +0100", "03-28 03:00 +0200"]),
-        # Clocks go from 3:00 to 2:00: what is repeated ticks at the first, or at every real minute.
+        # Clocks go from 3:00 to 2:00: repeated times tick once, at the first, or at every real minute.
         ("30 2 * * *", "2027-10-30T12:00:00+02:00", ["10-31 02:30 +0200", "11-01 02:30 +0100"]),
         ("30 2 * * *", "2027-10-31T02:30:00+02:00", ["11-01 02:30 +0100"]),
         ("30 * * * *", "2027-10-31T01:30:00+02:00", ["10-31 02:30 +0200", "10-31 02:30 +0100"]),
@@ -134,5 +134,5 @@ def test_a_day_that_a_zone_skipped_ticks_once_when_the_next_begins():
     "name", ["Europe/Berlni", "America", "", "../etc/passwd", "/etc", "x" * 5000, "a\0b"]
 )
 def test_a_zone_that_this_host_does_not_know_is_refused(name: str):
-    with pytest.raises(ValueError, match="is no time zone"):
+    with pytest.raises(ValueError, match="is not a time zone"):
         zones.find(name)

@@ -1,4 +1,4 @@
-"""Around every change of clocks, a cron text ticks at the minutes that a walk through all of them finds."""
+"""Around every clock change, a cron text ticks at the same minutes as a walk through all minutes finds."""
 
 from bisect import bisect_right
 from datetime import timedelta
@@ -11,21 +11,21 @@ from django_partisan.schedules.cron import parse
 from django_partisan.schedules.times import LocalTimes
 from tests.unit.schedules import oracle
 
-# Cron texts, and how many hours before and after a change are walked.
+# Cron texts, and the number of hours walked before and after a change.
 FAMILIES = (
     ("* * * * *", 1),  # every minute, so that few hours have many ticks
     ("*/15 * * * *", 7),  # steps of minutes
-    ("30 * * * *", 7),  # a minute of every hour
+    ("30 * * * *", 7),  # one minute of every hour
     ("0 */6 * * *", 7),  # steps of hours
     ("*/10 0-4 * * *", 7),  # steps within hours
     ("30 2 * * *", 7),  # a fixed time
-    ("0-59/5 0-23 * * *", 7),  # fixed times, many of which are skipped or repeated
-    ("0,15,45 0,1,2,3,12 * * 0", 7),  # fixed times of a day of the week
-    ("15 1-3 L * *", 7),  # fixed times of a day of the month
+    ("0-59/5 0-23 * * *", 7),  # fixed times, many of them skipped or repeated
+    ("0,15,45 0,1,2,3,12 * * 0", 7),  # fixed times on a day of the week
+    ("15 1-3 L * *", 7),  # fixed times on a day of the month
 )
 
 
-# Their many small steps are ten times slower where coverage is measured; test_times.py reaches every line.
+# Many small steps make these ten times slower under coverage; test_times.py covers every line.
 pytestmark = pytest.mark.no_cover
 
 

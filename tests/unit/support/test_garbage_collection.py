@@ -1,4 +1,4 @@
-"""Python collects no garbage while pytest collects tests, and does in every process afterwards."""
+"""The garbage collector is off while pytest collects tests, and on in every process afterwards."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""A deadline follows progress: what moves is given time, what stands still is not."""
+"""Deadlines are extended while there is progress, and not for a process that hangs."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The proxy of the tests forwards, refuses, resets, stalls and loses answers as it says."""
+"""The tests' proxy forwards, refuses, resets, stalls and loses answers as documented."""
 
 import socket
 import threading
@@ -12,7 +12,7 @@ from tests.support.waiting import wait_until
 
 
 class Echo:
-    """A server that sends back what it gets, and notes it."""
+    """A server that echoes what it receives, and stores it."""
 
     def __init__(self) -> None:
         self.got = b""
@@ -63,7 +63,7 @@ class Client:
 
 
 def is_refused(port: int) -> bool:
-    """Connect anew: the reset may come at once, or with the first answer."""
+    """Make a new connection: the reset may come immediately, or with the first answer."""
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=10) as client:
         client.sendall(b"?")
         return client.recv(100) == b""
@@ -85,7 +85,7 @@ def proxy(echo: Echo) -> Iterator[TcpProxy]:
 
 @pytest.fixture
 def connect(proxy: TcpProxy) -> Iterator[Callable[[], Client]]:
-    """Return a function that makes a client of the proxy."""
+    """Return a function that connects a client to the proxy."""
     clients: list[Client] = []
 
     def made() -> Client:

@@ -1,4 +1,4 @@
-"""The stand-in for Elasticsearch stores documents, and fails as a server does."""
+"""The stand-in for Elasticsearch stores documents, and fails as a real server does."""
 
 import json
 import urllib.error

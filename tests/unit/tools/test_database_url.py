@@ -1,4 +1,4 @@
-"""A database's address becomes Django's settings."""
+"""A database URL becomes Django settings."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A signal that comes while something is started takes effect when it is started."""
+"""A signal that arrives during a start takes effect when the start is complete."""
 
 import signal
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ NUMBERS = (signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Interrupted(Exception):
-    """What the handler raises."""
+    """Raised by the handler."""
 
 
 @pytest.fixture(autouse=True)

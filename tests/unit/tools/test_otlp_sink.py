@@ -1,4 +1,4 @@
-"""The collector of our own takes what the real exporter sends, and can be slow or dead."""
+"""Our collector accepts what the real exporter sends, and can be slow or down."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""Parts are fetched once, whole or not at all, and what is missing says what to do."""
+"""Parts are fetched once and atomically; for a missing part, the error says what to do."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ echo "$*" >"$folder${PWD##*/}"
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache that is empty."""
+    """An empty cache."""
     monkeypatch.setenv("PARTISAN_PARTS", str(tmp_path / "parts"))
     return tmp_path / "parts"
 
@@ -111,7 +111,7 @@ def test_the_pins_of_a_go_program_name_modules_and_no_host_to_fetch_them_from(pa
 
 def test_the_versions_of_go_programs_are_those_of_their_pins() -> None:
     pins = {part.name: (MODULES / part.name / "go.mod").read_text() for part in GO_PROGRAMS}
-    release = PROMETHEUS.version.replace("3.", "0.3", 1)  # the module of 3.16.0 is 0.316.0
+    release = PROMETHEUS.version.replace("3.", "0.3", 1)  # the module of version 3.16.0 is 0.316.0
 
     assert (
         f"github.com/elastic/beats/v7 v7.0.0-alpha2.0.{FILEBEAT.version.partition('-')[2]}"

@@ -1,4 +1,4 @@
-"""A subscriber that traces into memory, with the SDK's spans and with light ones."""
+"""Fixtures: a subscriber that traces into memory, with the SDK's spans and with light ones."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ MANAGER_PID = 4711
 
 
 class Recording:
-    """The spans that ended, and a tracer for spans of a user's own."""
+    """The ended spans, and a tracer for a user's own spans."""
 
     def __init__(self, provider: TracerProvider, exporter: InMemorySpanExporter) -> None:
         self.provider = provider
@@ -31,13 +31,13 @@ class Recording:
         self.tracer = self.provider.get_tracer("the host")
 
     def spans(self, operation: str) -> list[ReadableSpan]:
-        """Return the spans of that operation in the order of their start."""
+        """Return the spans of an operation in the order of their start."""
         self.provider.force_flush()
         found = [span for span in self._exporter.get_finished_spans() if span.name.split()[0] == operation]
         return sorted(found, key=lambda span: span.start_time or 0)
 
     def span(self, operation: str) -> ReadableSpan:
-        """Return the only span of that operation."""
+        """Return the only span of an operation."""
         [found] = self.spans(operation)
         return found
 
@@ -56,7 +56,7 @@ def provider_of_our_own(exporter: InMemorySpanExporter) -> Provider:
 
 @pytest.fixture
 def subscribe() -> Iterator[Callable[[bus.Subscriber], None]]:
-    """Return a function that adds a subscriber; the application's tracing would record it all again."""
+    """Return a function that adds a subscriber; the application's own is removed, or it would record, too."""
     before = bus.subscribers()
     bus.exchange([one for one in before if isinstance(one, TracingSubscriber)], ())
     yield bus.subscribe
@@ -67,7 +67,7 @@ def subscribe() -> Iterator[Callable[[bus.Subscriber], None]]:
 def recording(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, subscribe
 ) -> Iterator[Recording]:
-    """Record spans, the SDK's and light ones; the subscriber must not raise meanwhile."""
+    """Record the SDK's spans, and light ones; the subscriber must not raise during the test."""
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_on")
     exporter = InMemorySpanExporter()
     made = Recording(request.param(exporter), exporter)
@@ -80,13 +80,13 @@ def recording(
 
 @pytest.fixture
 def traced(subscribe) -> Callable[[TracerProvider], None]:
-    """Return a function that has a provider trace as in a worker."""
+    """Return a function that makes a provider trace as in a worker."""
     return lambda provider: subscribe(TracingSubscriber(MANAGER_PID, SLOT, tracer_provider=provider))
 
 
 @pytest.fixture
 def reported(subscribe) -> list[TelemetryDropped]:
-    """Collect what is reported as dropped."""
+    """Collect the events about dropped telemetry."""
 
     class Collecting(bus.Subscriber):
         def wants(self, kind) -> bool:
@@ -102,7 +102,7 @@ def reported(subscribe) -> list[TelemetryDropped]:
 
 @pytest.fixture
 def no_sdk(monkeypatch: pytest.MonkeyPatch) -> list[trace.TracerProvider]:
-    """Start from an environment and a process in which nobody set up anything; collect what is set."""
+    """Start without any tracing set up in environment or process; collect the providers that are set."""
     made: list[trace.TracerProvider] = []
     proxy = trace.ProxyTracerProvider()
     for name in [name for name in os.environ if name.startswith("OTEL_")]:

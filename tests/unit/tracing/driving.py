@@ -1,4 +1,4 @@
-"""Emit what the core would: enqueueings, runs and their outcomes, without a table."""
+"""Emit what the core would emit: enqueueings, runs and their outcomes, without a table."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ ERROR = ErrorInfo("shop.errors.Broken", "no such image", "Traceback ...\nshop.er
 
 
 def enqueue(task_id: int = TASK_ID, deduplicated: bool = False) -> dict[str, str]:
-    """Enqueue one task and return what its row carries."""
+    """Enqueue one task; return the context stored with its row."""
     scope = Enqueueing(QUEUE, PROCESSOR)
     with bus.around(scope):
         headers = bus.headers()
@@ -40,7 +40,7 @@ def enqueue(task_id: int = TASK_ID, deduplicated: bool = False) -> dict[str, str
 
 
 def bulk_enqueue(task_ids: Sequence[int], processors: Sequence[str]) -> list[dict[str, str]]:
-    """Enqueue many and return what each row carries."""
+    """Enqueue many tasks; return the context stored with each row."""
     scope = Enqueueing(QUEUE, None, len(task_ids))
     headers = []
     with bus.around(scope):
@@ -52,7 +52,7 @@ def bulk_enqueue(task_ids: Sequence[int], processors: Sequence[str]) -> list[dic
 
 
 def tick(number: int = 2) -> list[dict[str, str]]:
-    """Enqueue the tasks of some ticks and return what each row carries."""
+    """Enqueue the tasks of ticks; return the context stored with each row."""
     scope = Ticking(QUEUE)
     with bus.around(scope):
         headers = [bus.headers() for _ in range(number)]
@@ -61,7 +61,7 @@ def tick(number: int = 2) -> list[dict[str, str]]:
 
 
 def refuse_to_enqueue(error: Exception, count: int = 1) -> None:
-    """Begin to enqueue ``count`` tasks, and fail with ``error`` as the database would."""
+    """Begin to enqueue ``count`` tasks, and fail with ``error``, as the database would."""
     with bus.around(Enqueueing(QUEUE, PROCESSOR, count)):
         for _ in range(count):
             bus.headers()
@@ -94,7 +94,7 @@ def complete(headers: Any = None, propagation: str | None = None, **others: Any)
 
 
 def postpone(headers: Any = None, reason: str | None = "later", **others: Any) -> dict[str, str]:
-    """Run and postpone; return what the row carries then."""
+    """Run and postpone; return the context stored with the row afterwards."""
     run = run_of(headers, **others)
     with bus.around(Running(run, None)):
         bus.emit(TaskPostponed, run, 1.5, 60, reason)
@@ -102,7 +102,7 @@ def postpone(headers: Any = None, reason: str | None = "later", **others: Any) -
 
 
 def retry(headers: Any = None, **others: Any) -> dict[str, str]:
-    """Run and retry; return what the row carries then."""
+    """Run and retry; return the context stored with the row afterwards."""
     run = run_of(headers, **others)
     with bus.around(Running(run, None)):
         bus.emit(TaskRetried, run, 1.5, 30.0, 2, ERROR)
@@ -131,13 +131,13 @@ def interrupted(*outcome: Any) -> None:
 
 
 def claimed(*rows: dict[str, str] | None, seconds: float = 0.5) -> None:
-    """Emit a claim of tasks that carry these contexts."""
+    """Emit a claim of tasks with these contexts."""
     contexts = tuple(json.dumps(row) for row in rows if row is not None)
     bus.emit(TasksClaimed, QUEUE, len(rows), tuple(range(min(len(rows), 100))), seconds, contexts)
 
 
 def claimed_text(text: str) -> None:
-    """Emit a claim of one task whose row carries this text."""
+    """Emit a claim of one task with this text as its context."""
     bus.emit(TasksClaimed, QUEUE, 1, (1,), 0.5, (text,))
 
 
@@ -150,7 +150,7 @@ def attributes(span: ReadableSpan) -> dict[str, Any]:
 
 
 def event(span: ReadableSpan, name: str) -> dict[str, Any]:
-    """Return the attributes of the one event of that name."""
+    """Return the attributes of the only event with a name."""
     [found] = [event for event in span.events if event.name == name]
     return dict(found.attributes or {})
 
@@ -172,7 +172,7 @@ def trace_id(span: ReadableSpan) -> int:
 
 
 def traceparent_of(span: ReadableSpan, flags: str = "") -> str:
-    """Return what a row carries of ``span``, up to the given flags."""
+    """Return the ``traceparent`` of ``span``, up to the given flags."""
     return f"00-{trace_id(span):032x}-{span_id(span):016x}{flags and '-'}{flags}"
 
 
@@ -181,7 +181,7 @@ def parent_id(span: ReadableSpan) -> int | None:
 
 
 def assert_as_declared(span: ReadableSpan, declared: str) -> None:
-    """Check name, kind and every attribute's presence and type against the declaration."""
+    """Check name, kind, and every attribute's presence and type against the declaration."""
     spec = spans.SPANS[declared]
     found = attributes(span)
     allowed = {attribute.name: attribute for attribute in spans.ATTRIBUTES if declared in attribute.on}

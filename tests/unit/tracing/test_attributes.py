@@ -1,4 +1,4 @@
-"""Where the database is, and texts that a collector can take."""
+"""The database's address in attributes, and texts that a collector accepts."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Whatever a row carries, the task runs; and where nothing is to be traced, instrumentations are off."""
+"""The task runs whatever its row contains; without tracing, instrumentations are suppressed, too."""
 
 import json
 

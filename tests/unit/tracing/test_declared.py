@@ -1,4 +1,4 @@
-"""The declared spans and attributes are the contract's and the semantic conventions'."""
+"""The declared spans and attributes match the contract and the semantic conventions."""
 
 import pytest
 from opentelemetry.semconv._incubating.attributes import messaging_attributes
@@ -7,7 +7,7 @@ from opentelemetry.trace import SpanKind
 
 from django_partisan.tracing import spans
 
-# Span: first word of its name, kind. As the documentation promises them.
+# Span: first word of its name, and kind, as documented.
 PROMISED_SPANS = {
     "send": ("send", SpanKind.PRODUCER),
     "create": ("create", SpanKind.PRODUCER),
@@ -21,7 +21,7 @@ PROMISED_SPANS = {
 SINGLE = {"send", "create", "process"}
 ALL = set(PROMISED_SPANS)
 
-# Attribute: type, spans that carry it.
+# Attribute: type, and the spans that have it.
 PROMISED_ATTRIBUTES = {
     "messaging.system": (str, ALL),
     "messaging.operation.name": (str, ALL),

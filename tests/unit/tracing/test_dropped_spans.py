@@ -1,4 +1,4 @@
-"""Dropped spans are counted, sent to the manager and reported; the SDK does not warn for every batch."""
+"""Dropped spans are counted, sent to the manager and reported; the SDK does not warn about every batch."""
 
 import logging
 import os
@@ -120,7 +120,7 @@ def test_spans_that_waited_in_a_worker_at_its_death_are_dropped_once(reported, r
 
 
 def without_handlers(monkeypatch: pytest.MonkeyPatch) -> logging.Logger:
-    """Remove the handlers of root and SDK, pytest's too, which come after fixtures; return a logger."""
+    """Remove the handlers of root and SDK, pytest's too, which it adds after fixtures; return a logger."""
     monkeypatch.setattr(logging.root, "handlers", [])
     monkeypatch.setattr(logging.getLogger("opentelemetry"), "handlers", [])
     return logging.getLogger(f"{dropped_spans.SDK_LOGGER}.exporter.of.a.test")

@@ -50,7 +50,7 @@ def export(
 ) -> Iterator[Export]:
     """Return a function that traces as our own set-up does, by default to the sink.
 
-    Once with full spans of the SDK's alone, once with light ones.
+    Each test runs once with only the SDK's full spans, and once with light ones.
     """
     providers: list[Provider] = []
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", sink.url)
@@ -118,12 +118,12 @@ class Held(SpanExporter):
 
 
 class TestRequest:
-    """As the SDK's exporter would send it: only the bytes are ours."""
+    """Requests are as the SDK's exporter would send them; only the bytes are ours."""
 
     def test_text_that_cannot_be_encoded_does_not_cost_the_batch(
         self, export: Export, sink: OtlpSink, monkeypatch: pytest.MonkeyPatch
     ):
-        # pytest would keep the log line for its report, which pytest-xdist cannot encode.
+        # pytest would store the log line for its report, which pytest-xdist cannot encode.
         monkeypatch.setattr(logging.getLogger("django_partisan.app"), "disabled", True)
         provider = export()
         fail(error=ErrorInfo("Broken", "half \ud83d of a pair", "trace \udc80"))
@@ -202,17 +202,17 @@ class TestRequest:
         assert sent == [b"spans", None]
 
     def test_process_that_was_forked_while_spans_are_sent_sends_its_own(self, sink: OtlpSink):
-        sink.delay_seconds = 600.0  # until it is let go
+        sink.delay_seconds = 600.0  # until it is released
         environment = {
             **os.environ,
             "OTEL_EXPORTER_OTLP_ENDPOINT": sink.url,
-            "OTEL_EXPORTER_OTLP_TIMEOUT": "600",  # nothing is sent again, however slow the machine is
+            "OTEL_EXPORTER_OTLP_TIMEOUT": "600",  # so that nothing is sent again, however slow the machine is
             "OTEL_BSP_EXPORT_TIMEOUT": "600000",
             "OTEL_BSP_SCHEDULE_DELAY": "1",
         }
         program = subprocess.Popen([sys.executable, "-W", "ignore", "-c", FORKING], env=environment)
         try:
-            # The child's request comes, too, while the parent's is not answered.
+            # The child's request arrives although the parent's is unanswered.
             wait_until(
                 lambda: sink.requests == 2,
                 what=lambda: f"2 requests, not {sink.requests}; exit code {program.poll()}",

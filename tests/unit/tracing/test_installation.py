@@ -1,4 +1,4 @@
-"""At most one subscriber traces in a process, and none where it would only cost."""
+"""At most one subscriber traces in a process, and none where tracing would have no effect."""
 
 import sys
 from collections.abc import Iterator

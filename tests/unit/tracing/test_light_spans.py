@@ -1,4 +1,4 @@
-"""A light span is, to whoever looks, the span that the SDK would have made."""
+"""A light span looks exactly like the span that the SDK would have made."""
 
 import contextlib
 import copy
@@ -25,7 +25,7 @@ ELSEWHERE = SpanContext(7, 9, is_remote=True, trace_flags=TraceFlags(TraceFlags.
 
 
 def run_with(write: Callable[[Any], Any], completes: bool = True) -> Any:
-    """Run a task that does something with its span; return what came of that."""
+    """Run a task that calls ``write`` with its span; return the result."""
     run = run_of()
     with bus.around(Running(run, None)):
         found = write(trace.get_current_span())
@@ -35,7 +35,7 @@ def run_with(write: Callable[[Any], Any], completes: bool = True) -> Any:
 
 
 class TestUsed:
-    """These run with spans of the SDK's and with light ones: what comes out is the same."""
+    """With the SDK's spans and with light ones, the exported result is the same."""
 
     def test_all_that_the_task_writes_is_kept_beside_ours(self, recording: Recording):
         def write(span: Span) -> None:

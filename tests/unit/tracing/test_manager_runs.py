@@ -1,4 +1,4 @@
-"""The spans of runs that no worker could end, as the manager makes them."""
+"""Spans of runs that no worker could end, made by the manager."""
 
 import socket
 from typing import Any

@@ -1,4 +1,4 @@
-"""A message made from a template is what the library encodes, to the last field."""
+"""A message made from a template equals what the library encodes, in every field."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ RUNS: list[dict[str, Any]] = [
 
 @pytest.fixture
 def gathered(monkeypatch: pytest.MonkeyPatch, traced) -> tuple[InMemorySpanExporter, Provider]:
-    """Trace runs as in a worker."""
+    """Trace runs as in a worker; return exporter and provider."""
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_on")
     exporter = InMemorySpanExporter()
     provider = Provider([exporter], Resource.create({"service.name": "shop", "process.pid": 12}))
@@ -49,7 +49,7 @@ def gathered(monkeypatch: pytest.MonkeyPatch, traced) -> tuple[InMemorySpanExpor
 
 
 def decoded(encoded: bytes) -> list[Any]:
-    """Return resource, scope and span, for every span in a request."""
+    """Return resource, scope and span for every span in a request."""
     request = ExportTraceServiceRequest.FromString(encoded)
     return [
         (of_resource.resource, of_resource.schema_url, of_scope.scope, of_scope.schema_url, span)
@@ -60,7 +60,7 @@ def decoded(encoded: bytes) -> list[Any]:
 
 
 def without_what_is_new(messages: list[Any]) -> list[Any]:
-    """Blank ids and times of spans, which no two runs share."""
+    """Blank the ids and times of spans, which differ between runs."""
     for *_, span in messages:
         span.trace_id = span.span_id = b""
         span.start_time_unix_nano = span.end_time_unix_nano = 0

@@ -1,4 +1,4 @@
-"""The SDK is set up in our processes if the environment asks for it, and only then."""
+"""The SDK is set up in our processes if and only if the environment asks for it."""
 
 import os
 import sys
@@ -31,7 +31,7 @@ ENDPOINT = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
 
 @pytest.fixture
 def otel(no_sdk: list[Any]) -> Iterator[list[Any]]:
-    """Collect the providers that are set up in a process in which nobody set up anything."""
+    """Collect the providers that are set up in a process without any tracing."""
     yield no_sdk
     for provider in no_sdk:
         provider.shutdown()
@@ -233,7 +233,7 @@ def test_exporter_that_refuses_its_settings_is_one_line(otel, monkeypatch: pytes
     assert not configure(monkeypatch, ENDPOINT)
 
     assert capsys.readouterr().err == (
-        "django_partisan: The span exporter 'otlp_proto_http' refused its settings: no such certificate\n"
+        "django_partisan: The span exporter 'otlp_proto_http' rejected its settings: no such certificate\n"
     )
 
 

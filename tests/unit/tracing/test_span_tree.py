@@ -1,4 +1,4 @@
-"""Which spans a task's life makes, and how they relate to each other."""
+"""Which spans are made in a task's life, and how they relate to each other."""
 
 import json
 import os
@@ -357,7 +357,7 @@ class TestClaimsAndSettles:
         assert attributes(claim)["messaging.batch.message_count"] == 3
         assert attributes(claim)["messaging.client.id"] == CLIENT
         assert attributes(claim)["messaging.operation.name"] == "claim"
-        assert "messaging.operation.type" not in attributes(claim)  # the conventions have no such type
+        assert "messaging.operation.type" not in attributes(claim)  # the conventions define no such type
 
     def test_claim_has_at_most_128_links(self, recording: Recording):
         headers = enqueue()

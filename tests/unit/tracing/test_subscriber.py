@@ -1,4 +1,4 @@
-"""What the subscriber wants and costs without an SDK, and the runs that it keeps for their settle."""
+"""What the subscriber wants and costs without an SDK, and which runs it keeps until they are settled."""
 
 import pytest
 from opentelemetry import trace
@@ -44,7 +44,7 @@ def test_events_are_wanted_as_soon_as_an_sdk_is_set_up(no_sdk, recording: Record
 
     assert not before
     assert subscriber.wants(TaskCompleted)
-    assert not subscriber.wants(TaskEnqueued)  # it makes no span
+    assert not subscriber.wants(TaskEnqueued)  # which makes no span
 
 
 def test_context_of_spans_that_are_not_sampled_travels_on(traced):

@@ -1,4 +1,4 @@
-"""What is read without the propagators is what they return; where others are configured, they are asked."""
+"""What is read without the propagators equals what they return; other configured propagators are called."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ class Reversing(TraceContextTextMapPropagator):
 
 @dataclass
 class NotHashable(Reversing):
-    """One that cannot be the key of a cache."""
+    """A propagator that cannot be the key of a cache."""
 
 
 @pytest.mark.usefixtures("restore_propagator")

@@ -1,4 +1,4 @@
-"""Django's ``flush``, which ends every test that commits, at a tenth of its cost."""
+"""A ``flush`` command at a tenth of the cost of Django's; every test that commits ends with a flush."""
 
 from collections.abc import Iterator
 from typing import Any, Final, TypeAlias
@@ -14,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from tests.support.database import truncate, used
 
 MADE_BY_MIGRATE: Final = (ContentType._meta.db_table, Permission._meta.db_table)
-"""Tables whose rows Django deletes and makes again."""
+"""Tables whose rows ``migrate`` creates; Django's ``flush`` deletes and recreates them."""
 ROWS_MADE_BY_MIGRATE: Final = f"""
     SELECT app_label, model, codename
       FROM {ContentType._meta.db_table} AS type
@@ -22,14 +22,14 @@ ROWS_MADE_BY_MIGRATE: Final = f"""
 """
 
 Row: TypeAlias = tuple[str, str | None, str | None]
-"""A content type, and the code name of one of its permissions; ``None`` if it has none."""
+"""App label and model of a content type, and the codename of one of its permissions, or ``None``."""
 
 
 class Command(flush.Command):
-    """Empty only the tables that have rows, and leave alone those rows that ``migrate`` makes."""
+    """Truncate only the tables that have rows, and keep the rows that ``migrate`` creates."""
 
     def handle(self, **options: Any) -> None:
-        """Leave what Django's own would leave."""
+        """Flush to the same state as Django's own command."""
         connection = connections[options["database"]]
         if connection.vendor != "postgresql" or not _is_of_a_test(options):
             super().handle(**options)
@@ -41,7 +41,7 @@ class Command(flush.Command):
 
 
 def _is_of_a_test(options: dict[str, Any]) -> bool:
-    """Return whether Django's test case asks, which keeps sequences and what ``migrate`` makes."""
+    """Return whether a Django test case calls, which keeps sequences and what ``migrate`` created."""
     return not (
         options["interactive"]
         or options.get("reset_sequences", True)
@@ -50,7 +50,7 @@ def _is_of_a_test(options: dict[str, Any]) -> bool:
 
 
 def _is_as_migrated(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether every model has its content type and permissions, and nothing else has one."""
+    """Return whether the content types and permissions are exactly those that ``migrate`` creates."""
     with connection.cursor() as cursor:
         cursor.execute(ROWS_MADE_BY_MIGRATE)
         return set(cursor.fetchall()) == set(_made_by_migrate())

@@ -26,7 +26,7 @@ class Freely(BaseTaskProcessor):
 
 @registry.register
 class Measured(Freely):
-    """Measure, log, and tell which span it runs in."""
+    """Measure, log, and record the current span."""
 
     MEASURES = (
         CounterMeasure("mails", "Mails sent.", labels=("country",)),
@@ -47,7 +47,7 @@ class Measured(Freely):
 
 @registry.register
 class Leaf(Freely):
-    """Do nothing, whatever it is told."""
+    """Do nothing, and ignore all arguments."""
 
     def run(self) -> None:
         pass
@@ -55,7 +55,7 @@ class Leaf(Freely):
 
 @registry.register
 class Single(BaseTaskProcessor):
-    """Do nothing; equal tasks are twins."""
+    """Do nothing; equal tasks are duplicates."""
 
     def run(self) -> None:
         pass
@@ -63,12 +63,12 @@ class Single(BaseTaskProcessor):
 
 @registry.register
 class Enqueue(Freely):
-    """Enqueue tasks, at once and alone, a twin of a task, and one that the database refuses."""
+    """Enqueue a task in bulk, one alone, one with a duplicate, and one that the database refuses."""
 
     def run(self) -> None:
         bulk_delay([Leaf()])
         Leaf().delay()
-        with transaction.atomic():  # a manager must not take it before its twin comes
+        with transaction.atomic():  # a manager must not claim it before its duplicate is enqueued
             Single("of itself").delay()
             Single("of itself").delay()
         try:
@@ -83,7 +83,7 @@ class Enqueue(Freely):
 
 @registry.register
 class Requeue(Freely):
-    """Requeue what failed of a processor."""
+    """Requeue the failed tasks of a processor."""
 
     def run(self) -> None:
         Task.objects.filter(processor_class=self.args[0]).requeue()
@@ -91,7 +91,7 @@ class Requeue(Freely):
 
 @registry.register
 class Cancel(Freely):
-    """Cancel what has not ended of a processor."""
+    """Cancel the unfinished tasks of a processor."""
 
     def run(self) -> None:
         Task.objects.filter(processor_class=self.args[0]).cancel("by hand")
@@ -115,7 +115,7 @@ class RaiseClass(Freely):
 
 @registry.register
 class ExitProcess(Freely):
-    """End the worker without a word, once."""
+    """End the worker without any message, once."""
 
     def run(self) -> None:
         if self.task.attempt == 1:
@@ -124,7 +124,7 @@ class ExitProcess(Freely):
 
 @registry.register
 class TearMessage(Freely):
-    """Send the beginning of a message when the gate is open, and die, once."""
+    """Send the beginning of a message when the gate is open, then kill the worker, once."""
 
     def run(self) -> None:
         if self.task.attempt > 1:
@@ -139,7 +139,7 @@ class TearMessage(Freely):
 
 @registry.register
 class BindOddly(Freely):
-    """Bind and log keys that loggers, records and ECS use for themselves."""
+    """Bind and log keys that loggers, log records and ECS use themselves."""
 
     KEYS = (
         "name",
@@ -171,7 +171,7 @@ class Unprintable:
 
 @registry.register
 class OfALoudReceiver(Freely):
-    """Do nothing; the receiver of its signal raises."""
+    """Do nothing; the receiver of the task's signal raises."""
 
     def run(self) -> None:
         pass
@@ -179,7 +179,7 @@ class OfALoudReceiver(Freely):
 
 @registry.register
 class KeepSecret(Freely):
-    """Fail, with secrets in the arguments alone."""
+    """Fail, with secrets only in the arguments."""
 
     def run(self) -> None:
         raise ValueError("the argument was not to its taste")

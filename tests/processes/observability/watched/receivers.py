@@ -1,4 +1,4 @@
-"""What the application does when a task starts or ends: write it down, and once raise."""
+"""Signal receivers of the application: record when a task starts or ends, and raise once."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from tests.app import journal
 
 
 def connect() -> None:
-    """Receive the signals of all processors."""
+    """Connect the receivers to the signals of all processors."""
     signals.task_started.connect(on_started)
     signals.task_finished.connect(on_finished)
 

@@ -1,1 +1,1 @@
-"""The Django project of a site: its settings, its tasks, and the process that enqueues them."""
+"""The Django project of a site: its settings, its tasks, and the process that enqueues tasks."""

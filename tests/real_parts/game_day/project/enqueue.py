@@ -1,7 +1,7 @@
-"""Enqueue what standard input asks for, until it ends; go on when the database refuses.
+"""Enqueue the tasks that standard input requests, until it ends; continue when the database refuses.
 
 Each line is a JSON object: ``{"processor": NAME, "args": [...], "count": 5}`` enqueues at once, and
-``{"processor": NAME, "args": [...], "per_second": 5}`` steadily from now on, or no longer if it is 0.
+``{"processor": NAME, "args": [...], "per_second": 5}`` steadily from now on; 0 stops it.
 """
 
 import json
@@ -20,7 +20,7 @@ TURN_SECONDS: Final = 0.1
 
 @dataclass
 class Stream:
-    """Tasks that are enqueued steadily."""
+    """A steady stream of tasks."""
 
     processor: str
     args: list[Any]
@@ -28,7 +28,7 @@ class Stream:
     owed: float = field(default=0.0)
 
     def due(self) -> int:
-        """Return how many to enqueue in this turn. What an outage kept back is not made up for."""
+        """Return how many tasks to enqueue in this turn; tasks missed in an outage are not made up for."""
         self.owed += self.per_second * TURN_SECONDS
         whole = int(self.owed)
         self.owed -= whole
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def _register_newest() -> None:
-    """Register a kind of task that managers do not know: this process has newer code than they."""
+    """Register a processor unknown to managers, as if this process had newer code."""
     from django_partisan import registry
     from tests.real_parts.game_day.project.partisan_tasks import OfTheShop
 

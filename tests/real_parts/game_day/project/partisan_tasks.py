@@ -1,4 +1,4 @@
-"""The work of a shop, and tasks that misbehave as a fault asks."""
+"""The tasks of a shop, and tasks that misbehave as a fault requires."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ from django_partisan.processor import BaseTaskProcessor
 
 
 class OfTheShop(BaseTaskProcessor):
-    """What the tasks of the shop have in common."""
+    """Base class of the shop's processors."""
 
     QUEUE_NAME = "shop"
     UNIQUE_FOR_PARAMS = False
@@ -20,7 +20,7 @@ class OfTheShop(BaseTaskProcessor):
 
 @registry.register
 class Serve(OfTheShop):
-    """Do a little work: the steady load of every site."""
+    """Do a little work, as the steady load of every site."""
 
     def run(self) -> None:
         time.sleep(0.005)
@@ -45,14 +45,14 @@ class Nap(OfTheShop):
 
 @registry.register
 class HurriedNap(Nap):
-    """Nap where tasks may wait for half a minute."""
+    """Sleep in a queue whose tasks may wait for half a minute."""
 
     QUEUE_NAME = "hurried"
 
 
 @registry.register
 class HurriedLast(Nap):
-    """Nap after every other task of its queue."""
+    """Sleep in that queue, at a lower priority than all other tasks."""
 
     QUEUE_NAME = "hurried"
     PRIORITY = 100
@@ -60,7 +60,7 @@ class HurriedLast(Nap):
 
 @registry.register
 class UrgentNap(Nap):
-    """Nap where tasks may wait for six seconds."""
+    """Sleep in a queue whose tasks may wait for six seconds."""
 
     QUEUE_NAME = "urgent"
 
@@ -75,12 +75,12 @@ class Render(OfTheShop):
 
 @registry.register
 class Convert(Render):
-    """Kill the worker, too."""
+    """Kill the worker, as a second kind of task."""
 
 
 @registry.register
 class Fetch(OfTheShop):
-    """Fail each time, and be retried."""
+    """Fail and be retried in every run."""
 
     RETRY_ON_ERROR_CONFIG = ErrorsHandleConfig([ConnectionError], retries_count=10_000, retry_pause=0.2)
 
@@ -90,7 +90,7 @@ class Fetch(OfTheShop):
 
 @registry.register
 class Poll(OfTheShop):
-    """Be postponed each time."""
+    """Postpone in every run."""
 
     POSTPONE_CONFIG = PostponeConfig(max_postpones=None)
 
@@ -100,7 +100,7 @@ class Poll(OfTheShop):
 
 @registry.register
 class Reindex(OfTheShop):
-    """Run once, however often the same call is enqueued while it waits."""
+    """A unique task: it runs once, however often the same call is enqueued while it waits."""
 
     UNIQUE_FOR_PARAMS = True
 
@@ -110,7 +110,7 @@ class Reindex(OfTheShop):
 
 @registry.register
 class Order(OfTheShop):
-    """Enqueue what follows from an order."""
+    """Enqueue the follow-up task of an order."""
 
     def run(self) -> None:
         Serve().delay()
@@ -118,7 +118,7 @@ class Order(OfTheShop):
 
 @registry.register
 class Load(OfTheShop):
-    """Hold as many megabytes as the first argument says for as many seconds as the second."""
+    """Hold as many megabytes as the first argument says, for as many seconds as the second says."""
 
     def run(self) -> None:
         megabytes, seconds = self.args
@@ -129,7 +129,7 @@ class Load(OfTheShop):
 
 @registry.register
 class Report(OfTheShop):
-    """Enqueued for a queue that no manager serves."""
+    """A task of a queue that no manager serves."""
 
     QUEUE_NAME = "reports"
 
@@ -139,7 +139,7 @@ class Report(OfTheShop):
 
 @registry.register
 class Nightly(OfTheShop):
-    """Fail while a file says that its source is down."""
+    """Fail while a file says that the source is down."""
 
     def run(self) -> None:
         if Path(os.environ["GAME_DAY_FOLDER"], "source-is-down").exists():

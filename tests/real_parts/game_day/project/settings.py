@@ -1,4 +1,4 @@
-"""The settings of a site: short leases, figures that are read every second, and a clock that can be ahead."""
+"""Settings of a site: short leases, database statistics read every second, and a clock that can be ahead."""
 
 import os
 
@@ -6,7 +6,7 @@ from tests.settings import *  # noqa: F403
 from tests.settings import INSTALLED_APPS as APPS_OF_THE_TESTS
 from tools.chaos import clock
 
-# Its own processors only: names are unique among all.
+# Only its own processors, because names of processors are unique in a project.
 INSTALLED_APPS = [app for app in APPS_OF_THE_TESTS if app != "tests.app"] + [
     "tests.real_parts.game_day.project"
 ]

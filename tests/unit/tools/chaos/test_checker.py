@@ -1,4 +1,4 @@
-"""Each promise has evidence that breaks it, and evidence beside it that does not."""
+"""For each promise, some evidence breaks it and similar evidence does not."""
 
 from dataclasses import replace
 from typing import Any
@@ -45,13 +45,13 @@ def enqueued(kind: str = "Nap", **more: Any) -> Enqueued:
 
 
 def schedules(*given: ScheduleRow) -> list[ScheduleRow]:
-    """Return the rows of all schedules: those of a test, and others that have not ticked yet."""
+    """Return the rows of all schedules: the given ones, and the others without a tick."""
     named = {one.name for one in given}
     return [*given, *(ScheduleRow(name, 0.5, None, {}, -0.5) for name in SCHEDULES if name not in named)]
 
 
 def evidence(**more: Any) -> Evidence:
-    """Return the evidence of one task that was enqueued, ran once and completed, or what a test gives."""
+    """Return the evidence of one task that was enqueued, ran once and completed, with ``more`` replaced."""
     usual: dict[str, Any] = {
         "enqueued": [enqueued()], "runs": [run(1.0, 2.0)], "rows": [row()], "schedules": schedules(),
     }  # fmt: skip
@@ -63,7 +63,7 @@ def broken(given: Evidence) -> list[str]:
 
 
 def beside(given: Evidence) -> Evidence:
-    """Return the evidence with another task that was enqueued, ran and completed."""
+    """Return evidence with one more task that was enqueued, ran and completed."""
     other: dict[str, Any] = {"key": "other", "id": 99}
     return replace(
         given,
@@ -185,7 +185,7 @@ def test_failed_atomic_task_keeps_no_effect():
 
 
 def overlapping(gaps: list[Gap], second: int = SECOND) -> Evidence:
-    """Return evidence in which a run began 9 s after another one began, and before that one ended."""
+    """Return evidence in which one run began 9 s after another one, which had not ended."""
     return evidence(runs=[run(1.0, 20.0), run(10.0, 11.0, manager=second, pid=second + 5)], gaps=gaps)
 
 
@@ -341,7 +341,7 @@ def tick_row(schedule: str = EVERY_SECOND, at: float = 1.0, number: int = 7, **m
 
 
 def one_tick(schedule: str = EVERY_SECOND, at: float = 1.0, **totals: int) -> list[ScheduleRow]:
-    """Return the rows of all schedules, of which one has ticked until ``at``."""
+    """Return the rows of all schedules; one of them has ticked until ``at``."""
     return schedules(ScheduleRow(schedule, 0.5, at, {"enqueued": 1, **totals}, -0.5))
 
 

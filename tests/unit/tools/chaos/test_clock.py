@@ -1,4 +1,4 @@
-"""A manager whose clock is off sees other times everywhere, and datetimes of the same class."""
+"""A manager with a wrong clock sees other times everywhere, and datetimes of the same class."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The command line prints plans and refuses what it does not know."""
+"""The command line prints plans, and refuses unknown values."""
 
 import pytest
 

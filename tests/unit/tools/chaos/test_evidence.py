@@ -1,4 +1,4 @@
-"""Journals become enqueued tasks and runs."""
+"""Journals are parsed into enqueued tasks and runs."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The report says what was broken, by which task, and how to run it again."""
+"""The report says which promise was broken, by which task, and how to repeat the run."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Messages are cut right however they arrive, and statements are recognised in both protocols."""
+"""Messages are split correctly however they arrive, and statements are recognized in both protocols."""
 
 import struct
 
