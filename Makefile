@@ -136,16 +136,16 @@ other-pair: $(VENV)/.dev ## run the unit and db tiers on another Python and Djan
 tables: $(VENV)/.dev ## write the generated tables of the documentation
 	$(BIN)/python -m tools.document_tables
 
-## The site of the documentation
+## The documentation site
 
 .PHONY: docs docs-serve
-# Material's end, on 2027-05-05, is known: the program it names as its successor reads the same mkdocs.yml.
+# Material for MkDocs reaches its end of life on 2027-05-05; the successor that it names reads the same mkdocs.yml.
 docs docs-serve: export NO_MKDOCS_2_WARNING := 1
-# Not with --quiet: only warnings that are shown end the build.
-docs: $(DOCS)/.docs ## build the site of the documentation into build/site; a broken link or anchor fails
+# Without --quiet, because only warnings that are printed fail the build.
+docs: $(DOCS)/.docs ## build the documentation site in build/site; a broken link or anchor fails the build
 	$(DOCS)/bin/python -m mkdocs build
 
-docs-serve: $(DOCS)/.docs ## the same at http://127.0.0.1:8000/, and again after each change
+docs-serve: $(DOCS)/.docs ## serve the documentation site at http://127.0.0.1:8000/, and rebuild it after each change
 	$(DOCS)/bin/python -m mkdocs serve --dev-addr 127.0.0.1:8000
 
 ## Releases: write CHANGELOG.md first; the version is committed and tagged, nothing is pushed

@@ -247,7 +247,7 @@ def test_the_recipe_for_http_retries_by_status(project: Project, status: int, ou
 
 
 def unavailable(status: int) -> Callable[..., NoReturn]:
-    """Return what opens no address, because the server answers with a status."""
+    """Return a replacement of ``urlopen()`` whose server responds with this HTTP status."""
 
     def urlopen(url: str, timeout: float) -> NoReturn:
         raise HTTPError(url, status, "", Message(), None)

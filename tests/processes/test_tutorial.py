@@ -1,4 +1,4 @@
-"""The tutorial, from an empty folder to a task that was requeued, command by command."""
+"""The tutorial, command by command, from an empty directory to a requeued task."""
 
 import os
 import subprocess
@@ -24,10 +24,10 @@ print(urllib.request.urlopen(sys.argv[-1]).read().decode())
 
 
 class TutorialWalk(Walk):
-    """A reader who writes the page's files, and sees the lines that it shows."""
+    """A reader who writes the files of the page, and checks that commands print the lines it shows."""
 
     def __init__(self, folder: Path, env: dict[str, str], server: postgres.Server) -> None:
-        super().__init__(folder, env, defaultdict(free_port))  # each when it is used, so that it is free
+        super().__init__(folder, env, defaultdict(free_port))  # chosen when first used, so that it is free
         self.address = {"HOST": env["PGHOST"], "PORT": str(server.port), "USER": env["PGUSER"]}
         self.env.pop("DJANGO_SETTINGS_MODULE", None)
         curl = folder / "bin" / "curl"
@@ -37,10 +37,10 @@ class TutorialWalk(Walk):
         self.env["PATH"] = f"{curl.parent}:{self.env['PATH']}"
 
     def write(self, block: Block) -> None:
-        """Write a file as its first line names it; that of the settings exists and gets more lines."""
+        """Append a block to the file that its first line names; only the settings exist before."""
         name = block.text.partition("\n")[0].removeprefix("# ")
         text = block.text
-        if find_spec("django.tasks") is None:  # as the page says for Django 5.2
+        if find_spec("django.tasks") is None:  # as the page describes for Django 5.2
             text = text.replace("django.tasks", "django_tasks")
         if name.endswith("settings.py"):
             text += f"DATABASES['default'].update({self.address!r}, NAME={self.env['PGDATABASE']!r})\n"
@@ -62,7 +62,7 @@ def shown_below(console: Console, command: str) -> list[str]:
 
 @pytest.fixture
 def walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[TutorialWalk]:
-    """An empty folder, and a server with an empty database."""
+    """An empty directory, and a server with an empty database."""
     monkeypatch.chdir(tmp_path)
     with postgres.server() as server:
         env = os.environ | server.env()

@@ -1,4 +1,4 @@
-"""Run the console blocks of a page, in their order, in a folder."""
+"""Run the console blocks of a page in a directory."""
 
 import re
 import subprocess

@@ -1,1 +1,1 @@
-"""What MkDocs does not do itself to build the site of the documentation: `make docs`."""
+"""Extensions of MkDocs for the documentation site; `make docs` builds it."""

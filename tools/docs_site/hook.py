@@ -1,4 +1,4 @@
-"""MkDocs calls these functions while it builds the site; see ``hooks`` in mkdocs.yml."""
+"""Functions that MkDocs calls while it builds the site; ``hooks`` in mkdocs.yml registers them."""
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -11,11 +11,11 @@ from mkdocs.structure.pages import Page
 from tools.docs_site.paths import DOCS, ROOT, for_site, linked_files, site_path
 
 LANGUAGES: Final = {".py": "python", ".yaml": "yaml", ".service": "ini"}
-# Not found by the search: the page that links to the file is.
+# Excluded from the search, which finds the page that links to the file.
 AS_PAGE: Final = "---\nsearch:\n  exclude: true\n---\n# {path}\n\n````{language}\n{text}\n````\n"
 
 _paths: dict[str, str] = {}
-"""The files of the repository by their place on the site, apart from those that are only shown."""
+"""The Markdown files of the repository by their path on the site."""
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -31,13 +31,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Return a page's text with links that lead to the site's pages, and with its diagram."""
+    """Return a page's text with links to pages of the site, and with its diagram as a picture."""
     path = _paths.get(page.file.src_uri)
     return markdown if path is None else for_site(path, markdown, _diagram(path))
 
 
 def _pages_and_linked() -> Iterator[str]:
-    """Yield the pages of the root and of ``docs/``, and what they link to, each once."""
+    """Yield the pages of the root and of ``docs/``, and all files that they link to, each once."""
     found = [str(path.relative_to(ROOT)) for path in [*ROOT.glob("*.md"), *ROOT.glob(f"{DOCS}/*.md")]]
     seen = set(found)
     while found:
@@ -58,6 +58,6 @@ def _generated(config: MkDocsConfig, path: str, place: str) -> File:
 
 
 def _diagram(path: str) -> str:
-    """Return the picture of the diagram on a page; empty without one."""
+    """Return the picture of the page's diagram; an empty string if there is none."""
     picture = ROOT / DOCS / "images" / f"{PurePosixPath(path).stem}.svg"
     return f"<figure>\n{picture.read_text().strip()}\n</figure>" if picture.exists() else ""

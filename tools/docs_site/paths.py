@@ -1,7 +1,7 @@
-"""Where files of the repository stand on the site, and links between them.
+"""Map files of the repository to paths on the site, and rewrite the links between them.
 
-Pages of ``docs/`` are at the site's root, beside the pages of the repository's root. Any other file that a
-page links to is shown on a page of its own, so the site needs no other server.
+The pages in ``docs/`` and in the repository's root are at the root of the site. Every other file that a page
+links to gets its own page that shows it, so links work offline.
 """
 
 import os
@@ -13,7 +13,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[2]
 DOCS: Final = "docs"
 
-# Code comes first, so that nothing inside it is taken for a link.
+# Code is matched first, so that text inside it is never treated as a link.
 _CODE_OR_LINK: Final = re.compile(
     r"(?P<block>^(?P<fence>`{3,})(?P<kind>\w*)\n(?:.*?)^(?P=fence)$)"
     r"|(?P<code>(?P<ticks>`+)[^`].*?(?P=ticks))"
@@ -23,9 +23,9 @@ _CODE_OR_LINK: Final = re.compile(
 
 
 def site_path(path: str) -> str:
-    """Return the site's source for a file of the repository: ``docs/tasks.md`` is ``tasks.md``."""
+    """Return the path on the site for a file of the repository: ``tasks.md`` for ``docs/tasks.md``."""
     path = path.removeprefix(f"{DOCS}/")
-    # Pictures are copied as they are.
+    # Pictures are copied unchanged.
     return path if path.endswith((".md", ".png", ".svg")) else f"{path}.md"
 
 
@@ -37,9 +37,9 @@ def linked_files(path: str, text: str) -> Iterator[str]:
 
 
 def for_site(path: str, text: str, diagram: str) -> str:
-    """Return the text of the page at ``path`` with the site's links.
+    """Return the text of the page at ``path`` with links for the site.
 
-    Its Mermaid block is replaced by ``diagram``, because Mermaid's program would come from another server.
+    Its Mermaid block is replaced with ``diagram``, because Mermaid would be loaded from another server.
     """
     folder = PurePosixPath(site_path(path)).parent
 
@@ -56,7 +56,7 @@ def for_site(path: str, text: str, diagram: str) -> str:
 
 
 def _file_of(path: str, target: str) -> str | None:
-    """Return the file that a link on the page at ``path`` names; ``None`` for other addresses."""
+    """Return the file that a link on the page at ``path`` points to; ``None`` for other links."""
     file = target.partition("#")[0]
     if not file or "://" in file:
         return None

@@ -1,4 +1,4 @@
-"""What `--help` of each command says."""
+"""Generate the documentation of the management commands from their parsers."""
 
 from argparse import Action
 from typing import Final
@@ -11,7 +11,7 @@ DJANGO_OPTIONS: Final = frozenset(
     {"help", "version", "verbosity", "settings", "pythonpath", "traceback", "no_color", "force_color",
      "skip_checks"}
 )  # fmt: skip
-# Listed on docs/settings.md, beside the settings that they replace.
+# Its options are listed in docs/settings.md, with the settings that they override.
 START: Final = "start_partisan"
 OTHERS: Final = (
     "partisan_cancel", "partisan_doctor", "partisan_enqueue", "partisan_export", "partisan_pause",
@@ -20,14 +20,14 @@ OTHERS: Final = (
 
 
 def options(command: str) -> str:
-    """Return the arguments and options of a command, without those of every Django command."""
+    """Return a table of a command's arguments and options, without those of every Django command."""
     parser = load_command_class("django_partisan", command).create_parser("manage.py", command)
     ours = [action for action in parser._actions if action.dest not in DJANGO_OPTIONS]
     return table(("Option", "Meaning"), ((_spellings(action), _meaning(action)) for action in ours))
 
 
 def help_of(command: str) -> str:
-    """Return what `--help` of a command says: what it does, its options, and notes with examples."""
+    """Return the `--help` text of a command: its description, its options, and notes with examples."""
     parser = load_command_class("django_partisan", command).create_parser("manage.py", command)
     notes = "" if parser.epilog is None else f"\n```text\n{parser.epilog.strip()}\n```\n"
     return f"{parser.description}\n\n{options(command)}{notes}"

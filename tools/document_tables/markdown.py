@@ -1,10 +1,10 @@
-"""Tables in Markdown."""
+"""Format tables in Markdown."""
 
 from collections.abc import Iterable
 
 
 def table(headings: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Return a table; a ``|`` inside a cell is escaped."""
+    """Return a Markdown table; ``|`` in cells is escaped."""
     lines = [_row(headings), _row("---" for _ in headings)]
     return "\n".join([*lines, *(_row(row) for row in rows)]) + "\n"
 

@@ -1,4 +1,4 @@
-"""The site has every page, its links and its diagrams; `make docs` builds it."""
+"""The documentation site contains every page, with working links and diagrams; `make docs` builds it."""
 
 import re
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ PICTURE
 
 
 def pages_in(nav: list[Any]) -> Iterator[str]:
-    """Yield the pages of a navigation and of its parts."""
+    """Yield the pages of a navigation and of its sections."""
     for entry in nav:
         for target in entry.values():
             yield from pages_in(target) if isinstance(target, list) else [target]
@@ -85,7 +85,7 @@ def test_each_diagram_has_a_picture_with_the_same_words():
         words = {word for line in text.splitlines()[1:] for word in re.split(r"-->|: ", line.strip())}
 
         assert {word.strip() for word in words} - {"[*]"} == set(re.findall(r">([^<>\n]+)</text>", picture))
-    assert len(with_diagram) == len({path for path, _ in with_diagram}) == 1, "one picture for each page"
+    assert len(with_diagram) == len({path for path, _ in with_diagram}) == 1, "one diagram on each page"
 
 
 def test_nothing_is_fetched_from_other_servers():
