@@ -1,4 +1,4 @@
-"""Database: is the table well, who holds vacuum back, and can the figures be trusted?"""
+"""The dashboard Database: is the table healthy, what blocks vacuum, and can the figures be trusted?"""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Overview: is work late, is it failing, is capacity gone, and why; read from the top left."""
+"""The dashboard Overview: is work late, is it failing, is capacity gone, and why? Read from the top left."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Processors: which kind of task fails, waits, or takes long."""
+"""The dashboard Processors: which kind of task fails, waits or takes long?"""
 
 from itertools import pairwise
 from typing import Final
@@ -12,7 +12,7 @@ from grafana.builder.panels import Panel, bars, cell, graph, grid
 from grafana.builder.queries import Query, highest, per_second, quantile, top_ten
 
 LONG_RUN: Final = 30
-"""Seconds from which a run that is under way is shown; shorter ones come and go between scrapes."""
+"""The least age of a run on the panel of long runs, in seconds. Most shorter runs fit between two scrapes."""
 
 
 def _grown(counter: str, condition: str = "") -> Query:
@@ -46,7 +46,7 @@ def _table() -> list[Panel]:
             " the name to see that processor alone. A long p95 wait with a short p95 duration: it waits"
             " behind others.",
             runs,
-            Query(f"{failed.expr} > 0 or 0 * {runs.expr}", table=True),  # without _other where it has none
+            Query(f"{failed.expr} > 0 or 0 * {runs.expr}", table=True),  # no _other without failures
             ratio,
             _grown("partisan_tasks_retried_total"),
             _grown("partisan_tasks_postponed_total"),
@@ -56,7 +56,7 @@ def _table() -> list[Panel]:
             unit="short",
             columns={
                 "processor": "Processor",
-                "Value #C": "Failure ratio",  # a phone shows the first three
+                "Value #C": "Failure ratio",  # a phone shows the first three columns
                 "Value #A": "Runs",
                 "Value #B": "Failed",
                 "Value #D": "Retried",
@@ -228,7 +228,7 @@ def _long_runs() -> str:
 
 
 def _attempts() -> list[Query]:
-    """Ask for each bucket of attempts by itself; Prometheus counts every bucket's smaller ones too."""
+    """Return a query per bucket of attempts, less the smaller buckets, which Prometheus includes in each."""
 
     def up_to(limit: str) -> str:
         le = f'le=~"{limit}|{limit}.0"' if limit != "+Inf" else 'le="+Inf"'

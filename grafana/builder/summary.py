@@ -1,4 +1,4 @@
-"""The first row of the overview: is work late, does it fail, is it withheld, is capacity gone, and why?"""
+"""The first row of the overview: is work late, failing, or withheld, is capacity gone, and why?"""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ from grafana.builder.colours import BLUE, GREEN, ORANGE, RED, errors, low_is_goo
 from grafana.builder.panels import Panel, figure
 from grafana.builder.queries import Query
 
-# Where nothing is due there is no kind, and the age is 0; where the figures are missing, nothing is shown.
+# If nothing is due, there is no processor, and the age is 0. If the figures are missing, nothing is shown.
 OLDEST_DUE: Final = """
 topk(1,
   label_join(
@@ -40,8 +40,8 @@ clamp_max(
   / sum(partisan_workers_configured{@queue}), 1)
 """
 
-# A manager that does not answer counts with what it had, a queue whose managers are all gone with the most it
-# had at one moment: managers that replaced each other do not add up.
+# A manager that does not answer scrapes counts with its maximum of the last six hours. A queue without
+# managers counts with its highest sum at any one time, so that replaced managers are not counted twice.
 _CONFIGURED: Final = """(
   sum by (job, queue) (
     partisan_workers_configured{@queue}
@@ -51,14 +51,14 @@ _CONFIGURED: Final = """(
 _LIVE: Final = f"""(
   sum by (job, queue) (partisan_workers{{@queue,state=~"idle|busy"}}) or 0 * {_CONFIGURED}
 )"""
-# The share of the worst queue; both numbers become labels, as the text shows them.
+# The share of the worst queue. Both numbers become labels, because the panel shows them as text.
 LIVE_WORKERS: Final = f"""
 bottomk(1, {_LIVE} / on (job, queue) {_CONFIGURED})
 * on (job, queue) group_left (live) count_values by (job, queue) ("live", {_LIVE})
 * on (job, queue) group_left (configured) count_values by (job, queue) ("configured", {_CONFIGURED})
 """
 
-# Of the manager that is worst off.
+# The worst state of any manager.
 DATABASE_STATE: Final = (
     "min(partisan_db_up{@queue} * (1 + (partisan_db_writable{@queue} or 0 * partisan_db_up{@queue})))"
 )
@@ -66,7 +66,7 @@ DATABASE_WORDS: Final = {"0": ("down", RED), "1": ("read-only or no figures", RE
 
 
 def figures() -> list[Panel]:
-    """Return the figures in the order in which they are read."""
+    """Return the figures in reading order."""
     return [*_is_it_late(), *_is_it_failing(), *_is_capacity_gone(), *_is_it_withheld(), *_why()]
 
 

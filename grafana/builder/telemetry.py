@@ -1,4 +1,4 @@
-"""Telemetry: do counters, logs and spans arrive, and what does watching cost?"""
+"""The dashboard Telemetry: do counters, logs and spans arrive, and what do scrapes cost?"""
 
 from typing import Final
 

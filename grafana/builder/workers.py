@@ -1,4 +1,4 @@
-"""Workers: are the worker and manager processes well, and is the machine?"""
+"""The dashboard Workers: are the worker and manager processes healthy, and is the machine?"""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ from grafana.builder.panels import Panel, graph
 from grafana.builder.queries import Query, highest, in_interval, per_second, quantile, top_ten
 
 OURS: Final = "and on (job, instance) partisan_build_info{@instance}"
-"""Narrows figures that every target exports to targets that are managers."""
+"""Restricts metrics that every target exports to targets that are managers."""
 
 
 def _pool() -> list[Panel]:
