@@ -12,8 +12,8 @@ from grafana_foundation_sdk.models import dashboard as model
 DASHBOARDS: Final = {
     "partisan-overview": ("Overview", "Is work late, is it failing, is capacity gone?"),
     "partisan-processors": ("Processors", "Which kind of task fails, waits or takes long?"),
-    "partisan-workers": ("Workers", "Are the worker and manager processes well?"),
-    "partisan-database": ("Database", "Is PostgreSQL well, and can the figures be trusted?"),
+    "partisan-workers": ("Workers", "Are the worker and manager processes healthy?"),
+    "partisan-database": ("Database", "Is PostgreSQL healthy, and can the figures be trusted?"),
     "partisan-telemetry": ("Telemetry", "Do counters, logs and spans arrive?"),
 }
 """The title of each dashboard and the question it answers, by uid."""
