@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Need(NamedTuple):
-    """A program that fetching a part needs, and how to install it."""
+    """A program that is required to fetch a part, and how to install it."""
 
     program: str
     remedy: str
@@ -21,8 +21,8 @@ class Need(NamedTuple):
 class Part(NamedTuple):
     """A program that tests run if it was fetched.
 
-    ``fetch`` fills an empty folder, which then has ``program``. Each version has its own folder. A part that
-    takes minutes to build is not ``by_default``.
+    ``fetch`` fills an empty folder, which must then contain ``program``. Each version has its own folder.
+    Parts that take minutes to build are not ``by_default``.
     """
 
     name: str
