@@ -93,7 +93,7 @@ class Database:
             self._execute("ALTER DATABASE {} SET log_statement = 'all'")
 
     def statements(self) -> int | None:
-        """Return how many statements were run since then; `None` if they are not counted."""
+        """Return the number of statements since `count_statements()`; `None` if they are not counted."""
         if self._log is None:
             return None
         log = self._log()

@@ -27,12 +27,12 @@ class Measurement:
 
     @property
     def is_ours(self) -> bool:
-        """Return whether this is django-partisan 2 and not a peer."""
+        """Whether this is django-partisan 2 and not a peer."""
         return self.subject.startswith("partisan2:")
 
     @property
     def tasks_run(self) -> int:
-        """Return how many tasks ran, if the scenario counts them."""
+        """How many tasks ran, if the scenario counts them."""
         return int(self.figures.get("ran") or self.figures.get("got") or 0)
 
 

@@ -40,7 +40,7 @@ class Options:
 
     @property
     def conditions(self) -> str:
-        """Describe the differences to a plain run."""
+        """The differences to a plain run, in words."""
         found = []
         if self.retained:
             found.append(f"beside {self.retained:,} finished")

@@ -97,7 +97,7 @@ class Subject:
 
     @property
     def roots(self) -> list[int]:
-        """Return the process ids of the roots of the process trees."""
+        """The process ids of the roots of the process trees."""
         if not self._workers:
             raise Failed("nothing was started")
         return [worker.pid for worker in self._workers]

@@ -29,7 +29,7 @@ class Catalogue(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """Return host and port."""
+        """The host and port."""
         return f"127.0.0.1:{self.server_port}"
 
     def is_in_trouble(self, name: str) -> bool:

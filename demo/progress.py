@@ -107,7 +107,7 @@ class Terminal:
 
     @property
     def _width(self) -> int:
-        """Return the number of columns of a line."""
+        """The number of columns of a line."""
         return shutil.get_terminal_size((WIDTH, 0)).columns - 1
 
     def close_line(self) -> None:

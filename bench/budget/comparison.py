@@ -34,14 +34,14 @@ class Line(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """Return the count divided by its budget; 1 if both are 0."""
+        """The count divided by its budget; 1 if both are 0."""
         if self.budget:
             return self.found / self.budget
         return 1.0 if self.found == 0 else math.inf
 
     @property
     def verdict(self) -> Verdict:
-        """Compare the count with its budget. One more or less in the whole scenario is within it."""
+        """The result of the comparison. One more or less in the whole scenario is within the budget."""
         if math.isnan(self.budget):
             return Verdict.NEW
         if math.isnan(self.found):

@@ -8,13 +8,13 @@ from .violation import Violation
 
 
 def nothing_is_left_over(evidence: Evidence) -> Iterator[Violation]:
-    """Every manager stopped on request and left no process, row, file or connection behind."""
+    """Check that every manager stopped on request and left no process, row, file or connection behind."""
     for text in evidence.leftovers:
         yield Violation("nothing left over", text)
 
 
 def something_has_happened(evidence: Evidence) -> Iterator[Violation]:
-    """At least one task was committed; otherwise the trial proves nothing."""
+    """Check that at least one task was committed; otherwise the trial proves nothing."""
     if not any(one.verdict == COMMITTED for one in evidence.enqueued):
         yield Violation("trial", "no task was committed: this machine is too busy, or the enqueuers fail")
 

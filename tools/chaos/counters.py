@@ -23,7 +23,7 @@ SETTLE_SECONDS = 5.0
 
 
 def attempts_are_the_sum(evidence: Evidence) -> Iterator[Violation]:
-    """Attempts are the sum of settled runs and crashes."""
+    """Check that attempts are the sum of settled runs and crashes."""
     for row in evidence.rows:
         expected = 1 + row.postpones + row.retries + row.crashes
         if row.status in ENDED and row.attempts != expected:
@@ -33,7 +33,7 @@ def attempts_are_the_sum(evidence: Evidence) -> Iterator[Violation]:
 
 
 def crashes_are_no_more_than_lost_runs(evidence: Evidence) -> Iterator[Violation]:
-    """A run counts as at most one crash, and as none if it was settled."""
+    """Check that a run counts as at most one crash, and as none if it was settled."""
     runs = evidence.runs_by_id()
     unseen = 0
     for row in evidence.rows:
@@ -57,7 +57,7 @@ def _retries_without_a_line(row: Row, runs: list[Run]) -> int:
 
 
 def cut_runs_count_a_crash(evidence: Evidence) -> Iterator[Violation]:
-    """A run counts as a crash if its worker was killed and its manager stayed alive."""
+    """Check that a run counts as a crash if its worker was killed and its manager stayed alive."""
     runs = evidence.runs_by_id()
     for row in evidence.rows:
         certain = [run for run in runs.get(row.id, ()) if _is_surely_a_crash(evidence, run)]

@@ -23,7 +23,7 @@ CLOCK_SECONDS = 0.05
 
 
 def no_overlap_inside_a_lease(evidence: Evidence) -> Iterator[Violation]:
-    """No run of a task begins during another run of it, unless the lease of that run's manager expired."""
+    """Check that runs of a task overlap only if the lease of the first run's manager expired."""
     for runs in evidence.runs_by_id().values():
         for place, first in enumerate(runs):
             for second in runs[place + 1 :]:
@@ -40,7 +40,7 @@ def no_overlap_inside_a_lease(evidence: Evidence) -> Iterator[Violation]:
 
 
 def no_run_is_too_early(evidence: Evidence) -> Iterator[Violation]:
-    """A scheduled task does not run before it is due, a postponed one not before its delay is over."""
+    """Check that no scheduled task runs before it is due, and no postponed one before its delay is over."""
     due = {one.key: one.due for one in evidence.enqueued if one.due is not None}
     for run in evidence.runs:
         if (at := due.get(run.key)) is not None and run.clock < at - CLOCK_SECONDS:
@@ -57,7 +57,7 @@ def no_run_is_too_early(evidence: Evidence) -> Iterator[Violation]:
 
 
 def no_run_is_repeated_without_need(evidence: Evidence) -> Iterator[Violation]:
-    """An ended run is repeated only if its outcome may have been lost with a process or a lease."""
+    """Check that a run is repeated only if its outcome may have been lost with a process or a lease."""
     atomic = {one.key for one in evidence.enqueued if KINDS[one.kind].is_atomic}
     for runs in evidence.runs_by_id().values():
         for place, run in enumerate(runs):

@@ -23,7 +23,7 @@ STUCK_SECONDS = 2 * schedules.REST_SECONDS
 
 
 def no_tick_is_enqueued_twice(evidence: Evidence) -> Iterator[Violation]:
-    """A tick has exactly one task, however often that task ran."""
+    """Check that a tick has exactly one task, however often that task ran."""
     tasks: dict[tuple[str, float], set[int]] = {}
     for (schedule, id_), moments in _tasks(evidence).items():
         if len(moments) > 1:
@@ -36,7 +36,7 @@ def no_tick_is_enqueued_twice(evidence: Evidence) -> Iterator[Violation]:
 
 
 def ticks_add_up(evidence: Evidence) -> Iterator[Violation]:
-    """Every schedule ticked until the managers were asked to stop, and every tick has one outcome."""
+    """Check that all schedules ticked until the managers were asked to stop, with one outcome per tick."""
     for name in schedules.SCHEDULES.keys() - {row.name for row in evidence.schedules}:
         yield Violation("ticks", f"{name} has no row")
     tasks = _tasks(evidence)
@@ -69,7 +69,7 @@ def _is_in(row: ScheduleRow, moment: float) -> bool:
 
 
 def tasks_of_ticks_end(evidence: Evidence) -> Iterator[Violation]:
-    """The task of a tick runs, and completes."""
+    """Check that the task of a tick runs, and completes."""
     completed = {run.id for run in evidence.ticks if run.how == "completed"}
     for row in evidence.tick_rows:
         name = f"{row.schedule}: task {row.id}"
@@ -82,7 +82,7 @@ def tasks_of_ticks_end(evidence: Evidence) -> Iterator[Violation]:
 
 
 def tasks_without_overlap_follow_each_other(evidence: Evidence) -> Iterator[Violation]:
-    """Without overlap, the first run of a task begins after all earlier tasks have completed."""
+    """Check that without overlap, the first run of a task begins after all earlier tasks have completed."""
     for name in schedules.SCHEDULES:
         if schedules.is_overlapping(name):
             continue

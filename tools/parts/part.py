@@ -14,7 +14,7 @@ class Need(NamedTuple):
 
     @property
     def is_there(self) -> bool:
-        """Return whether the program is on the PATH."""
+        """Whether the program is on the PATH."""
         return shutil.which(self.program) is not None
 
 
@@ -34,5 +34,5 @@ class Part(NamedTuple):
 
     @property
     def missing_needs(self) -> list[Need]:
-        """Return what must be installed before the part can be fetched."""
+        """The programs that must be installed before the part can be fetched."""
         return [need for need in self.needs if not need.is_there]
