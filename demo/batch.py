@@ -11,7 +11,7 @@ from demo.telemetry import Telemetry, follow_one, watched
 from django_partisan.models import Task
 
 STALLED_SECONDS = 120.0
-"""If no task ends or is retried for this long, stop the manager: a slow machine is not the reason."""
+"""The manager is stopped after this time without a task that ended or was retried."""
 
 LOOK_SECONDS = 0.25
 

@@ -86,15 +86,15 @@ def report(lines: Iterable[Line]) -> tuple[str, int]:
     text = [str(line) for line in lines]
     if of[Verdict.GREW]:
         text += ["", f"{len(of[Verdict.GREW])} of {len(lines)} figures grew:", *map(str, of[Verdict.GREW])]
-        text.append("If it is worth it, explain why in the commit, together with: make budget UPDATE=yes")
+        text.append("If the change is worth it, explain why in the commit, and run: make budget UPDATE=yes")
     if of[Verdict.SHRANK]:
         text += ["", f"{len(of[Verdict.SHRANK])} shrank:", *map(str, of[Verdict.SHRANK])]
-        text.append("To keep the gain: make budget UPDATE=yes")
+        text.append("To keep the gain, run: make budget UPDATE=yes")
     if lost := of[Verdict.LOST] + of[Verdict.GONE]:
         text += ["", f"{len(lost)} of {len(lines)} figures lost or no longer counted:", *map(str, lost)]
-        text.append("Correct the counter; if there is nothing left to count: make budget UPDATE=yes")
+        text.append("Correct the counter; if there is nothing left to count, run: make budget UPDATE=yes")
     if of[Verdict.NEW]:
-        text += ["", "Some figures have no budget here: make budget UPDATE=yes"]
+        text += ["", "Some figures have no budget here; run: make budget UPDATE=yes"]
     if all(line.verdict is Verdict.WITHIN for line in lines):
         text += ["", f"All {len(lines)} figures are within their budgets."]
     return "\n".join(text), int(bool(of[Verdict.GREW] or lost))
