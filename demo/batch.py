@@ -11,7 +11,10 @@ from demo.telemetry import Telemetry, follow_one, watched
 from django_partisan.models import Task
 
 STALLED_SECONDS = 120.0
-"""The manager is stopped after this time without a task that ended or was retried."""
+"""The manager is stopped after this many seconds in which no task ends or is retried.
+
+A slow machine takes longer overall, but not this long between two tasks.
+"""
 
 LOOK_SECONDS = 0.25
 
