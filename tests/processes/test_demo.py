@@ -140,7 +140,7 @@ def test_a_signal_as_a_child_starts_leaves_nothing_behind(demo):
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads the processes from /proc")
 def test_a_signal_in_the_middle_leaves_nothing_behind(demo):
     run = demo()
-    wait_for(lambda: "A manager and its workers begin" in run.text(), run)
+    wait_for(lambda: "Starting a manager and its workers" in run.text(), run)
 
     run.process.send_signal(signal.SIGINT)
 

@@ -1,4 +1,4 @@
-"""Make each table of the documentation from what the code declares."""
+"""Generate each table of the documentation from the declarations in the code."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -24,7 +24,7 @@ DJANGO_OPTIONS: Final = frozenset(
 
 
 GROUPS: Final = {"R": fields.RUN, "T": fields.TASK, "P": fields.WORKER_FIELDS, "E": fields.ERROR}
-"""Letters for fields that go together in log events; a run's before a task's, which it includes."""
+"""Letters for groups of fields in log events. A run's group includes a task's, so it comes first."""
 
 
 def queue_settings() -> str:
@@ -60,7 +60,7 @@ def checks() -> str:
 
 
 def options() -> str:
-    """Return the options of ``start_partisan``, without those of every Django command."""
+    """Return the options of ``start_partisan``, without those that all Django commands have."""
     rows = []
     for action in start_partisan_options():
         spellings = ", ".join(f"`{spelling}`" for spelling in action.option_strings)
@@ -70,7 +70,7 @@ def options() -> str:
 
 
 def start_partisan_options() -> list[Any]:
-    """Return the parser's own description of each option that is ours."""
+    """Return the parser's actions for the options that are not Django's."""
     parser = load_command_class("django_partisan", "start_partisan").create_parser(
         "manage.py", "start_partisan"
     )
@@ -78,7 +78,7 @@ def start_partisan_options() -> list[Any]:
 
 
 def log_events() -> str:
-    """Return every log event; letters stand for fields that go together."""
+    """Return every log event, with letters for groups of fields."""
     rows = (
         (f"`{one.action}`", _level(one), ", ".join(one.by), _named(one.fields), one.when)
         for one in logs.LOG_EVENTS.values()
@@ -87,7 +87,7 @@ def log_events() -> str:
 
 
 def log_fields() -> str:
-    """Return the common fields, and what the letters stand for."""
+    """Return the common fields and the fields of each letter."""
     groups = {
         "every line": fields.COMMON,
         "**T**, a task": fields.TASK,
@@ -127,7 +127,7 @@ def span_attributes() -> str:
 
 
 def metrics() -> str:
-    """Return every metric with the question that it answers."""
+    """Return every metric with the question it answers."""
     return _table(
         ("Metric", "Type", "Labels", "From", "Answers", "Help"),
         (
@@ -183,7 +183,7 @@ def _named(of_event: Iterable[Field]) -> str:
             named = [field for field in listed if field.name in members]
             listed = [field for field in listed if field.name not in members]
             names = [field.name for field in listed]
-            # Some fields of R may be absent in any run; where the slot may be, there may be no run.
+            # Some fields of R may be absent in any run. If the slot may be absent, there may be no run.
             no_run = any(field.optional for field in named if field.name == "partisan.worker.slot")
             said.append("**T** or **R**" if no_run else f"**{letter}**")
     return ", ".join([*said, *map(_field, listed)])
@@ -194,7 +194,7 @@ def _field(field: Field) -> str:
 
 
 def _help(metric: Metric) -> str:
-    text = metric.help.partition(" From the database,")[0]  # said once, above the table
+    text = metric.help.partition(" From the database,")[0]  # the page has it once, above the table
     buckets = f" Bounds: {', '.join(f'{bound:g}' for bound in metric.buckets)}." if metric.buckets else ""
     return text + buckets
 
