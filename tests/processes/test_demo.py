@@ -21,7 +21,7 @@ from tests.support.waiting import wait_until
 # How long a demo may make no progress.
 SECONDS = 60.0
 
-# Inherited by every process of a run, so that processes left behind can be told apart from other runs'.
+# Inherited by every process of a run, so that processes left behind can be distinguished from other runs'.
 MARK = "DEMO_TEST_RUN"
 
 WITHOUT_PROXIES = urllib.request.build_opener(urllib.request.ProxyHandler({}))
