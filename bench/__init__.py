@@ -1,1 +1,1 @@
-"""The benchmarks: our own figures, and the same figures beside other task queues in one run."""
+"""The benchmarks of django-partisan, alone or together with other task queues in one run."""

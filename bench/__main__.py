@@ -1,8 +1,8 @@
 """Measure django-partisan, alone or beside the peers in one run, and print tables.
 
-Alone: an embedded PostgreSQL, durable, or the server that DATABASE_URL names (a database `partisan_bench` is
-made there and dropped). With --peers DIR the peers' harness in DIR starts servers of its own; PEERS_ENVS
-names the folder of its environments.
+Alone, it uses an embedded, durable PostgreSQL, or the server in DATABASE_URL (where it creates and drops the
+database `partisan_bench`). With --peers DIR, the peers' harness in DIR starts its own servers; PEERS_ENVS is
+the folder of its environments.
 """
 
 import argparse
@@ -17,12 +17,12 @@ from bench.scenarios import SCENARIOS
 from bench.variant import notes
 
 CONDITIONS = ("retain", "prune", "ahead", "held", "managers")
-"""The options that say what a drain happens beside, or by whom."""
+"""The options that set the conditions of a drain."""
 CONDITIONS_OF_PEERS = ("retain",)
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Measure what the command line asks for; exit code 1 if a measurement failed."""
+    """Run the measurements of the command line; return 1 if one failed."""
     arguments = _arguments(words)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     plan = Plan(
@@ -46,7 +46,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
-    """Return what the command line asks for; refuse conditions of drains for what would not have them."""
+    """Return the parsed command line; refuse conditions of drains where they would have no effect."""
     parser = _parser()
     arguments = parser.parse_args(words)
     given = [name for name in CONDITIONS if getattr(arguments, name) != parser.get_default(name)]
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--peers", type=_folder, metavar="DIR", help="the peers' harness; without it we are measured alone")
+    add("--peers", type=_folder, metavar="DIR", help="the peers' harness (default: without peers)")
     add(
         "--subjects",
         type=lambda text: text.split(","),
@@ -75,11 +75,11 @@ def _parser() -> argparse.ArgumentParser:
         help="the peers to measure, each with its variant",
     )
     add("--scenarios", type=_words_of(SCENARIOS), default=tuple(SCENARIOS), help=", ".join(SCENARIOS))
-    add("--variants", type=_words_of(notes()), help="of ours: " + ", ".join(notes()))
+    add("--variants", type=_words_of(notes()), help="of django-partisan: " + ", ".join(notes()))
     add("--n", type=_sizes, metavar="N,N", help="tasks of a drain; default 20000,200000")
     add("--reps", type=int, default=3, help="repetitions of each (default 3)")
-    add("--cap", type=float, default=30, help="cut a drain off so many seconds after its first task")
-    add("--prune", type=int, default=0, metavar="N", help="drain while N tasks of long ago are pruned")
+    add("--cap", type=float, default=30, help="end a drain this many seconds after its first task")
+    add("--prune", type=int, default=0, metavar="N", help="drain while N old finished tasks are pruned")
     add("--retain", type=int, default=0, metavar="N", help="drain beside N finished tasks")
     add(
         "--ahead", type=int, default=0, metavar="N", help="drain beside N tasks scheduled ahead at priority 0"
@@ -99,13 +99,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="DIR",
         help="where to draw the charts (SVG)",
     )
-    add("--output", type=Path, metavar="FILE", help="add every measurement to FILE as a line of JSON")
+    add("--output", type=Path, metavar="FILE", help="append every measurement to FILE as a line of JSON")
     return parser
 
 
 def _folder(text: str) -> Path:
     if not (Path(text) / "run.py").exists():
-        raise argparse.ArgumentTypeError(f"{text!r} holds no run.py")
+        raise argparse.ArgumentTypeError(f"{text!r} has no run.py")
     return Path(text)
 
 

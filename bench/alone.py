@@ -1,4 +1,4 @@
-"""Measure ourselves without any peer."""
+"""Measure django-partisan without peers."""
 
 import os
 import random
@@ -19,7 +19,7 @@ from tools import postgres
 
 
 def run(plan: Plan) -> tuple[str, list[Measurement], list[watched.Sight]]:
-    """Measure; return the head of the report, the measurements, and what the companions saw."""
+    """Measure; return the head of the report, the measurements, and the notes of the companions."""
     measurements: list[Measurement] = []
     tasks_run: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="partisan-bench-") as folder, database_server() as database:
@@ -41,7 +41,7 @@ def run(plan: Plan) -> tuple[str, list[Measurement], list[watched.Sight]]:
 
 @contextmanager
 def database_server() -> Iterator[Database]:
-    """Yield a database on the server that DATABASE_URL names, or on an embedded one, durable."""
+    """Yield a database on the server in DATABASE_URL, or on an embedded, durable one."""
     if url := os.environ.get("DATABASE_URL"):
         database = Database(url)
         try:

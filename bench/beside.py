@@ -1,4 +1,4 @@
-"""Measure ourselves and the peers in one interleaved run of the peers' harness."""
+"""Measure django-partisan and the peers in one interleaved run of the peers' harness."""
 
 import time
 from collections import Counter
@@ -13,9 +13,9 @@ from bench.plan import Plan
 def run(
     plan: Plan, home: Path, peers: list[str] | None
 ) -> tuple[str, list[Measurement], list[watched.Sight]]:
-    """Measure; return the head of the report, the measurements, and what the companions saw.
+    """Measure; return the head of the report, the measurements, and the notes of the companions.
 
-    `peers` are written `name:variant`; `None` means the best known variants of those that are installed.
+    `peers` have the form `name:variant`; `None` means the best known variants of the installed peers.
     """
     measurements: list[Measurement] = []
     with harness(home) as running:
@@ -46,14 +46,14 @@ def run(
 def _installed(running: Harness, peers: list[str] | tuple[str, ...]) -> list[str]:
     missing = [peer for peer in peers if not running.is_installed(peer)]
     if missing:
-        print(f"no environment, so left out: {', '.join(missing)}", flush=True)
+        print(f"left out, as they have no environment: {', '.join(missing)}", flush=True)
     return [peer for peer in peers if peer not in missing]
 
 
 def _count_lost(measurement: Measurement) -> None:
     figures = measurement.figures
     distinct = figures.get("distinct")
-    # Peers in other languages do not number their runs: then nobody knows.
+    # Peers in other languages do not number their runs, so this is unknown for them.
     if distinct and not figures.get("capped"):
         figures["lost"] = measurement.tasks - distinct
 

@@ -1,7 +1,7 @@
-"""A bar chart of each scenario, as SVG: the median of each subject, with minimum and maximum as a line.
+"""Draw a bar chart for each scenario as SVG: the median of each subject, with a line from minimum to maximum.
 
-Bars, numbers and names are all there is to draw, on a light and on a dark page: no library of charts does the
-latter in a file without scripts.
+The charts have only bars, numbers and names. They adapt to light and dark pages without scripts, which no
+chart library supports.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,7 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 } .title { font-weight: 6
 
 
 def write(measurements: Sequence[Measurement], folder: Path) -> list[Path]:
-    """Write one chart for each scenario and size into a folder; return the files."""
+    """Write a chart per scenario and size into a folder; return the files."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
     for group in groups(measurements):

@@ -1,7 +1,7 @@
-"""Scrape the measured manager once a second and take in its spans, from outside its process tree.
+"""Scrape the measured manager once a second and receive its spans, from outside its process tree.
 
-It leaves the tree by a double fork, so that its CPU time and memory are not counted as the manager's, ends
-when its standard input closes, and then leaves a note of what it saw.
+It leaves the tree by a double fork, so that its CPU time and memory do not count as the manager's. When its
+standard input closes, it writes a note with its results and exits.
 """
 
 import argparse
@@ -20,12 +20,12 @@ from pathlib import Path
 SCRAPE_SECONDS = 1.0
 TIMEOUT_SECONDS = 10.0
 SPAN_NAME = b"process default"
-"""The name of a run's span; it is counted in the raw message, as decoding would cost as much as sending."""
+"""The name of a run's span. It is counted in the raw message: decoding would cost as much as sending."""
 
 
 @dataclass
 class Seen:
-    """What a companion saw; `scrapes` are the seconds that each took."""
+    """The results of a companion; `scrapes` has the duration of each scrape in seconds."""
 
     name: str
     scrapes: list[float] = field(default_factory=list)
@@ -37,7 +37,7 @@ class Seen:
 
 
 def main() -> None:
-    """Start the sink, leave the caller's process tree, watch until standard input closes."""
+    """Start the sink, leave the caller's process tree and watch until standard input closes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", required=True)
     parser.add_argument("--metrics-port", type=int)
@@ -47,7 +47,7 @@ def main() -> None:
     seen = Seen(arguments.name)
     sink = _sink(seen, arguments.sink_port) if arguments.sink_port else None
     if os.fork():
-        os._exit(0)  # the port is bound: the caller may go on
+        os._exit(0)  # the port is bound, so the caller can continue
     os.setsid()
     if sink:
         threading.Thread(target=sink.serve_forever, daemon=True).start()
@@ -96,7 +96,7 @@ def _sink(seen: Seen, port: int) -> ThreadingHTTPServer:
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"  # the exporter keeps its connection
+        protocol_version = "HTTP/1.1"  # lets the exporter keep its connection
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -109,7 +109,7 @@ def _sink(seen: Seen, port: int) -> ThreadingHTTPServer:
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-            """Say nothing."""
+            """Log nothing."""
 
     return ThreadingHTTPServer(("127.0.0.1", port), Handler)
 

@@ -1,4 +1,4 @@
-"""The server that everything runs on: make databases in it, and count what it did."""
+"""Create databases on the server, and read the counters of the server."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -23,7 +23,7 @@ TIDY_SETTINGS = (
 
 
 class Database:
-    """One database of our own on a server; `log` returns the server's log where that is ours to read."""
+    """The database of the benchmarks; `log` returns the server's log if it can be read."""
 
     def __init__(self, url: str, pid: int | None = None, log: Callable[[], str] | None = None) -> None:
         self.pid = pid
@@ -32,45 +32,45 @@ class Database:
         self._maintenance = self._connect(self._server["PGDATABASE"])
 
     def environment(self) -> dict[str, str]:
-        """Return libpq's variables for our database."""
+        """Return the variables of libpq for this database."""
         return {**self._server, "PGDATABASE": NAME}
 
     def recreate(self) -> None:
-        """Make the database anew, empty."""
+        """Drop the database and create it again, empty."""
         self.drop()
         self._execute("CREATE DATABASE {} TEMPLATE template0")
 
     def drop(self) -> None:
-        """Remove the database with whoever is connected."""
+        """Drop the database and close all connections to it."""
         self._execute("DROP DATABASE IF EXISTS {} WITH (FORCE)")
 
     def close(self) -> None:
-        """Remove the database and hang up."""
+        """Drop the database and disconnect."""
         self.drop()
         self._maintenance.close()
 
     def tidy(self) -> None:
-        """Vacuum, analyze and checkpoint, so that a run does not pay for what came before it."""
+        """Run VACUUM ANALYZE and CHECKPOINT, so that a run does not pay for earlier work."""
         with self.cursor() as cursor:
             cursor.execute("VACUUM ANALYZE")
             cursor.execute("CHECKPOINT")
 
     def value(self, question: str) -> Any:
-        """Return the one value that a query on our database gives."""
+        """Return the single value that a query returns."""
         with self.cursor() as cursor:
             cursor.execute(question)
             return cursor.fetchone()[0]
 
     def run(self, statement: str, *values: object) -> None:
-        """Run one statement on our database."""
+        """Run one statement."""
         with self.cursor() as cursor:
             cursor.execute(statement, values)
 
     @contextmanager
     def held_open(self) -> Iterator[None]:
-        """Hold a transaction open that VACUUM must respect; raise `Failed` if it was not, up to the end."""
+        """Hold a transaction with a snapshot open; raise `Failed` if it was not open until the end."""
         with self.cursor() as cursor:
-            cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")  # which takes the snapshot
+            cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1")  # SELECT takes the snapshot
             yield
             pid = cursor.connection.info.backend_pid
             condition = f"pid = {pid} AND state = 'idle in transaction' AND backend_xmin IS NOT NULL"
@@ -78,29 +78,29 @@ class Database:
                 raise Failed("the transaction was not held open, or had no snapshot")
 
     def cursor(self) -> "Session":
-        """Return a session on our database for a `with` block."""
+        """Return a session for a `with` block."""
         return Session(self._connect(NAME))
 
     def settings(self) -> dict[str, str]:
-        """Return the server's settings that a reader of figures wants to know."""
+        """Return the server's settings that are relevant for the figures."""
         with self._maintenance.cursor() as cursor:
             cursor.execute("SELECT name, current_setting(name) FROM unnest(%s) name", [list(TIDY_SETTINGS)])
             return dict(cursor.fetchall())
 
     def count_statements(self) -> None:
-        """Have the server log every statement of sessions on our database that start from now on."""
+        """Make the server log all statements of sessions that start from now on."""
         if self._log:
             self._execute("ALTER DATABASE {} SET log_statement = 'all'")
 
     def statements(self) -> int | None:
-        """Return how many statements our database has run since; `None` where nobody counts them."""
+        """Return the number of statements since `count_statements()`; `None` if they are not counted."""
         if self._log is None:
             return None
         log = self._log()
         return log.count("LOG:  statement: ") + log.count("LOG:  execute ")
 
     def transactions(self) -> int:
-        """Return how many transactions our database has ended, well or not."""
+        """Return how many transactions were committed or rolled back in this database."""
         with self._maintenance.cursor() as cursor:
             cursor.execute(
                 "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = %s", [NAME]
@@ -118,7 +118,7 @@ class Database:
             return wal_bytes, transactions
 
     def unlogged(self) -> Any:
-        """Return a connection to our database whose statements are not counted."""
+        """Return a connection whose statements are not counted."""
         return self._connect(NAME, "-c log_statement=none")
 
     def _execute(self, template: str) -> None:
@@ -136,7 +136,7 @@ class Database:
 
 
 class Session:
-    """A cursor on a connection of its own, for a `with` block."""
+    """A cursor on its own connection, for a `with` block."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection

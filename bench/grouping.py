@@ -1,4 +1,4 @@
-"""Group the measurements of one run: what stands in one table, and in one chart."""
+"""Group the measurements of one run into tables and charts."""
 
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,7 +20,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Shape:
-    """How one scenario is shown; the first column decides the order and the ratio."""
+    """The columns of a scenario. The first one decides the order and the ratio."""
 
     title: str
     columns: Sequence[Column]
@@ -83,7 +83,7 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Group:
-    """The measurements of one scenario, size and condition; ``by_subject`` holds those without an error."""
+    """The measurements of one scenario, size and condition; ``by_subject`` has those without an error."""
 
     scenario: str
     tasks: int
@@ -93,17 +93,17 @@ class Group:
 
     @property
     def shape(self) -> Shape:
-        """Return how this scenario is shown."""
+        """The columns of this scenario."""
         return SHAPES[self.scenario]
 
     @property
     def title(self) -> str:
-        """Return the heading of the table and the chart."""
+        """The heading of the table and the chart."""
         size = f"{self.tasks:,}" if self.tasks else ""
         return ", ".join(filter(None, [self.shape.title, size, self.conditions]))
 
     def ranked(self, column: Column) -> dict[str, float]:
-        """Return the median of each subject that has the figure, the best first."""
+        """Return the median of each subject that has the figure, ordered from best to worst."""
         found = {name: values_of(ms, column.key) for name, ms in self.by_subject.items()}
         medians = {name: statistics.median(values) for name, values in found.items() if values}
         best_first = sorted(medians, key=lambda name: medians[name], reverse=self.shape.is_higher_better)
@@ -111,7 +111,7 @@ class Group:
 
 
 def groups(measurements: Sequence[Measurement]) -> Iterator[Group]:
-    """Yield the groups in the order in which they were measured."""
+    """Yield the groups in the order of measurement."""
     kinds = dict.fromkeys((m.scenario, m.tasks, m.conditions) for m in measurements)
     for kind in kinds:
         chosen = [m for m in measurements if (m.scenario, m.tasks, m.conditions) == kind]
@@ -123,12 +123,12 @@ def groups(measurements: Sequence[Measurement]) -> Iterator[Group]:
 
 
 def values_of(measurements: Sequence[Measurement], key: str) -> list[float]:
-    """Return a figure of each repetition that has it."""
+    """Return the values of a figure, of all repetitions that have it."""
     return [value for m in measurements if (value := m.figures.get(key)) is not None]
 
 
 def reference(ranked: Mapping[str, float]) -> str:
-    """Return what ratios refer to: the best other queue, ``tuned`` where we are alone."""
+    """Return the subject that ratios refer to: the best other queue, or ``tuned`` without peers."""
     peers = [name for name in ranked if not name.startswith((OURS, CEILING))]
     if peers:
         return peers[0]

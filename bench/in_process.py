@@ -1,4 +1,4 @@
-"""Set up Django in the measuring process itself, for what needs no manager."""
+"""Set up Django in the measuring process itself, for measurements without a manager."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from bench.variant import environments
 
 
 def set_up(database: Database, variant: str, folder: Path) -> None:
-    """Make the schema in an empty database, with a variant's settings; task bodies write to the folder."""
+    """Create the schema in an empty database, with a variant's settings; task bodies write to the folder."""
     os.environ.update(database.environment() | environments()[variant])
     os.environ.update({FOLDER: str(folder), "DJANGO_SETTINGS_MODULE": "bench.settings"})
     import django

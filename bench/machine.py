@@ -1,4 +1,4 @@
-"""What a reader has to know about the machine and the versions to judge figures."""
+"""Describe the machine and the versions, which readers need to judge the figures."""
 
 import os
 import platform
@@ -35,7 +35,7 @@ def describe(server: Mapping[str, str], options: str) -> str:
 
 
 def sync_seconds() -> float:
-    """Return how long one `fdatasync` of a database page takes in the temporary folder."""
+    """Return how long one `fdatasync` of a database page takes in the temporary folder, in seconds."""
     costs = []
     with tempfile.TemporaryFile() as file:
         for _ in range(SYNC_TRIES):

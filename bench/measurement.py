@@ -1,4 +1,4 @@
-"""One figure-giving run, and where it comes from: our own runner or the peers' harness."""
+"""Measurements, from the benchmarks' own runner or from the peers' harness."""
 
 import json
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ class Failed(Exception):
 
 @dataclass
 class Measurement:
-    """The figures of one repetition, or the error that took their place."""
+    """The figures of one repetition, or its error."""
 
     scenario: str
     subject: str
@@ -27,12 +27,12 @@ class Measurement:
 
     @property
     def is_ours(self) -> bool:
-        """Tell whether this is django-partisan 2, and no peer."""
+        """Whether this is django-partisan 2 and not a peer."""
         return self.subject.startswith("partisan2:")
 
     @property
     def tasks_run(self) -> int:
-        """Return how many tasks ran, as far as the scenario counts them."""
+        """How many tasks ran, if the scenario counts them."""
         return int(self.figures.get("ran") or self.figures.get("got") or 0)
 
 
@@ -44,7 +44,7 @@ def append(path: Path, measurements: Iterable[Measurement]) -> None:
 
 
 def of_harness(row: dict[str, Any]) -> Measurement:
-    """Return a line of the peers' results file as one of ours."""
+    """Return a measurement from a line of the peers' results file."""
     return Measurement(
         scenario=row["scenario"],
         subject=row["peer"],

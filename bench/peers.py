@@ -1,4 +1,4 @@
-"""Drive the peers' harness, with our adapter among the peers, and read its results."""
+"""Run the peers' harness, with django-partisan's adapter among the peers, and read its results."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from bench.surroundings import NOTES, free_port
 ADAPTERS = Path(__file__).parent
 LAST_CHARACTERS = 2_000
 
-# The variants that did best or are what their documentation starts, by scenario.
+# The variants with the best results or those of the peer's documentation, by scenario.
 SUBJECTS = {
     "drain": ("graphile_worker:lq5000x2", "pgqueuer:b1000", "pg_boss:tuned", "celery_redis:solo"),
     "latency": ("graphile_worker:default", "celery_redis:default", "pgqueuer:tuned", "pg_boss:tuned"),
@@ -29,11 +29,11 @@ SUBJECTS = {
 
 
 class HarnessFailed(Exception):
-    """The peers' harness ended badly."""
+    """The peers' harness failed."""
 
 
 class Harness:
-    """A copy of the harness's servers with data and results in a folder of their own."""
+    """The servers of the harness, with data and results in a separate folder."""
 
     def __init__(self, home: Path, folder: Path) -> None:
         self.home = home
@@ -52,24 +52,24 @@ class Harness:
         }
 
     def database(self) -> Database:
-        """Return the harness's PostgreSQL, to ask for its settings."""
+        """Return the PostgreSQL of the harness, to read its settings."""
         return Database(f"postgresql://bench@127.0.0.1:{self.port}/postgres")
 
     def run(self, script: str, *arguments: str, environment: dict[str, str] | None = None) -> None:
-        """Run one of the harness's scripts, its output going to ours."""
+        """Run a script of the harness, with its output to this process's."""
         command = [sys.executable, str(self.home / script), *arguments]
         done = subprocess.run(command, env={**self._environment, **(environment or {})}, check=False)
         if done.returncode != 0:
             raise HarnessFailed(f"{' '.join(command)}: exit code {done.returncode}")
 
     def measure(self, scenario: str, subjects: Sequence[str], *arguments: str) -> list[Measurement]:
-        """Run one scenario over the subjects; return what is new in the results."""
+        """Run one scenario for the subjects; return the new results."""
         return self._new(lambda: self.run("run.py", scenario, "--peers", ",".join(subjects), *arguments))
 
     def limit(self, scenario: str, tasks: int) -> list[Measurement]:
         """Run the cases of pgbench that a scenario is compared with, once each."""
         cases = [one.argument for one in comparisons(scenario, tasks)]
-        if not cases:  # the script would run all of them
+        if not cases:  # without names, the script would run all of them
             return []
         return self._new(lambda: self.run("pgbench/limit.py", *cases, environment={"LIMIT_REPS": "1"}))
 
@@ -79,7 +79,7 @@ class Harness:
         return log.read_text(errors="replace")[-LAST_CHARACTERS:] if log.exists() else ""
 
     def is_installed(self, subject: str) -> bool:
-        """Tell whether the environment of a peer exists."""
+        """Return whether the environment of a peer exists."""
         peer = self.home / subject.partition(":")[0] / "peer.json"
         if not peer.exists():
             return (ADAPTERS / peer.parent.name / "peer.json").exists()
@@ -98,9 +98,9 @@ class Harness:
 
 @contextmanager
 def harness(home: Path) -> Iterator[Harness]:
-    """Start the harness's servers for a `with` block; nothing of them is left behind."""
+    """Run the harness's servers for a `with` block, and leave nothing behind."""
     folder = Path(tempfile.mkdtemp(prefix="partisan-bench-"))
-    folder.chmod(0o755)  # PostgreSQL's own account has to pass
+    folder.chmod(0o755)  # PostgreSQL's account must be able to enter
     own = Harness(home.resolve(), folder)
     own.notes.mkdir()
     try:

@@ -1,4 +1,4 @@
-"""Which figures are compared with what pgbench does without a queue."""
+"""The figures that are compared with pgbench, which does the same work without a queue."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ FEW_TASKS: Final = 20_000
 
 @dataclass(frozen=True)
 class Comparison:
-    """One figure of a scenario, and the case of pgbench that does the same work."""
+    """A figure of a scenario, and the case of pgbench that does the same work."""
 
     column: str
     """The figure's key."""
     argument: str
-    """What selects the case on the command line of the harness; it may select others, too."""
+    """The argument of the harness that selects the case, and possibly others."""
     case: str
-    """How the harness names the case in its results."""
+    """The name of the case in the results of the harness."""
     tasks_at_most: float = float("inf")
 
 
@@ -33,7 +33,7 @@ COMPARISONS: Final[Mapping[str, Sequence[Comparison]]] = {
 
 
 def comparisons(scenario: str, tasks: int) -> Iterator[Comparison]:
-    """Yield what a scenario of that size is compared with."""
+    """Yield the comparisons of a scenario of this size."""
     for one in COMPARISONS.get(scenario, ()):
         if tasks <= one.tasks_at_most:
             yield one

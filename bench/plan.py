@@ -1,4 +1,4 @@
-"""What one invocation measures: scenarios, sizes, variants, repetitions."""
+"""The plan of one invocation: scenarios, sizes, variants and repetitions."""
 
 import importlib.util
 import os
@@ -24,7 +24,7 @@ PSYCOPG3 = "PARTISAN_BENCH_PSYCOPG3"
 
 @dataclass(frozen=True)
 class Plan:
-    """An invocation's wishes; `variants` of `None` are those that tell most about a scenario."""
+    """A plan. If `variants` is `None`, the most informative ones are chosen for each scenario."""
 
     scenarios: Sequence[str] = tuple(SCENARIOS)
     sizes: Sequence[int] | None = None
@@ -39,7 +39,7 @@ class Plan:
     output: Path | None = None
 
     def steps(self) -> Iterator[tuple[str, Options, list[str]]]:
-        """Yield each scenario with its options and variants, in the order of the report."""
+        """Yield the scenarios with their options and variants, in the order of the report."""
         for scenario in self.scenarios:
             sizes = (self.sizes or SIZES[scenario]) if scenario == "drain" else SIZES[scenario]
             for tasks in sizes:
@@ -51,7 +51,7 @@ class Plan:
     def __str__(self) -> str:
         return (
             f"repetitions: {self.repetitions}, interleaved and shuffled; medians (minimum to maximum);"
-            f" drains are cut off {self.cap:.0f} s after the first task"
+            f" drains end {self.cap:.0f} s after the first task at the latest"
         )
 
 
@@ -64,7 +64,7 @@ def _wants_psycopg3(name: str) -> bool:
 
 
 def has_psycopg3() -> bool:
-    """Tell whether psycopg 3 is in the environment, or in the folder that a variable names."""
+    """Return whether psycopg 3 is in the environment or in the folder of a variable."""
     folder = os.environ.get(PSYCOPG3)
     return importlib.util.find_spec("psycopg") is not None or bool(
         folder and (Path(folder) / "psycopg").is_dir()

@@ -1,10 +1,10 @@
-"""Probes inside the measured processes: what `python -m bench.profile` reads afterwards.
+"""Probes in the measured processes, whose results `python -m bench.profile` reads.
 
-`PARTISAN_BENCH_PROFILE` names a folder and so switches them on; `PARTISAN_BENCH_PROBE` chooses one:
-`calls` (cProfile) times every call, by the clock: small functions look dearer than they are; `sample` looks
-every 2 ms where each thread is and charges that place with the CPU time used since: cheap, but it sees a
-thread only where that lets the interpreter go, which misleads about short turns between waits; `steps` times
-the functions that `PARTISAN_BENCH_STEPS` names (`module:Class.method`, ...).
+They are active if `PARTISAN_BENCH_PROFILE` names a folder; `PARTISAN_BENCH_PROBE` chooses one of them:
+`calls` (cProfile) times every call by the clock, which overstates the cost of small functions. `sample` reads
+the position of each thread every 2 ms and attributes to it the CPU time used since the last sample. It is
+cheap, but it sees a thread only where that releases the interpreter, which is misleading for short turns
+between waits. `steps` times the functions in `PARTISAN_BENCH_STEPS` (`module:Class.method`, ...).
 """
 
 import cProfile
@@ -37,7 +37,7 @@ class Steps:
         self.found: dict[str, list[float]] = {}
 
     def wrap(self, place: str) -> None:
-        """Time the function at `module:qualified.name` from now on."""
+        """Time all further calls of the function at `module:qualified.name`."""
         module, _, path = place.partition(":")
         *owners, name = path.split(".")
         owner: Any = functools.reduce(getattr, owners, importlib.import_module(module))
@@ -61,7 +61,7 @@ _steps = Steps()
 
 
 def install_from_environment() -> None:
-    """Put the probes in place where the environment asks for them; call once, before any fork."""
+    """Install the probes if the environment requests them; call it once, before any fork."""
     if FOLDER not in os.environ:
         return
     for place in filter(None, os.environ.get(STEPS, "").split(",")):
@@ -78,7 +78,7 @@ def of_manager() -> AbstractContextManager[None]:
 
 @contextmanager
 def probing(role: str) -> Iterator[None]:
-    """Probe the code of a `with` block, and leave what was found in the folder."""
+    """Probe the code of a `with` block, and write the results into the folder."""
     if FOLDER not in os.environ:
         yield
         return
@@ -106,7 +106,7 @@ def probing(role: str) -> Iterator[None]:
 
 @contextmanager
 def _until_exit(probe: AbstractContextManager[None]) -> Iterator[None]:
-    """Leave the context of `probe` also where the process ends by `os._exit`, as our workers do."""
+    """Leave the context of `probe` even if the process ends with `os._exit`, as workers do."""
     exit_at_once = os._exit
     with ExitStack() as stack:
         stack.enter_context(probe)

@@ -1,4 +1,4 @@
-"""CPU seconds and memory of process trees, from Linux' /proc."""
+"""CPU seconds and memory of process trees, from /proc on Linux."""
 
 import os
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ KIB_PER_MIB = 1024
 
 @dataclass(frozen=True)
 class Process:
-    """One line of /proc: the parent, and the CPU ticks of the process and of the children it has reaped."""
+    """A process in /proc: its parent, and the CPU ticks of the process and of its reaped children."""
 
     parent: int
     ticks: int
@@ -20,7 +20,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Memory:
-    """MiB of a tree: as the sum of its processes sees it, and with shared pages counted once."""
+    """The memory of a tree in MiB: the sum over its processes, and with shared pages counted once."""
 
     resident: float
     proportional: float
@@ -28,7 +28,7 @@ class Memory:
 
 
 def tree(roots: Iterable[int]) -> dict[int, Process]:
-    """Return the processes below the roots, with the roots."""
+    """Return the roots and all processes below them."""
     everything = {
         int(path.name): process for path in PROC.iterdir() if path.name.isdigit() if (process := _read(path))
     }
@@ -46,24 +46,24 @@ def tree(roots: Iterable[int]) -> dict[int, Process]:
 
 
 def cpu_seconds(roots: Iterable[int]) -> float:
-    """Return the CPU time that the trees have used since they started."""
+    """Return the CPU time that the trees have used since they started, in seconds."""
     return sum(process.ticks for process in tree(roots).values()) / TICKS
 
 
 def machine_cpu_seconds() -> float:
-    """Return the CPU time that anybody has used since the machine started, stolen time included."""
+    """Return the CPU seconds used on this machine since it started, including stolen time."""
     user, nice, system, _idle, _waiting, *rest = (int(x) for x in (PROC / "stat").read_text().split()[1:9])
     return (user + nice + system + sum(rest)) / TICKS
 
 
 def memory(roots: Iterable[int]) -> Memory:
-    """Return the memory of the trees at this moment."""
+    """Return the current memory of the trees."""
     resident = proportional = count = 0
     for pid in tree(roots):
         try:
             lines = (PROC / str(pid) / "smaps_rollup").read_text().splitlines()
         except (OSError, ValueError):
-            continue  # it ended in between
+            continue  # it has ended
         fields = {line.split()[0]: line.split()[1] for line in lines[1:]}
         resident += int(fields.get("Rss:", 0))
         proportional += int(fields.get("Pss:", 0))
@@ -75,6 +75,6 @@ def _read(path: Path) -> Process | None:
     try:
         text = (path / "stat").read_text()
     except OSError:
-        return None  # it ended in between
+        return None  # it has ended
     fields = text[text.rindex(")") + 2 :].split()
     return Process(parent=int(fields[1]), ticks=sum(int(field) for field in fields[11:15]))

@@ -1,10 +1,10 @@
-"""Say where each microsecond of the hot path goes: drain a backlog with probes in manager and workers.
+"""Profile the hot path: drain a backlog with probes in manager and workers.
 
     python -m bench.profile [--variant V] [--n N] [--probe calls|sample|steps] [--step MODULE:NAME]
 
-Figures are microseconds a task, by process role and thread. A probed run is slower than the unprobed one that
-goes before it: read shares here, and take rates and totals from there. `probes.py` says what each probe is
-good for.
+Figures are microseconds per task, by process role and thread. A probed run is slower than the run without
+probes before it: take proportions from the probed run, and rates and totals from the other one. `probes.py`
+describes the probes.
 """
 
 import argparse
@@ -31,7 +31,7 @@ CAP_SECONDS = 120
 
 
 def main() -> None:
-    """Drain once with probes and print what they found."""
+    """Drain once with probes and print their results."""
     arguments = _parser().parse_args()
     with tempfile.TemporaryDirectory(prefix="partisan-profile-") as name, database_server() as database:
         folder = arguments.keep or Path(name) / "probes"
@@ -131,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
         "--step", action="append", default=[], metavar="MODULE:NAME", help="a function to time"
     )
     parser.add_argument("--top", type=int, default=25)
-    parser.add_argument("--keep", type=Path, metavar="DIR", help="leave the raw profiles there")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep the raw profiles in DIR")
     return parser
 
 

@@ -1,8 +1,8 @@
-"""What the body of a benchmark's task does: take note that it ran, in about half a microsecond.
+"""Record the runs of a benchmark's tasks, in about half a microsecond each.
 
-Each worker process maps one small file (how many bodies, the first, the last) that the runner reads while
-it works. Where the folder holds a file `seen`, its byte number i counts the runs of task i, so that lost and
-doubled tasks show. Moments are of the monotonic clock, which all processes of one machine share.
+Each worker process maps one small file (the number of bodies, the first, the last), which the runner reads
+during the work. If the folder has a file `seen`, its byte number i counts the runs of task i, to detect lost
+and repeated tasks. Times are from the monotonic clock, which all processes of a machine share.
 """
 
 import mmap
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 FOLDER = "PARTISAN_BENCH_RECORDS"
-"""The environment variable that names the folder of the records."""
+"""The environment variable with the folder of the records."""
 
 SLOT = struct.Struct("ddd")
 LATENCY = struct.Struct("dd")
@@ -26,7 +26,7 @@ SLEEP_SECONDS = 0.005
 
 
 class Recorder:
-    """The records of this process; made at its first task, so that a fork never shares them."""
+    """The records of this process, created at its first task, so that a fork never shares them."""
 
     def __init__(self, folder: Path) -> None:
         self.count = 0
@@ -43,7 +43,7 @@ class Recorder:
         self._latencies: BinaryIO | None = None
 
     def note_latency(self, task: int, started: float) -> None:
-        """Write down when one task started."""
+        """Record when a task started."""
         if self._latencies is None:
             self._latencies = open(self._folder / f"{os.getpid()}.latency", "ab", 0)  # noqa: SIM115
         self._latencies.write(LATENCY.pack(task, started))
@@ -53,7 +53,7 @@ _own: Recorder | None = None
 
 
 def hit(i: int, m: int) -> None:
-    """Run as the body of task number `i` in mode `m`; a negative number is not looked for again."""
+    """Run as the body of task number `i` in mode `m`; tasks with negative numbers are not tracked."""
     global _own
     now = time.monotonic()
     own = _own

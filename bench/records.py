@@ -1,4 +1,4 @@
-"""The runner's side of the records that task bodies write."""
+"""Read the records that task bodies write."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from bench.recorder import LATENCY, SLOT
 
 @dataclass(frozen=True)
 class Progress:
-    """How many bodies ran, in how many processes, and when the first and the last of them started."""
+    """How many bodies ran in how many processes, and when the first and the last of them started."""
 
     count: int
     processes: int
@@ -17,7 +17,7 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Return bodies per second, from the first to the last."""
+        """Bodies per second, from the first to the last."""
         return (self.count - 1) / max(1e-6, self.last - self.first)
 
 
@@ -28,7 +28,7 @@ class Records:
         self.folder = folder
 
     def clear(self, tasks: int = 0) -> None:
-        """Remove what was recorded and expect `tasks` numbered tasks."""
+        """Delete all records and expect `tasks` numbered tasks."""
         self.folder.mkdir(exist_ok=True)
         for path in self.folder.iterdir():
             path.unlink()
@@ -36,7 +36,7 @@ class Records:
             (self.folder / "seen").write_bytes(bytes(tasks))
 
     def progress(self) -> Progress:
-        """Read the slots of all processes; they may be at work meanwhile."""
+        """Read the slots of all processes, which may still be working."""
         slots = [
             SLOT.unpack(data)
             for path in self.folder.glob("*.slot")
@@ -49,13 +49,13 @@ class Records:
         return Progress(int(sum(counts)), len(slots), min(firsts), max(lasts))
 
     def runs(self) -> tuple[int, int]:
-        """Return how many numbered tasks ran at all, and how many runs were repeats."""
+        """Return how many numbered tasks ran, and how many runs were repeated ones."""
         seen = (self.folder / "seen").read_bytes()
         ran = len(seen) - seen.count(0)
         return ran, sum(seen) - ran
 
     def starts(self) -> dict[int, float]:
-        """Return when each latency task started first."""
+        """Return when each latency task first started."""
         found: dict[int, float] = {}
         for path in self.folder.glob("*.latency"):
             data = path.read_bytes()

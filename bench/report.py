@@ -1,4 +1,4 @@
-"""Tables of medians, with the spread and the ratio to the best other subject beside them."""
+"""Tables of medians, with the spread and the ratio to the best other subject."""
 
 import statistics
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Rows that stand in the table before a measurement: waiting, finished, to be pruned, scheduled far ahead."""
+"""SQL that fills the table before a measurement with waiting, finished, old or scheduled rows."""
 
 _COLUMNS = (
     "status, queue_name, created_at, updated_at, processor_class, priority, execute_after, arguments, extra"

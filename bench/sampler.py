@@ -1,4 +1,4 @@
-"""Tell where the CPU time of each thread of this process goes, at little cost."""
+"""Sample where each thread of this process spends its CPU time, at little cost."""
 
 import sys
 import threading
@@ -9,14 +9,14 @@ from typing import Any, TypeAlias
 
 INTERVAL_SECONDS = 0.002
 SWITCH_SECONDS = 0.0005
-"""A busy thread keeps the interpreter for so long when the sampler asks for it."""
+"""How long a busy thread keeps the interpreter when the sampler requests it."""
 
 Seconds: TypeAlias = defaultdict[tuple[str, str], float]
-"""CPU time by thread and place."""
+"""CPU time by thread and position."""
 
 
 class Sampler(threading.Thread):
-    """Give the CPU time that a thread used between two looks to the place where the second finds it."""
+    """Attributes the CPU time of a thread between two samples to its position in the second one."""
 
     def __init__(self) -> None:
         super().__init__(name="bench-sampler", daemon=True)
@@ -28,13 +28,13 @@ class Sampler(threading.Thread):
         self._done = threading.Event()
 
     def run(self) -> None:
-        """Look until told to finish."""
+        """Take samples until `finish()` is called."""
         sys.setswitchinterval(SWITCH_SECONDS)
         while not self._done.wait(INTERVAL_SECONDS):
             self._look()
 
     def finish(self) -> dict[str, Any]:
-        """Stop; return the seconds as plain values, by thread and place."""
+        """Stop; return the seconds by thread and position, as plain values."""
         self._done.set()
         self.join()
         return {
@@ -72,5 +72,5 @@ class Sampler(threading.Thread):
 
 def _name(frame: FrameType) -> str:
     code = frame.f_code
-    # Qualified names came with Python 3.11.
+    # Code objects have qualified names since Python 3.11.
     return f"{frame.f_globals.get('__name__', '?')}:{getattr(code, 'co_qualname', code.co_name)}"

@@ -1,11 +1,11 @@
 """Measure how fast tasks are claimed and settled in large tables, in one session and without a manager.
 
 cases:
-  plain        nothing else is in the table
-  waiting      N more tasks of the same queue and priority wait behind those that are claimed
+  plain        the table has no other rows
+  waiting      N more tasks of the same queue and priority wait behind the claimed ones
   scheduled    N tasks of the highest priority are scheduled for tomorrow
   finished     N finished tasks are kept
-  transaction  another session has held a transaction open while tasks came and went for some seconds
+  transaction  another session has held a transaction open while tasks were run for some seconds
 """
 
 import argparse
@@ -31,11 +31,11 @@ from bench.variant import notes
 
 EPILOG: Final = """\
 Each case starts with a fresh table, which is vacuumed and analyzed. Then --tasks tasks are claimed, --claim
-at a time, and settled as the settings of --variant ask. Compare the rates of one run with each other: "of
-plain" is the ratio to the case plain of the same repetition, as the median of the repetitions.
+at a time, and settled by the settings of --variant. Compare only rates of the same run: "of plain" is the
+ratio to the case plain of the same repetition, as the median of the repetitions.
 
 examples:
-  python -m bench.scale                                              some seconds, to see that it works
+  python -m bench.scale                                              a few seconds, to check that it works
   python -m bench.scale --rows 1000000 --tasks 100000 --open-seconds 300 --reps 3
   python -m bench.scale --rows 10000000 --cases plain waiting finished --tasks 100000
 """
@@ -45,7 +45,7 @@ _SIZES: Final = "SELECT pg_table_size('django_partisan_task'), pg_indexes_size('
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the command line asks for."""
+    """The options of the command line."""
 
     rows: int
     tasks: int
@@ -55,7 +55,7 @@ class Wishes:
 
 @dataclass(frozen=True)
 class Result:
-    """What one case took."""
+    """The result of one case."""
 
     rate: float
     claims_ms: list[float]
@@ -65,7 +65,7 @@ class Result:
 
 
 class Session:
-    """The connection and the lease with which tasks are claimed and settled."""
+    """The connection and the lease for claiming and settling tasks."""
 
     def __init__(self) -> None:
         from django_partisan.config.queues import queue_config
@@ -154,7 +154,7 @@ CASES: Final[Mapping[str, Callable[[Database, Wishes], AbstractContextManager[No
 
 
 def main() -> None:
-    """Measure the cases that the command line names; print a table."""
+    """Measure the cases of the command line and print a table."""
     arguments = _parser().parse_args()
     wishes = Wishes(arguments.rows, arguments.tasks, arguments.claim, arguments.open_seconds)
     results: dict[str, list[Result]] = {name: [] for name in arguments.cases}
@@ -179,7 +179,7 @@ def _measure(database: Database, name: str, wishes: Wishes) -> Result:
             database.run(WAITING, wishes.claim + wishes.tasks)
         database.tidy()
         with closing(Session()) as session:
-            session.work(wishes.claim, wishes.claim)  # connects, and pays for what only the first claim does
+            session.work(wishes.claim, wishes.claim)  # connects, and does what only a first claim does
             before, begun = _server_seconds(database), time.perf_counter()
             claims = session.work(wishes.tasks, wishes.claim)
             seconds = time.perf_counter() - begun
@@ -227,7 +227,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--cases", nargs="+", choices=list(CASES), default=list(CASES), metavar="CASE", help="default: all")
-    add("--rows", type=int, default=20_000, metavar="N", help="rows that stand beside (default: %(default)s)")
+    add("--rows", type=int, default=20_000, metavar="N", help="other rows (default: %(default)s)")
     add("--tasks", type=int, default=20_000, help="tasks claimed in each case (default: %(default)s)")
     add("--claim", type=int, default=2_000, help="tasks of one claim (default: %(default)s)")
     add(
@@ -235,7 +235,7 @@ def _parser() -> argparse.ArgumentParser:
         type=float,
         default=3.0,
         metavar="S",
-        help="how long tasks come and go beside the open transaction before measuring (default: %(default)s)",
+        help="how long tasks run beside the open transaction before measuring (default: %(default)s)",
     )
     add("--reps", type=int, default=1, help="repetitions of all cases (default: %(default)s)")
     add("--variant", choices=list(notes()), default="tuned", help="settings (default: %(default)s)")

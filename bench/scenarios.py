@@ -1,4 +1,4 @@
-"""What is measured, for one variant at a time. The figures mean what they mean in the peers' harness."""
+"""The measurements, for one variant at a time. Figures have the same meaning as in the peers' harness."""
 
 import math
 import time
@@ -20,12 +20,12 @@ LATE_SECONDS = 10.0
 WARM_UP_TASKS = 200
 ENQUEUE_BULK_TASKS = 20_000
 SHORTEST_FOR_FOREIGN_CPU = 0.3
-"""A run shorter than this, in seconds, has too few clock ticks to tell whose CPU time was whose."""
+"""The shortest run, in seconds, with enough clock ticks to attribute CPU time to processes."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """How long and how much; seconds, and tasks."""
+    """Sizes and durations of scenarios, in tasks and seconds."""
 
     tasks: int
     cap: float = 30.0
@@ -40,12 +40,12 @@ class Options:
 
     @property
     def conditions(self) -> str:
-        """Say what makes a run other than the plain one."""
+        """The differences to a plain run, in words."""
         found = []
         if self.retained:
             found.append(f"beside {self.retained:,} finished")
         if self.prune:
-            found.append(f"beside {self.prune:,} to be pruned, 2,000 a second")
+            found.append(f"beside {self.prune:,} to be pruned, 2,000 per second")
         if self.ahead:
             found.append(f"beside {self.ahead:,} scheduled ahead at priority 0")
         if self.held:
@@ -57,7 +57,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Reading:
-    """What all clocks and counters say at one moment of a drain."""
+    """The values of all clocks and counters at one time of a drain."""
 
     bodies: int
     at: float
@@ -92,7 +92,7 @@ def sleep(subject: Subject, options: Options) -> Figures:
 
 
 def enqueue(subject: Subject, options: Options) -> Figures:
-    """Enqueue one by one, a commit each, then in calls of 1,000; no worker runs."""
+    """Enqueue one by one with a commit each, then in calls of 1,000, without a worker."""
     subject.prepare()
     one, bulk = subject.call("one", options.tasks), subject.call("bulk", ENQUEUE_BULK_TASKS)
     return {
@@ -104,7 +104,7 @@ def enqueue(subject: Subject, options: Options) -> Figures:
 
 
 def latency(subject: Subject, options: Options) -> Figures:
-    """Enqueue a task now and then to an idle worker: from the call's return to the start of the body."""
+    """Measure the time from the return of the enqueue call to the start of the body, for an idle worker."""
     subject.prepare()
     subject.records.clear()
     subject.start()
@@ -132,7 +132,7 @@ def latency(subject: Subject, options: Options) -> Figures:
 
 
 def idle(subject: Subject, options: Options) -> Figures:
-    """Watch a worker that has nothing to do, after it has run some tasks."""
+    """Measure an idle worker, after it has run some tasks."""
     subject.prepare()
     subject.fill(WARM_UP_TASKS, MODE_NOTHING)
     subject.database.count_statements()

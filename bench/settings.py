@@ -1,4 +1,4 @@
-"""Django's settings for the benchmarks; a variant's environment variables choose among them."""
+"""Django's settings for the benchmarks, by the environment variables of the variant."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from bench.variant import Variant
 
 variant = Variant.from_environment(os.environ)
 if variant.driver == "psycopg2":
-    # Django prefers psycopg 3 where it is installed; a module that is None cannot be imported.
+    # Django prefers psycopg 3 if it is installed. A module that is None cannot be imported.
     sys.modules["psycopg"] = None  # type: ignore[assignment]
 
 SECRET_KEY = "bench"
@@ -18,7 +18,7 @@ TIME_ZONE = "UTC"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = ["django_partisan", "bench.app"]
 
-# Host, port, user and password are libpq's own variables: the runner sets them.
+# The runner sets host, port, user and password in the variables of libpq.
 DATABASES = {
     "default": {"ENGINE": "django.db.backends.postgresql", "NAME": os.environ.get("PGDATABASE", "postgres")}
 }
@@ -31,6 +31,6 @@ LOGGING: dict[str, Any] = {
     "disable_existing_loggers": False,
     "handlers": {"stderr": {"class": "logging.StreamHandler"}},
     "root": {"handlers": ["stderr"], "level": "WARNING"},
-    # Where everything is on, the command itself gives our logger a file and the level INFO.
+    # In the variant with everything on, the command sets a log file and the level INFO.
     "loggers": {} if variant.full else {"django_partisan": {"level": "WARNING"}},
 }

@@ -1,9 +1,9 @@
-"""Time each step of the hot path by itself, in one process and without overlap.
+"""Time each step of the hot path separately, in one process and without overlap.
 
     python -m bench.steps [--n 50000] [--claim 2000] [--chunk 500] [--variant tuned]
 
-Wall, client CPU and server CPU microseconds a task; the sum of the client's is what manager and workers
-together must spend at least.
+It prints microseconds per task: wall time, client CPU and server CPU. The sum of the client's CPU time is the
+minimum for manager and workers together.
 """
 
 import argparse
@@ -24,7 +24,7 @@ BULK = 1_000
 
 
 class Watch:
-    """Totals of each step: seconds by the clock, of our CPU, of the server's."""
+    """Totals of each step, in seconds: wall time, client CPU and server CPU."""
 
     def __init__(self, server: int | None) -> None:
         self.totals: dict[str, list[float]] = {}
@@ -32,7 +32,7 @@ class Watch:
 
     @contextmanager
     def step(self, name: str, asks_server: bool = False) -> Iterator[None]:
-        """Add a `with` block to a step."""
+        """Add the time of a `with` block to a step."""
         server = self._server_seconds() if asks_server else 0.0
         begun, cpu = time.perf_counter(), time.process_time()
         try:
@@ -49,7 +49,7 @@ class Watch:
 
 
 def main() -> None:
-    """Enqueue a backlog, take it through every step, print the table."""
+    """Enqueue a backlog, take it through all steps and print the table."""
     arguments = _parser().parse_args()
     with TemporaryDirectory(prefix="partisan-steps-") as folder, database_server() as database:
         options = f"{arguments.n:,} tasks, claims of {arguments.claim:,}, chunks of {arguments.chunk:,}"

@@ -1,4 +1,4 @@
-"""One variant of django-partisan, driven through its adapter's command line."""
+"""Run one variant of django-partisan through the command line of its adapter."""
 
 import json
 import os
@@ -26,7 +26,7 @@ UNSETTLED = (
 
 
 class Subject:
-    """A variant with a database, a folder for records, and worker trees while they run."""
+    """A variant with its database, its folder of records, and its process trees while they run."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Subject:
         (folder / "notes").mkdir(exist_ok=True)
 
     def call(self, *arguments: object) -> dict[str, Any]:
-        """Run one verb of the adapter to its end; return what it told."""
+        """Run one verb of the adapter and return its output."""
         done = subprocess.run(
             self._command(*arguments),
             env=self._environment,
@@ -71,12 +71,12 @@ class Subject:
         return told
 
     def prepare(self) -> None:
-        """Make the schema in an empty database."""
+        """Create the schema in an empty database."""
         self.database.recreate()
         self.call("setup")
 
     def fill(self, tasks: int, mode: int) -> None:
-        """Enqueue tasks and tidy the table."""
+        """Enqueue tasks, then vacuum and analyze the table."""
         self.records.clear(tasks)
         self.call("bulk", tasks, mode)
         self.database.tidy()
@@ -97,13 +97,13 @@ class Subject:
 
     @property
     def roots(self) -> list[int]:
-        """Return the process ids at the roots of the worker trees."""
+        """The process ids of the roots of the process trees."""
         if not self._workers:
             raise Failed("nothing was started")
         return [worker.pid for worker in self._workers]
 
     def check(self) -> None:
-        """Raise unless every worker command still runs."""
+        """Raise `Failed` unless all worker commands are still running."""
         codes = [code for worker in self._workers if (code := worker.poll()) is not None]
         if codes:
             raise Failed(f"{self.name}: start_partisan ended with code {codes[0]}\n{self.last_words()}")
@@ -113,11 +113,11 @@ class Subject:
         return self._log.read_text(errors="replace")[-STDERR_CHARACTERS:] if self._log.exists() else ""
 
     def is_settled(self) -> bool:
-        """Tell whether no due task waits or runs."""
+        """Return whether no due task is waiting or running."""
         return not self.database.value(UNSETTLED)
 
     def stop(self) -> float:
-        """Ask the worker commands to end, insist after some seconds; return how long it took."""
+        """Ask the worker commands to stop, kill them after some seconds, and return how long it took."""
         asked = time.monotonic()
         tree = processes.tree([worker.pid for worker in self._workers])
         for worker in self._workers:

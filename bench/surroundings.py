@@ -1,4 +1,4 @@
-"""What stands around the measured process in variants `metrics` and `full`: a scraper, a sink, a log file."""
+"""The environment of the measured process in variants `metrics` and `full`: scraper, sink and log file."""
 
 import os
 import socket
@@ -12,12 +12,12 @@ from pathlib import Path
 from bench.variant import Variant
 
 NOTES = "PARTISAN_BENCH_NOTES"
-"""Names the folder in which a companion leaves what it saw."""
+"""The variable with the folder for the notes of companions."""
 
 
 @contextmanager
 def of_worker() -> Iterator[list[str]]:
-    """Start what the variant watches with; yield the options for `start_partisan`."""
+    """Start the companion of the variant; yield the options for `start_partisan`."""
     variant = Variant.from_environment(os.environ)
     options: list[str] = []
     companion = [sys.executable, "-m", "bench.companion", "--name", variant.name]
@@ -38,7 +38,7 @@ def of_worker() -> Iterator[list[str]]:
     if not options:
         yield options
         return
-    # Its end of the pipe closes with this process, however that ends, and so does the companion's work.
+    # When this process ends in any way, its end of the pipe closes, and the companion stops.
     lifeline, hold = os.pipe()
     try:
         subprocess.run(companion, stdin=lifeline, check=True)
@@ -49,18 +49,18 @@ def of_worker() -> Iterator[list[str]]:
 
 
 def of_enqueuer() -> None:
-    """Trace the enqueuing process in variant `full`: sampled spans, so that every row carries a context."""
+    """Trace the enqueuing process in variant `full`, with sampled spans, so that every row has a context."""
     if not Variant.from_environment(os.environ).full:
         return
     from opentelemetry import trace
     from opentelemetry.sdk.trace import TracerProvider
 
-    # Without an exporter: what the application does with its own spans is not ours to measure.
+    # Without an exporter: exporting the application's own spans is not part of the measurement.
     trace.set_tracer_provider(TracerProvider())
 
 
 def free_port() -> int:
-    """Return a port on loopback that nobody uses at this moment."""
+    """Return a port on the loopback interface that is currently free."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

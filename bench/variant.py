@@ -1,4 +1,4 @@
-"""The variants in which we are measured: `partisan2/peer.json` lists them, the environment carries one."""
+"""The measured variants of django-partisan. `partisan2/peer.json` lists them, the environment selects one."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ PREFIX = "PARTISAN_BENCH_"
 
 @dataclass(frozen=True)
 class Variant:
-    """One way to run django-partisan; sizes of `None` are the library's defaults."""
+    """A configuration of django-partisan; sizes of `None` are the library's defaults."""
 
     name: str = "tuned"
     min_queue_size: int | None = None
@@ -26,7 +26,7 @@ class Variant:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Variant":
-        """Read the variant that the runner chose for this process."""
+        """Return the variant that the runner chose for this process."""
 
         def size(name: str) -> int | None:
             text = environ.get(PREFIX + name)
@@ -45,7 +45,7 @@ class Variant:
         )
 
     def queue_settings(self) -> dict[str, Any]:
-        """Return the keys that this variant sets; what it does not set stays the library's default."""
+        """Return the queue settings of this variant. All others keep the library's defaults."""
         chosen: dict[str, Any] = {"WORKERS_COUNT": self.workers}
         if self.min_queue_size is not None:
             chosen["MIN_QUEUE_SIZE"] = self.min_queue_size
@@ -57,12 +57,12 @@ class Variant:
 
 
 def environments() -> dict[str, dict[str, str]]:
-    """Return the environment of every variant by its name."""
+    """Return the environment variables of each variant, by name."""
     listed = json.loads((ADAPTER / "peer.json").read_text())["variants"]
     return {name: dict(entry.get("env", {})) for name, entry in listed.items()}
 
 
 def notes() -> dict[str, str]:
-    """Return what each variant is, in words."""
+    """Return a description of each variant, by name."""
     listed = json.loads((ADAPTER / "peer.json").read_text())["variants"]
     return {name: entry["note"] for name, entry in listed.items()}

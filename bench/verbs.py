@@ -1,4 +1,4 @@
-"""The command line of the adapter where the peers' harness is not there to bring its own.
+"""The command line of the adapter, for use without the peers' harness, which has its own.
 
 setup | one N | bulk N [MODE] | latency N GAP_MS | retain N | worker
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 BULK = 1_000
-"""Tasks of one call to the bulk function."""
+"""The number of tasks in one call of the bulk function."""
 
 
 def main(
@@ -21,7 +21,7 @@ def main(
     retain: Callable[[int], None],
     worker: Callable[[], None],
 ) -> None:
-    """Do what the command line asks and print one line of JSON."""
+    """Execute the command line and print one line of JSON."""
     verb, *arguments = sys.argv[1:]
     told: dict[str, Any] = {}
     if verb == "setup":
@@ -42,7 +42,7 @@ def main(
 
 
 def _one(one: Callable[[int, int], None], count: int) -> dict[str, Any]:
-    one(-1, 0)  # connects, and pays for imports
+    one(-1, 0)  # connects and imports
     with _Stopwatch() as watch:
         for i in range(count):
             one(i, 0)
@@ -57,7 +57,7 @@ def _bulk(bulk: Callable[[Iterable[int], int], None], count: int, mode: int) -> 
 
 
 class _Stopwatch:
-    """Time a `with` block, by the clock and in this process's CPU time."""
+    """Times a `with` block: wall time and CPU time of this process."""
 
     def __enter__(self) -> "_Stopwatch":
         self._begun, self._cpu = time.perf_counter(), time.process_time()

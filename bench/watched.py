@@ -1,4 +1,4 @@
-"""What the companions of `metrics` and `full` saw: whether everything that was told arrived."""
+"""Read the notes of the companions of `metrics` and `full`, and check that all telemetry arrived."""
 
 import json
 import statistics
@@ -10,12 +10,12 @@ from typing import Any
 from bench.variant import Variant, environments
 
 LATEST_NOTE_SECONDS = 1.0
-"""How long a companion may take to write its note once the process it watched is gone."""
+"""How long a companion may take to write its note after the watched process ended."""
 
 
 @dataclass(frozen=True)
 class Sight:
-    """What was seen of one variant in all its runs; `tasks` is how many it ran."""
+    """The telemetry of one variant in all its runs; `tasks` is the number of tasks it ran."""
 
     name: str
     tasks: int
@@ -37,13 +37,11 @@ class Sight:
         return f"{self.name}: " + "; ".join([*parts, *self.missing()])
 
     def missing(self) -> list[str]:
-        """Return what never came, so that the variant's figures are not what they claim to be."""
+        """Return warnings about missing telemetry, which make the variant's figures invalid."""
         variant = Variant.from_environment(environments()[self.name])
         came = {"scrape": bool(self.scrapes), "span": bool(self.spans), "log line": bool(self.log_lines)}
         wanted = ["scrape"] * variant.metrics + ["span", "log line"] * variant.full
-        return [
-            f"NOT ONE {kind.upper()}: the figures are of something else" for kind in wanted if not came[kind]
-        ]
+        return [f"NOT ONE {kind.upper()}: the figures are invalid" for kind in wanted if not came[kind]]
 
 
 def sights(folder: Path, tasks_run: Mapping[str, int]) -> list[Sight]:

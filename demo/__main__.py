@@ -1,4 +1,4 @@
-"""`python -m demo`: real work on an embedded PostgreSQL; `--help` says more."""
+"""Run real work on an embedded PostgreSQL: `python -m demo`."""
 
 import argparse
 import os
@@ -23,28 +23,28 @@ INTERRUPTED = 128 + signal.SIGINT
 def main() -> int:
     """Run the demo and return its exit code."""
     options = _options()
-    # A Ctrl-C, a TERM and a closed terminal unwind the same way, through every "finally".
+    # Handle Ctrl-C, TERM and a closed terminal in the same way, so that every "finally" runs.
     for signum in INTERRUPTS:
         signal.signal(signum, signal.default_int_handler)
     try:
         with environment(options.output):
             return _serve(options) if options.serve else _run(options)
     except (postgres.ProgramsNotFound, postgres.ServerError) as error:
-        print(f"The demo starts a PostgreSQL of its own, but: {error}", file=sys.stderr)
+        print(f"The demo could not start its own PostgreSQL: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nInterrupted. Everything is stopped, and the database is removed.", file=sys.stderr)
+        print("\nInterrupted. All processes are stopped and the database is removed.", file=sys.stderr)
         return INTERRUPTED
 
 
 @contextmanager
 def environment(output: Path) -> Iterator[None]:
-    """Have a database, a catalogue and a Django that knows them, for the length of a `with` block."""
+    """Run a database and a catalogue for the length of a `with` block, with Django set up for them."""
     output.mkdir(parents=True, exist_ok=True)
     (output / "report.html").unlink(missing_ok=True)
     with postgres.server(durable=False) as server, catalogue.serving() as serving:
         for name in [name for name in os.environ if name.startswith("PG")]:
-            del os.environ[name]  # the user's own database is none of our business
+            del os.environ[name]  # do not use the user's own database
         os.environ |= server.env() | {
             "DEMO_OUTPUT": str(output),
             "DEMO_CATALOGUE": serving.address,
@@ -74,7 +74,7 @@ def _serve(options: argparse.Namespace) -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument(
-        "--serve", action="store_true", help="keep site, manager and steady traffic until Ctrl-C"
+        "--serve", action="store_true", help="run the site, a manager and steady traffic until Ctrl-C"
     )
     parser.add_argument("--files", type=int, metavar="N", help="index N files instead of all of them")
     parser.add_argument(
@@ -82,7 +82,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument(
         "--output", type=lambda text: Path(text).absolute(), default=OUTPUT.absolute(), metavar="DIR",
-        help=f"where report and logs go (default: {OUTPUT})",
+        help=f"folder for the report and logs (default: {OUTPUT})",
     )  # fmt: skip
     return parser.parse_args()
 

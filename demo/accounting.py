@@ -1,4 +1,4 @@
-"""Where every enqueued task ended, and what took how long. All of it is read from the table."""
+"""Read the outcomes and the timing of all enqueued tasks from the table."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from django_partisan.models import Task
 
 @dataclass(frozen=True)
 class Account:
-    """Every enqueued task, in one of three lists."""
+    """The outcomes of all enqueued tasks."""
 
     completed: int
     failed_as_expected: int
@@ -22,7 +22,7 @@ class Account:
 
 @dataclass(frozen=True)
 class Percentiles:
-    """Three of them, in seconds."""
+    """Three percentiles, in seconds."""
 
     p50: float
     p95: float
@@ -31,7 +31,7 @@ class Percentiles:
 
 @dataclass(frozen=True)
 class Timing:
-    """How fast the work went; durations in seconds."""
+    """The timing of the work; durations in seconds."""
 
     tasks: int
     seconds: float
@@ -41,12 +41,12 @@ class Timing:
 
     @property
     def tasks_per_second(self) -> float:
-        """Return the pace from the first claim to the last task's end."""
+        """The rate from the first claim to the end of the last task."""
         return self.tasks / self.seconds if self.seconds else 0.0
 
 
 def take_account(enqueued: Iterable[int]) -> Account:
-    """Find every enqueued task in the table and compare its end with what should have come of it."""
+    """Find all enqueued tasks in the table and compare their outcomes with the expected ones."""
     rows = {task.pk: task for task in Task.objects.all()}
     indexed = set(IndexedFile.objects.values_list("path", flat=True))
     completed = failed = 0
@@ -71,7 +71,7 @@ def take_account(enqueued: Iterable[int]) -> Account:
 
 
 def take_times(tasks: Iterable[Task]) -> Timing:
-    """Return the timing of tasks that reached their end."""
+    """Return the timing of tasks that have ended."""
     wait, held, claimed, finished = [], [], [], []
     for task in tasks:
         if task.claimed_at is None or task.finished_at is None:
@@ -86,19 +86,19 @@ def take_times(tasks: Iterable[Task]) -> Timing:
 
 
 def percentiles(values: Sequence[float]) -> Percentiles:
-    """Return the nearest values at 50, 95 and 99 %; zeros where there are none."""
+    """Return the nearest values at 50, 95 and 99%, or zeros without values."""
     ordered = sorted(values) or [0.0]
     at = [ordered[min(len(ordered) - 1, len(ordered) * percent // 100)] for percent in (50, 95, 99)]
     return Percentiles(*at)
 
 
 def _left_its_result(task: Task, indexed: set[str]) -> bool:
-    """Tell whether what a completed task had to store is there; only the files are looked for."""
+    """Return whether a completed task stored its result. Only indexed files are checked."""
     return task.processor_class != "IndexFile" or _path(task) in indexed
 
 
 def _had_to_fail(task: Task) -> bool:
-    """Tell whether a failure is one that the demo asked for: a file that, looked at again, is no Python."""
+    """Return whether a failure is expected, because parsing the file again shows that it is not Python."""
     is_syntax_error = (task.error_type or "").rpartition(".")[2] == SyntaxError.__name__
     return task.processor_class == "IndexFile" and is_syntax_error and not library.is_valid(_path(task))
 

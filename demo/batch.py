@@ -1,4 +1,4 @@
-"""`python -m demo`: enqueue everything, have a manager run it to the end, say what came of it."""
+"""`python -m demo`: enqueue all tasks, run them with a manager, and print a summary."""
 
 import time
 from pathlib import Path
@@ -11,19 +11,22 @@ from demo.telemetry import Telemetry, follow_one, watched
 from django_partisan.models import Task
 
 STALLED_SECONDS = 120.0
-"""If no task ends or is retried for so long, something is wrong; a slow machine only takes longer."""
+"""The manager is stopped after this many seconds in which no task ends or is retried.
+
+A slow machine takes longer overall, but not this long between two tasks.
+"""
 
 LOOK_SECONDS = 0.25
 
-# start_partisan --until-empty: all is well, or some task failed. The broken file's does.
+# start_partisan --until-empty: all tasks completed, or some failed. The task of the broken file fails.
 GOOD_EXIT_CODES = (0, 2)
 
 
 def run(terminal: Terminal, output: Path, files: int | None) -> int:
-    """Do the whole work and return the exit code: 1 if any task is unaccounted for."""
+    """Run all tasks and return the exit code: 1 if any task is unaccounted for."""
     with watched(output) as telemetry:
         ids, seconds = enqueue.everything(files, output)
-        terminal.say(f"Enqueued {len(ids)} tasks in {seconds:.2f} s. A manager and its workers begin.")
+        terminal.say(f"Enqueued {len(ids)} tasks in {seconds:.2f} s. Starting a manager and its workers.")
         with Children() as children:
             command = ("start_partisan", "--until-empty", *telemetry.options)
             ended_well = _follow(
@@ -38,7 +41,7 @@ def run(terminal: Terminal, output: Path, files: int | None) -> int:
 
 
 def _follow(terminal: Terminal, manager: Child, telemetry: Telemetry) -> bool:
-    """Show the progress until the manager ends; tell whether it ended as it should."""
+    """Show the progress until the manager ends; return whether it ended as expected."""
     moved, moved_at = 0, time.monotonic()
     while (code := manager.exit_code()) is None:
         telemetry.look()
@@ -46,12 +49,12 @@ def _follow(terminal: Terminal, manager: Child, telemetry: Telemetry) -> bool:
         if now.done + now.retries != moved:
             moved, moved_at = now.done + now.retries, time.monotonic()
         if time.monotonic() > moved_at + STALLED_SECONDS:
-            terminal.say(f"No task has ended for {STALLED_SECONDS:.0f} s: the manager is stopped.")
+            terminal.say(f"No task has ended for {STALLED_SECONDS:.0f} s: stopping the manager.")
             return False
         terminal.update(f"{progress.bar(now)}  {progress.line(now)}")
         time.sleep(LOOK_SECONDS)
     terminal.close_line()
     if code not in GOOD_EXIT_CODES:
-        terminal.say(f"The manager ended with exit code {code}. Its last words, from {manager.log}:")
+        terminal.say(f"The manager exited with code {code}. The end of {manager.log}:")
         terminal.say(manager.last_words())
     return code in GOOD_EXIT_CODES

@@ -1,6 +1,6 @@
-"""A local HTTP server that knows what each package is for, and fails now and then.
+"""A local HTTP server that describes packages and fails from time to time.
 
-It stands for the services of others that a task has to live with.
+It simulates the unreliable external services that real tasks use.
 """
 
 import json
@@ -18,7 +18,7 @@ MOST_FAILURES_IN_A_ROW = 2
 
 
 class Catalogue(ThreadingHTTPServer):
-    """Answers `GET /NAME` with JSON, or with 503 where the name has a bad moment."""
+    """A server that answers `GET /NAME` with JSON, or with 503 if it fails."""
 
     daemon_threads = True
 
@@ -29,11 +29,11 @@ class Catalogue(ThreadingHTTPServer):
 
     @property
     def address(self) -> str:
-        """Return host and port."""
+        """The host and port."""
         return f"127.0.0.1:{self.server_port}"
 
     def is_in_trouble(self, name: str) -> bool:
-        """Tell whether this request fails: a third of the names never do, a third every other time."""
+        """Return whether this request fails: for a third of the names never, for a third every other time."""
         failures_in_a_row = zlib.crc32(name.encode()) % (MOST_FAILURES_IN_A_ROW + 1)
         with self._lock:
             asked = self._asked[name]
@@ -47,7 +47,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         name = self.path.removeprefix("/")
         if self.server.is_in_trouble(name):
-            self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, "The catalogue has a bad moment")
+            self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, "The catalogue is temporarily unavailable")
             return
         body = json.dumps({"name": name, "summary": library.summary_of(name)}).encode()
         self.send_response(HTTPStatus.OK)
@@ -57,12 +57,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing: the progress line has the terminal."""
+        """Log nothing: the terminal shows the progress line."""
 
 
 @contextmanager
 def serving() -> Iterator[Catalogue]:
-    """Serve for the length of a `with` block, on a free port of loopback."""
+    """Serve for the length of a `with` block, on a free port of the loopback interface."""
     with Catalogue() as catalogue:
         Thread(target=catalogue.serve_forever, name="catalogue", daemon=True).start()
         try:

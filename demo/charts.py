@@ -1,4 +1,4 @@
-"""Charts as plain numbers: how long each bar is, and where each point goes. The template draws them."""
+"""Compute lengths of bars and positions of points for charts, which the template draws."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ AREA_LEFT, AREA_RIGHT = 46, 950
 
 @dataclass(frozen=True)
 class Bar:
-    """One bar of a horizontal bar chart; its length in percent of the greatest."""
+    """A bar of a horizontal bar chart; its length is a percentage of the longest."""
 
     label: str
     title: str
@@ -27,7 +27,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Area:
-    """A filled curve over seconds."""
+    """A filled curve over time in seconds."""
 
     line: str
     fill: str
@@ -36,13 +36,13 @@ class Area:
 
 
 def bars(values: Sequence[tuple[str, str, int]]) -> list[Bar]:
-    """Make one bar of each label, title and value."""
+    """Return a bar for each label, title and value."""
     most = max((value for _, _, value in values), default=0) or 1
     return [Bar(label, title, value, round(100 * value / most, 1)) for label, title, value in values]
 
 
 def area(values: Sequence[int]) -> Area:
-    """Place a curve through one value for each second."""
+    """Return a curve through one value per second."""
     values = values or [0]
     top = _round_up(max(values) or 1)
     last = max(1, len(values) - 1)
@@ -64,7 +64,7 @@ def area(values: Sequence[int]) -> Area:
 
 
 def _round_up(value: int) -> int:
-    """Return the next number that is good to read on an axis."""
+    """Round up to a number that is easy to read on an axis."""
     magnitude = 1
     while True:
         for factor in (1, 2, 5):

@@ -1,4 +1,4 @@
-"""The work that is put into the queue."""
+"""Enqueue the tasks of the demo."""
 
 import time
 from pathlib import Path
@@ -8,7 +8,7 @@ from demo import library
 from demo.partisan_tasks import ImportPackage, IndexFile, WriteReport
 from django_partisan.processor import bulk_delay
 
-BROKEN = "def this is no Python:\n    pass\n"
+BROKEN = "def this is not Python:\n    pass\n"
 
 
 class Enqueued(NamedTuple):
@@ -26,7 +26,7 @@ def everything(files: int | None, output: Path) -> Enqueued:
     packages = sorted({library.package_of(path) for path in paths})
 
     started = time.monotonic()
-    # One statement for all of them, and one for each of the others.
+    # One statement for all files, and one for each other task.
     ids = bulk_delay(
         [ImportPackage(name=package) for package in packages] + [IndexFile(path=path) for path in paths]
     )

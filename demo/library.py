@@ -1,4 +1,4 @@
-"""The standard library of this interpreter: its Python files, and what is in them."""
+"""The Python files of this interpreter's standard library, and their contents."""
 
 import ast
 import os
@@ -10,8 +10,8 @@ from threading import Lock
 LIBRARY = Path(os.__file__).parent
 
 NOT_THE_LIBRARY = {"site-packages", "dist-packages", "__pycache__"}
-# The catalogue's threads parse as well. Before 3.11.5, CPython counts the depth of a tree for all threads
-# together, so two that parse at the same time may end in a SystemError.
+# The catalogue's threads also parse files. Before 3.11.5, CPython counts the depth of a tree for all threads
+# together, so parsing in two threads at the same time can raise a SystemError.
 _parsing = Lock()
 
 TEST_FOLDERS = {"test", "tests", "idle_test"}
@@ -19,7 +19,7 @@ TEST_FOLDERS = {"test", "tests", "idle_test"}
 
 @dataclass(frozen=True)
 class Counts:
-    """What one file holds."""
+    """Counts of lines and definitions in one file."""
 
     lines: int
     functions: int
@@ -27,7 +27,7 @@ class Counts:
 
 
 def python_files(at_most: int | None = None) -> list[str]:
-    """Return the paths of the files below the library's folder; a sample spread evenly over them if asked."""
+    """Return the paths of the library's files, or an evenly spread sample of them."""
     found = [path.relative_to(LIBRARY) for path in LIBRARY.rglob("*.py") if path.is_file()]
     paths = sorted(str(path) for path in found if not NOT_THE_LIBRARY & set(path.parts))
     if at_most is None or at_most >= len(paths):
@@ -36,7 +36,7 @@ def python_files(at_most: int | None = None) -> list[str]:
 
 
 def count(path: str) -> Counts:
-    """Parse one file and count its lines and definitions. Raises SyntaxError where it is no Python."""
+    """Parse one file and count its lines and definitions. Raise SyntaxError if it is not Python."""
     source = (LIBRARY / path).read_bytes()
     tree = parse(source, path)
     nodes = list(ast.walk(tree))
@@ -48,14 +48,14 @@ def count(path: str) -> Counts:
 
 
 def parse(source: bytes, path: str) -> ast.Module:
-    """Return the syntax tree, without a word about the old-fashioned escapes that some tests hold."""
+    """Return the syntax tree, without warnings about invalid escapes, which some tests contain."""
     with _parsing, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return ast.parse(source, filename=path)
 
 
 def is_valid(path: str) -> bool:
-    """Tell whether a file parses."""
+    """Return whether a file can be parsed."""
     try:
         count(path)
     except SyntaxError:
@@ -69,12 +69,12 @@ def package_of(path: str) -> str:
 
 
 def is_test(path: str) -> bool:
-    """Tell whether a file tests the library rather than being of use in it."""
+    """Return whether a file is a test of the library."""
     return bool(TEST_FOLDERS & set(Path(path).parts[:-1]))
 
 
 def summary_of(package: str) -> str:
-    """Return the first line of a package's own documentation, or nothing."""
+    """Return the first line of a package's docstring, or an empty text."""
     for candidate in (LIBRARY / package / "__init__.py", LIBRARY / f"{package}.py"):
         if candidate.exists():
             documentation = ast.get_docstring(parse(candidate.read_bytes(), candidate.name)) or ""

@@ -1,10 +1,10 @@
-"""What the tasks store."""
+"""The results that the tasks store."""
 
 from django.db import models
 
 
 class IndexedFile(models.Model):
-    """One Python file of the standard library, counted."""
+    """A Python file of the standard library, with its counts."""
 
     path = models.TextField(unique=True)
     package = models.TextField()
@@ -19,7 +19,7 @@ class IndexedFile(models.Model):
 
 
 class Package(models.Model):
-    """What the catalogue says about one top-level package."""
+    """The description of a top-level package, from the catalogue."""
 
     name = models.TextField(unique=True)
     summary = models.TextField()

@@ -22,7 +22,7 @@ from django_partisan.processor import BaseTaskProcessor
 
 @registry.register
 class IndexFile(BaseTaskProcessor):
-    """Count what is in one Python file. A file that does not parse fails for good: no retry helps."""
+    """Count the lines and definitions of a Python file. Syntax errors are not retried."""
 
     # The result and the task's completion are committed together or not at all.
     ATOMIC = True
@@ -45,12 +45,12 @@ class IndexFile(BaseTaskProcessor):
 
 
 class CatalogueError(Exception):
-    """The catalogue answered, but not with what we asked for."""
+    """The catalogue answered with an error."""
 
 
 @registry.register
 class ImportPackage(BaseTaskProcessor):
-    """Ask the catalogue what a package is for. It fails now and then, so an error is tried again."""
+    """Ask the catalogue for the description of a package. It fails sometimes, so errors are retried."""
 
     PRIORITY = 5  # before the files, whose priority is the default of 10
     RETRY_ON_ERROR_CONFIG = ErrorsHandleConfig(
@@ -76,10 +76,10 @@ class ImportPackage(BaseTaskProcessor):
 
 @registry.register
 class WriteReport(BaseTaskProcessor):
-    """Write `report.html`, but not before everything that was enqueued earlier is done."""
+    """Write `report.html` when all tasks that were enqueued earlier have ended."""
 
     PRIORITY = 1
-    POSTPONE_CONFIG = PostponeConfig(max_postpones=None)  # as often as it takes
+    POSTPONE_CONFIG = PostponeConfig(max_postpones=None)  # without limit
 
     def run(self) -> None:
         from demo import report
@@ -87,5 +87,5 @@ class WriteReport(BaseTaskProcessor):
         earlier = Task.objects.filter(id__lt=self.task.id)
         unfinished = earlier.waiting().count() + earlier.in_process().count()
         if unfinished:
-            raise PostponeTask(1, reason=f"{unfinished} tasks before it are not done")
+            raise PostponeTask(1, reason=f"{unfinished} earlier tasks have not ended")
         report.write(settings.DEMO_OUTPUT / "report.html")

@@ -1,4 +1,4 @@
-"""The demo's child processes: the manager and the site, each with a file for what it says."""
+"""Run the child processes of the demo, the manager and the site, each with a log file."""
 
 import os
 import signal
@@ -11,17 +11,17 @@ from tools.deferred_signals import deferred
 ROOT = Path(__file__).parent.parent
 
 STOP_SECONDS = 20.0
-# What ends the demo: a Ctrl-C, a supervisor, a closed terminal.
+# Signals that stop the demo: from Ctrl-C, a supervisor, or a closed terminal.
 INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Child:
-    """One command of `demo.manage` as a process of its own."""
+    """A child process that runs one command of `demo.manage`."""
 
     def __init__(self, log: Path, *command: str) -> None:
         self.log = log
         with log.open("wb") as file:
-            # In a session of its own: a Ctrl-C reaches us alone, and we stop our children in order.
+            # In a separate session: Ctrl-C reaches only this process, which stops its children in order.
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "demo.manage", *command],
                 cwd=ROOT,
@@ -33,11 +33,11 @@ class Child:
             )
 
     def exit_code(self) -> int | None:
-        """Return the exit code, or None while the process runs."""
+        """Return the exit code, or None while the process is running."""
         return self._process.poll()
 
     def stop(self) -> None:
-        """Ask the process to stop; end its whole session if it does not."""
+        """Ask the process to stop; kill its whole session if it does not."""
         if self._process.poll() is None:
             self._process.terminate()
         try:
@@ -48,13 +48,13 @@ class Child:
             raise
 
     def last_words(self, lines: int = 15) -> str:
-        """Return the end of what the process said."""
+        """Return the end of the process's log."""
         said = self.log.read_text(errors="replace").splitlines()
         return "\n".join(said[-lines:])
 
 
 class Children:
-    """Child processes by name; all of them stop at the end of the ``with`` block."""
+    """Child processes by name. All are stopped at the end of the ``with`` block."""
 
     def __init__(self) -> None:
         self._children: dict[str, Child] = {}
@@ -67,11 +67,11 @@ class Children:
             child.stop()
 
     def start(self, name: str, log: Path, *command: str) -> Child:
-        """Start a child; an interrupt meanwhile takes effect when the child is known here."""
+        """Start a child. An interrupt in between takes effect when the child is registered."""
         with deferred(INTERRUPTS):
             child = self._children[name] = Child(log, *command)
         return child
 
     def ended(self) -> tuple[str, Child] | None:
-        """Return the name of a child that has ended, and the child; ``None`` while all of them run."""
+        """Return the name of a child that has ended, and the child; ``None`` while all are running."""
         return next((item for item in self._children.items() if item[1].exit_code() is not None), None)

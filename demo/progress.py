@@ -1,4 +1,4 @@
-"""What the terminal shows while tasks run."""
+"""Show the progress of tasks in the terminal."""
 
 import os
 import shutil
@@ -13,17 +13,17 @@ from django.db.models import Count, Sum
 from django_partisan.models import Task
 
 PLAIN_SECONDS = 5.0
-"""How often a line appears where the last one cannot be written over: in a file, in a pipe."""
+"""The seconds between lines if a line cannot be overwritten, as in a file or a pipe."""
 
 BAR_WIDTH = 12
 
 WIDTH = 100
-"""The columns of a line where nothing says how many there are."""
+"""The number of columns if it is unknown."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How many tasks are where, at one moment."""
+    """The numbers of tasks by state, at one time."""
 
     total: int
     waiting: int
@@ -35,12 +35,12 @@ class Counts:
 
     @property
     def done(self) -> int:
-        """Return how many tasks reached their end."""
+        """The number of tasks that have ended."""
         return self.completed + self.failed
 
 
 def counts() -> Counts:
-    """Ask the table where the tasks are."""
+    """Return the numbers of tasks by state, from the table."""
     rows = Task.objects.values_list("status")
     found = rows.annotate(Count("id"), Sum("retries"), Sum("postpones")).order_by()
     by_status = {status: (number, retries, postpones) for status, number, retries, postpones in found}
@@ -57,7 +57,7 @@ def counts() -> Counts:
 
 
 class Terminal:
-    """Where the demo speaks: colour and a line that changes in a terminal, plain lines elsewhere."""
+    """The output of the demo: colors and a changing line in a terminal, plain lines elsewhere."""
 
     def __init__(self, stream: TextIO = sys.stdout) -> None:
         self._stream = stream
@@ -67,24 +67,24 @@ class Terminal:
         self._plain_at = time.monotonic()
 
     def say(self, text: str = "") -> None:
-        """Print a line of its own."""
+        """Print a line."""
         self.close_line()
         print(text, file=self._stream, flush=True)
 
     def bold(self, text: str) -> str:
-        """Return the text as a heading where there is colour."""
+        """Return the text as a heading, if there are colors."""
         return f"\x1b[1m{text}\x1b[0m" if self._colours else text
 
     def green(self, text: str) -> str:
-        """Return the text as good news where there is colour."""
+        """Return the text in green, if there are colors."""
         return f"\x1b[32m{text}\x1b[0m" if self._colours else text
 
     def red(self, text: str) -> str:
-        """Return the text as bad news where there is colour."""
+        """Return the text in red, if there are colors."""
         return f"\x1b[31m{text}\x1b[0m" if self._colours else text
 
     def update(self, text: str) -> None:
-        """Show the state: over the last one in a terminal, else as a line every few seconds."""
+        """Show the state: overwrite the last line in a terminal, else print a line every few seconds."""
         if self._is_terminal:
             whole_words = textwrap.shorten(text, self._width, placeholder=" ...")
             print("\r\x1b[K" + whole_words, end="", file=self._stream, flush=True)
@@ -94,7 +94,7 @@ class Terminal:
             self.say(text)
 
     def wrapped(self, head: str, text: str) -> str:
-        """Return a text in as many lines as it needs, below each other behind a head."""
+        """Return a text wrapped into lines that are aligned after a prefix."""
         indent = " " * len(head)
         return textwrap.fill(
             text,
@@ -107,18 +107,18 @@ class Terminal:
 
     @property
     def _width(self) -> int:
-        """Return how many columns a line may have."""
+        """The number of columns of a line."""
         return shutil.get_terminal_size((WIDTH, 0)).columns - 1
 
     def close_line(self) -> None:
-        """Leave the line that changes."""
+        """End the changing line."""
         if self._has_open_line:
             print(file=self._stream, flush=True)
             self._has_open_line = False
 
 
 def bar(now: Counts) -> str:
-    """Return a bar that fills as tasks reach their end."""
+    """Return a progress bar of the tasks that have ended."""
     filled = BAR_WIDTH * now.done // (now.total or 1)
     return f"[{'#' * filled}{'.' * (BAR_WIDTH - filled)}] {now.done}/{now.total}"
 

@@ -1,4 +1,4 @@
-"""The report: what the library is made of, and how the work on it went."""
+"""Write the report on the contents of the library and on the run of the tasks."""
 
 import os
 import sys
@@ -16,12 +16,12 @@ from demo.models import IndexedFile, Package
 from django_partisan.models import Task
 
 LARGEST = 16
-"""How many packages the chart shows."""
+"""The number of packages in the chart."""
 
 
 @dataclass(frozen=True)
 class PackageRow:
-    """One package in the chart and in the table."""
+    """A package in the chart and in the table."""
 
     name: str
     summary: str
@@ -32,14 +32,14 @@ class PackageRow:
 
 
 def write(file: Path) -> None:
-    """Write the report in one step: a reader never sees half of it, even if the task runs twice."""
+    """Write the report atomically, so that it is always complete, even if the task runs twice."""
     unfinished = file.with_suffix(f".{os.getpid()}.part")
     unfinished.write_text(render_to_string("demo/report.html", context()), encoding="utf-8")
     unfinished.replace(file)
 
 
 def context() -> dict[str, Any]:
-    """Return what the report's template shows."""
+    """Return the context of the report's template."""
     packages = _packages()
     return {
         "python": sys.version.split()[0],
@@ -60,7 +60,7 @@ def _totals() -> dict[str, int]:
 
 
 def _packages() -> list[PackageRow]:
-    """Return the packages without their tests, the largest first."""
+    """Return the packages, without tests, ordered from the largest to the smallest."""
     summaries = dict(Package.objects.values_list("name", "summary"))
     grouped = (
         IndexedFile.objects.filter(is_test=False)

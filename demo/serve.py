@@ -1,4 +1,4 @@
-"""`python -m demo --serve`: the site, the admin and a manager with steady traffic, until Ctrl-C."""
+"""`python -m demo --serve`: run the site, the admin and a manager with steady traffic until Ctrl-C."""
 
 import random
 import socket
@@ -32,7 +32,7 @@ def run(terminal: Terminal, output: Path, files: int | None, port: int | None) -
     except KeyboardInterrupt:
         return 0
     finally:
-        terminal.say("Everything is stopped, and the database is removed.")
+        terminal.say("All processes are stopped and the database is removed.")
 
 
 def _run(terminal: Terminal, output: Path, files: int | None, port: int | None, telemetry: Telemetry) -> int:
@@ -47,12 +47,12 @@ def _run(terminal: Terminal, output: Path, files: int | None, port: int | None, 
             _introduce(terminal, address, output, telemetry)
             return _keep_going(terminal, children, output)
         except KeyboardInterrupt:
-            terminal.say("Stopping: running tasks may finish.")
+            terminal.say("Stopping; waiting for running tasks.")
             raise
 
 
 def _wait_for_metrics(telemetry: Telemetry) -> None:
-    """Wait until the manager has said where its metrics are; if it never does, its log says why."""
+    """Wait until the manager has logged the address of its metrics. If it fails, its log has the reason."""
     deadline = time.monotonic() + METRICS_SECONDS
     while telemetry.address is None and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -66,15 +66,15 @@ def _introduce(terminal: Terminal, address: str, output: Path, telemetry: Teleme
     if telemetry.traces_to is not None:
         terminal.say(f"{terminal.bold('Spans')}   {telemetry.spans}")
     terminal.say(f"{terminal.bold('Logs')}    {output / 'manager.log'} and {output / 'site.log'}")
-    terminal.say("Ctrl-C stops and removes everything.")
+    terminal.say("Ctrl-C stops all processes and removes the database.")
 
 
 def _keep_going(terminal: Terminal, children: Children, output: Path) -> int:
-    """Enqueue a little work every second for as long as the children live."""
+    """Enqueue some tasks every second while the children are running."""
     for second in count():
         if (ended := children.ended()) is not None:
             name, child = ended
-            terminal.say(f"The {name} ended with exit code {child.exit_code()}. The end of {child.log}:")
+            terminal.say(f"The {name} exited with code {child.exit_code()}. The end of {child.log}:")
             terminal.say(child.last_words())
             return 1
         _enqueue_some(second, output)

@@ -1,11 +1,11 @@
-"""The demo's Django settings. What django-partisan needs is marked; the rest is for the admin."""
+"""Django settings of the demo. Settings for django-partisan are marked; the others are for the admin."""
 
 import os
 from pathlib import Path
 
 from tools import database_url
 
-SECRET_KEY = os.environ.get("DEMO_SECRET_KEY", "not a secret: for the demo on loopback only")
+SECRET_KEY = os.environ.get("DEMO_SECRET_KEY", "not a secret: only for the demo on loopback")
 DEBUG = False
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
 USE_TZ = True
@@ -13,8 +13,8 @@ TIME_ZONE = "UTC"
 ROOT_URLCONF = "demo.urls"
 STATIC_URL = "static/"
 
-# django-partisan: PostgreSQL, the application, and, if you like, a few settings for each queue.
-# Workers keep a connection from task to task as long as CONN_MAX_AGE says.
+# django-partisan: PostgreSQL, the application and, optionally, settings for each queue.
+# Workers keep connections between tasks for CONN_MAX_AGE.
 DATABASES = {"default": {**database_url.from_environment(os.environ), "CONN_MAX_AGE": 60}}
 
 INSTALLED_APPS = [
@@ -36,10 +36,10 @@ PARTISAN_CONFIG = {
     },
 }
 
-# The admin shows what tasks were called with; keys that look like secrets are blotted out.
+# The admin shows the arguments of tasks; values of keys that look like secrets are hidden.
 PARTISAN_OBSERVABILITY = {"LOG_TASK_ARGS": True}
 
-# The demo's own: where the report goes, and the HTTP server that fails now and then.
+# The demo's own settings: the folder of the report, and the HTTP server that sometimes fails.
 DEMO_OUTPUT = Path(os.environ.get("DEMO_OUTPUT", "demo-output")).absolute()
 DEMO_CATALOGUE = os.environ.get("DEMO_CATALOGUE", "127.0.0.1:8001")
 

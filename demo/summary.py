@@ -1,4 +1,4 @@
-"""The summary at the end of `python -m demo`."""
+"""Print the summary at the end of `python -m demo`."""
 
 from pathlib import Path
 
@@ -10,24 +10,24 @@ MOST_NAMED = 10
 
 
 def print_summary(terminal: Terminal, account: Account, timing: Timing, output: Path) -> None:
-    """Print what came of the tasks, how long it took and where the report is."""
+    """Print the outcomes and the timing of the tasks, and the path of the report."""
     say, bold = terminal.say, terminal.bold
     say()
     say(bold("Tasks by outcome"))
     say(terminal.green(f"  completed         {account.completed:6}"))
-    say(f"  failed            {account.failed_as_expected:6}   as they had to: these files are no Python")
+    say(f"  failed            {account.failed_as_expected:6}   as expected: these files are not Python")
     _print_unaccounted(terminal, account.unaccounted)
-    say(f"  on the way        {account.retries:6} retries, as the web service failed now and then")
-    say(f"                    {account.postpones:6} postpones, as the report waited for the files")
+    say(f"  on the way        {account.retries:6} retries, because the web service sometimes failed")
+    say(f"                    {account.postpones:6} postpones, because the report waited for the files")
     say()
     say(bold("Speed of this demo"))
     pace = f"{timing.tasks_per_second:.0f} tasks per second"
     say(f"  {pace}, from the first claim to the last task's end: {timing.seconds:.1f} s")
-    say("  This is the demo's own pace: its tasks parse files and wait for a web service that fails now and")
-    say("  then. What the library takes for each task is measured by `make bench`: docs/performance.md")
+    say("  This is the speed of the demo, whose tasks parse files and wait for a web service that sometimes")
+    say("  fails. `make bench` measures the overhead of the library per task: see docs/performance.md")
     say("                                                   p50      p95      p99")
     say("  wait   due until claimed; all were due at once" + _columns(timing.wait))
-    say("  hold   claimed until its end was written      " + _columns(timing.held))
+    say("  hold   claimed until its outcome was written  " + _columns(timing.held))
     say("  run    inside run(), of the indexed files     " + _columns(timing.run))
     say()
     report = output / "report.html"
@@ -36,15 +36,15 @@ def print_summary(terminal: Terminal, account: Account, timing: Timing, output: 
 
 
 def print_telemetry(terminal: Terminal, telemetry: Telemetry, followed: Followed | None) -> None:
-    """Print where metrics, log and spans are, and what each of them says of one task."""
+    """Print the paths of metrics, log and spans, and what each of them shows of one task."""
     say, bold = terminal.say, terminal.bold
-    say(bold("What could be seen of it"))
+    say(bold("Telemetry"))
     say(f"  metrics  {telemetry.metrics}   the last scrape of {telemetry.address}/metrics")
-    say(f"  log      {telemetry.log}   one ECS event a line")
+    say(f"  log      {telemetry.log}   one ECS event per line")
     if telemetry.traces_to is None:
-        say("  spans    none: pip install 'django-partisan[otlp]' brings an exporter")
+        say("  spans    none: install an exporter with pip install 'django-partisan[otlp]'")
     else:
-        say(f"  spans    {telemetry.spans}   one span a line")
+        say(f"  spans    {telemetry.spans}   one span per line")
     say()
     if followed is not None:
         _print_followed(terminal, followed)
@@ -68,13 +68,13 @@ def _print_followed(terminal: Terminal, followed: Followed) -> None:
 
 
 def print_what_next(terminal: Terminal) -> None:
-    """Print what to try after this."""
+    """Print suggestions for what to try next."""
     say = terminal.say
     say(terminal.bold("What to try next"))
     say("  make demo-serve            keep the site, the admin and a manager with steady traffic running")
     say("  demo/partisan_tasks.py     read the three processors, change one, run the demo again")
-    say("  docs/observability.md      have all this for tasks of your own")
-    say("  README.md                  put django-partisan into a project of your own")
+    say("  docs/observability.md      set up metrics, logs and spans for your own tasks")
+    say("  README.md                  add django-partisan to your own project")
 
 
 def _print_unaccounted(terminal: Terminal, unaccounted: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""What can be seen of the demo's tasks: metrics, a log of ECS lines, spans; and one task in all three."""
+"""Collect metrics, a log of ECS lines and spans of the demo's tasks, and find one task in all three."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from typing import Any
 WITHOUT_PROXIES = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 SPANS_AT_ONCE = 1 << 15
-"""The SDK drops what does not fit: bulk_delay() makes a span for each of its tasks, all at once."""
+"""The size of the SDK's queue, which drops spans when it is full: bulk_delay() emits one per task at once."""
 
 _EXEMPLAR = re.compile(
     r'^partisan_task_duration_seconds_bucket{(.*)} \S+ # {(?=.*trace_id="(\w+)").*span_id="(\w+)"',
@@ -24,7 +24,7 @@ _EXEMPLAR = re.compile(
 
 @dataclass(frozen=True)
 class Followed:
-    """One task: its log lines, its spans, and the series whose exemplar named it."""
+    """One task: its log lines, its spans, and the series with its exemplar."""
 
     task: str
     processor: str
@@ -37,7 +37,7 @@ class Followed:
 
 @dataclass
 class Telemetry:
-    """Where everything is; ``traces_to`` is a collector's address, or ``None`` without an exporter."""
+    """The files of the telemetry. ``traces_to`` is a collector's address, or ``None`` without an exporter."""
 
     folder: Path
     traces_to: str | None = None
@@ -46,27 +46,27 @@ class Telemetry:
 
     @property
     def log(self) -> Path:
-        """The log of manager and workers: one line of JSON an event, named as ECS names things."""
+        """The log of manager and workers: one line of JSON per event, with the field names of ECS."""
         return self.folder / "events.ecs.json"
 
     @property
     def spans(self) -> Path:
-        """The spans, one a line."""
+        """The file of spans, one per line."""
         return self.folder / "spans.json"
 
     @property
     def metrics(self) -> Path:
-        """The last scrape."""
+        """The file with the last scrape."""
         return self.folder / "metrics.txt"
 
     @property
     def options(self) -> tuple[str, ...]:
-        """What `start_partisan` is told."""
+        """The options of `start_partisan`."""
         return "--metrics-port", "0", "--log-format", "ecs", "--log-file", str(self.log)
 
     @property
     def address(self) -> str | None:
-        """Where the manager serves metrics, once it has said so in its log."""
+        """The address of the manager's metrics, when it has logged it."""
         if self._address is None:
             for line in read_lines(self.log):
                 if line.get("event.action") == "manager.started":
@@ -75,7 +75,7 @@ class Telemetry:
         return self._address
 
     def look(self) -> None:
-        """Scrape once, as Prometheus does, and keep what came."""
+        """Scrape once, as Prometheus does, and keep the result."""
         if self.address is None:
             return
         request = urllib.request.Request(f"{self.address}/metrics", headers={"Accept": OPENMETRICS})
@@ -83,12 +83,12 @@ class Telemetry:
             with WITHOUT_PROXIES.open(request, timeout=5) as response:
                 self.last_scrape = response.read().decode()
         except (OSError, HTTPException):
-            return  # the manager has just ended, before or in its answer: the scrape before is the last
+            return  # the manager has just ended, before or during its answer; the previous scrape is the last
         self.metrics.write_text(self.last_scrape, encoding="utf-8")
 
 
 def read_lines(file: Path) -> Iterator[dict[str, Any]]:
-    """Yield the lines of a file of JSON that are whole."""
+    """Yield the complete lines of a file of JSON lines."""
     if file.exists():
         with file.open(encoding="utf-8") as lines:
             for line in lines:
@@ -98,12 +98,12 @@ def read_lines(file: Path) -> Iterator[dict[str, Any]]:
 
 @contextmanager
 def watched(folder: Path) -> Iterator[Telemetry]:
-    """Collect what is told of tasks for the length of a `with` block; without an exporter, no spans."""
+    """Collect telemetry for the length of a `with` block; without an exporter, there are no spans."""
     telemetry = Telemetry(folder)
     for file in (telemetry.log, telemetry.spans, telemetry.metrics):
         file.unlink(missing_ok=True)
     for name in [name for name in os.environ if name.startswith("OTEL_")]:
-        del os.environ[name]  # the user's own collector is none of our business
+        del os.environ[name]  # do not use the user's own collector
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
@@ -118,8 +118,8 @@ def watched(folder: Path) -> Iterator[Telemetry]:
             sink.spans.clear()  # the file is enough
 
         with OtlpSink(heard=keep) as sink:
-            # Managers and workers set OpenTelemetry up from these. This process is the application, where
-            # that is the application's own affair.
+            # Managers and workers set up OpenTelemetry from these variables. This process is an application,
+            # which must do that itself.
             os.environ |= {"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url, "OTEL_SERVICE_NAME": "demo"}
             telemetry.traces_to = sink.url
             provider = _export(OTLPSpanExporter())
@@ -141,7 +141,7 @@ def _export(exporter: Any) -> Any:
 
 
 def follow_one(telemetry: Telemetry) -> Followed | None:
-    """Return the task that an exemplar of the last scrape leads to, one that was retried if there is one."""
+    """Return the task of an exemplar in the last scrape, preferably one that was retried."""
     spans = list(read_lines(telemetry.spans))
     by_id = {span["span_id"]: span for span in spans}
     exemplars = _EXEMPLAR.findall(telemetry.last_scrape)

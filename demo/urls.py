@@ -1,4 +1,4 @@
-"""The demo's site: the admin, and the report that a task wrote."""
+"""The URLs of the demo: the admin and the report that a task wrote."""
 
 from django.conf import settings
 from django.contrib import admin
@@ -8,10 +8,10 @@ from django.views.generic import RedirectView
 
 
 def report(_request: HttpRequest) -> FileResponse:
-    """Return the report as it was written last."""
+    """Return the latest report."""
     file = settings.DEMO_OUTPUT / "report.html"
     if not file.exists():
-        raise Http404("The report is not written yet: its task waits until all files are indexed.")
+        raise Http404("The report does not exist yet: its task waits until all files are indexed.")
     return FileResponse(file.open("rb"), content_type="text/html")
 
 

@@ -1,4 +1,4 @@
-"""Write the files that follow from the log table: ``python -m elk.build``; all others are written by hand."""
+"""Write the files generated from the log table (``python -m elk.build``); the others are written by hand."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Write the dashboards: ``python -m grafana.build`` (Python 3.11 or newer, the developer's extra)."""
+"""Write the dashboards: ``python -m grafana.build`` (needs Python 3.11 or newer and the extra ``dev``)."""
 
 from pathlib import Path
 from typing import Final

@@ -1,1 +1,1 @@
-"""What the demo, the tests and the benchmarks run on; no part of the installed package."""
+"""Programs that build and test the project. They are not part of the installed package."""

@@ -1,7 +1,7 @@
-"""A stand-in for Elasticsearch on loopback that fails on demand, as a real server does not.
+"""A stub of Elasticsearch on the loopback interface that fails on demand, which a real server cannot.
 
-It keeps templates and documents, and answers with 429, 503 or 401 when told to. It does not check
-types or search: only a real server can say what fits a template.
+It stores templates and documents, and answers 429, 503 or 401 if ``mode`` says so. It neither searches nor
+checks whether documents match a template; tests of that need a real server.
 """
 
 import json
@@ -22,11 +22,11 @@ _WHOLE: Final[dict[Mode, tuple[int, str]]] = {
 
 
 class BulkEndpoint:
-    """Serve while used as a context manager; set ``mode`` at any time.
+    """A server that runs while used as a context manager; ``mode`` can be set at any time.
 
-    ``429`` refuses every second document as a full queue does, ``503`` and ``401`` every request, as a server
-    that starts or one that does not accept the credentials does. ``documents`` are those stored, by id;
-    ``root`` is the answer to a GET; ``headers`` are those of the last request.
+    Mode ``429`` refuses every second document, like a server with a full queue. Modes ``503`` and ``401``
+    refuse every request, like a server that is starting or does not accept the credentials. ``documents`` has
+    the stored documents by id; ``root`` is the answer to a GET; ``headers`` are those of the last request.
     """
 
     def __init__(self, stream: str = "logs-partisan.events-default") -> None:
@@ -54,11 +54,11 @@ class BulkEndpoint:
         self._server.server_close()
 
     def ids(self) -> Set[str]:
-        """Return the ids of the documents stored."""
+        """Return the ids of the stored documents."""
         return self.documents.keys()
 
     def stored(self) -> dict[str, dict[str, Any]]:
-        """Return the documents stored, by id."""
+        """Return the stored documents by id."""
         return self.documents
 
     def handle(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
@@ -120,7 +120,7 @@ def _handler_of(endpoint: BulkEndpoint) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             if self.command != "HEAD":
-                with suppress(OSError):  # the client has exited meanwhile
+                with suppress(OSError):  # the client has exited
                     self.wfile.write(data)
 
         def do_GET(self) -> None:
@@ -136,6 +136,6 @@ def _handler_of(endpoint: BulkEndpoint) -> type[BaseHTTPRequestHandler]:
             self.answer()
 
         def log_message(self, *_: Any) -> None:
-            """Say nothing: what came is in ``documents``."""
+            """Log nothing: tests read ``documents``."""
 
     return Handler

@@ -1,4 +1,4 @@
-"""Hold signals back while something is started that would be lost if a handler raised in the middle."""
+"""Defer signals while something is started that would be lost if a handler raised in between."""
 
 import signal
 from collections.abc import Collection, Iterator
@@ -7,9 +7,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def deferred(numbers: Collection[signal.Signals]) -> Iterator[None]:
-    """Hold signals back for the length of a ``with`` block; then their handlers run, once for each signal.
+    """Defer signals until the end of a ``with`` block, then run each signal's handler once.
 
-    Unlike a blocked signal, this is not inherited by a process that is started meanwhile.
+    Unlike blocked signals, this is not inherited by processes that are started in the block.
     """
     received: set[int] = set()
     before = {number: signal.signal(number, lambda number, _: received.add(number)) for number in numbers}

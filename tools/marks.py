@@ -1,11 +1,11 @@
-"""The variable by which the processes of a run are found, and who does not inherit it."""
+"""The environment variable that marks all processes of a run, so that they can be found."""
 
 from collections.abc import Mapping
 
-# Every process of a run has it; `tools.run_guard` ends those that outlive the run.
+# All processes of a run inherit it; `tools.run_guard` kills those that are left after the run.
 RUN_MARK = "PARTISAN_RUN"
 
 
 def unmarked(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables for a process that outlives its run to clean up after it."""
+    """Return the variables without the mark, for a process that cleans up after the run."""
     return {name: value for name, value in environ.items() if name != RUN_MARK}

@@ -1,8 +1,8 @@
-"""Measure how long the migrations after 1.6.1 take, and how long a caller of `delay()` waits meanwhile.
+"""Measure how long the migrations after 1.6.1 take, and how long a call of `delay()` waits during them.
 
     python -m tools.postgres --durable run -- python -m tools.measure_upgrade --rows 1000000
 
-The rows are those of version 1: one in twenty waits, one in twenty failed, the rest are finished.
+The rows are those of version 1: one in twenty is waiting, one in twenty has failed, the rest are finished.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 LAST_OF_VERSION_1 = "0002_auto_20200721_0300"
 
-# What 1.6.1's ORM writes, and no more: its columns, with `extra` as its counters leave it.
+# Exactly what the ORM of 1.6.1 writes: its columns, with its counters in `extra`.
 FILL = """
     INSERT INTO django_partisan_task (status, queue_name, created_at, updated_at, processor_class, priority,
                                       execute_after, arguments, extra)
@@ -38,7 +38,7 @@ PROBE_PAUSE_SECONDS = 0.01
 
 
 def main() -> int:
-    """Print the sizes and the seconds."""
+    """Print the sizes of the table and the seconds of each migration."""
     parser = argparse.ArgumentParser(
         prog="python -m tools.measure_upgrade",
         description=__doc__,
@@ -55,7 +55,7 @@ def main() -> int:
         print(f"{rows:,} rows, {_size()} MiB with indexes, PostgreSQL {_version()}")
         for name in _not_applied():
             seconds, longest = _migrate(name)
-            print(f"{name}: {seconds:.2f} s; the longest insert of version 1 meanwhile took {longest:.2f} s")
+            print(f"{name}: {seconds:.2f} s; the longest insert of version 1 during it took {longest:.2f} s")
         print(f"{_size()} MiB with indexes afterwards")
     return 0
 
@@ -83,7 +83,7 @@ def _not_applied() -> list[str]:
 
 
 def _migrate(name: str) -> tuple[float, float]:
-    """Return how long a migration took, and the longest insert that began meanwhile."""
+    """Return how long a migration took and how long the slowest insert during it took, in seconds."""
     done = threading.Event()
     taken: list[float] = []
     prober = threading.Thread(target=_probe, args=(done, taken))
@@ -98,7 +98,7 @@ def _migrate(name: str) -> tuple[float, float]:
 
 
 def _probe(done: threading.Event, taken: list[float]) -> None:
-    """Enqueue as version 1 does, one task after the other; this thread has a connection of its own."""
+    """Enqueue one task after another, as version 1 does. This thread has its own connection."""
     try:
         while not done.is_set():
             started = time.monotonic()

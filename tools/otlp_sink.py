@@ -1,4 +1,4 @@
-"""A collector of our own on loopback: accepts spans and lines by OTLP over HTTP, and can be slow or dead.
+"""A collector on the loopback interface that receives spans and log lines by OTLP over HTTP, and can fail.
 
 ``python -m tools.otlp_sink --file spans.jsonl`` writes each span as a line of JSON.
 """
@@ -55,7 +55,7 @@ class ReceivedEvent:
 
 @dataclass(frozen=True)
 class ReceivedSpan:
-    """A span as it came: ids in hexadecimal, times in nanoseconds since the epoch."""
+    """A received span: ids in hexadecimal, times in nanoseconds since the epoch."""
 
     name: str
     kind: str
@@ -74,7 +74,7 @@ class ReceivedSpan:
 
 @dataclass(frozen=True)
 class ReceivedLine:
-    """A log line as it came."""
+    """A received log line."""
 
     body: Any
     severity: str
@@ -84,11 +84,11 @@ class ReceivedLine:
 
 
 class OtlpSink:
-    """Serve ``/v1/traces`` and ``/v1/logs`` while used as a context manager.
+    """A server for ``/v1/traces`` and ``/v1/logs`` that runs while used as a context manager.
 
-    ``mode`` may change at any time: ``accept`` after ``delay_seconds``, ``refuse`` with status 400, or
-    ``hang`` without an answer until ``let_go()`` or the end. The next ``busy`` requests that would be
-    accepted get status 503, which asks to try again.
+    ``mode`` can be set at any time: ``accept`` answers after ``delay_seconds``, ``refuse`` answers 400, and
+    ``hang`` answers nothing until ``let_go()`` or the end. The next ``busy`` requests that would be accepted
+    get status 503, after which exporters retry.
     """
 
     def __init__(self, port: int = 0, heard: Callable[[ReceivedSpan], None] | None = None) -> None:
@@ -98,7 +98,7 @@ class OtlpSink:
         self.spans: list[ReceivedSpan] = []
         self.lines: list[ReceivedLine] = []
         self.headers: list[dict[str, str]] = []
-        """Of each request, with names in small letters."""
+        """The headers of each request, with lowercase names."""
         self.requests = 0
         self._heard = heard
         self._arrived = threading.Condition()
@@ -109,7 +109,7 @@ class OtlpSink:
 
     @property
     def url(self) -> str:
-        """The address for ``OTEL_EXPORTER_OTLP_ENDPOINT``."""
+        """The URL for ``OTEL_EXPORTER_OTLP_ENDPOINT``."""
         return f"http://{HOST}:{self._server.server_address[1]}"
 
     def __enter__(self) -> "OtlpSink":
@@ -125,27 +125,27 @@ class OtlpSink:
         self._thread.join()
 
     def let_go(self) -> None:
-        """Hold nothing any more: what is slow or hangs is answered now."""
+        """Answer all requests that are delayed or hang, and delay no more requests."""
         self._released.set()
 
     def wait_for(self, count: int, name: str = "", timeout: float = 10.0) -> list[ReceivedSpan]:
-        """Return the spans named ``name...`` once there are ``count``; raises ``TimeoutError``."""
+        """Wait for ``count`` spans whose names start with ``name``; raise ``TimeoutError``."""
 
         def found() -> list[ReceivedSpan]:
             return [span for span in self.spans if span.name.startswith(name)]
 
         with self._arrived:
             if not self._arrived.wait_for(lambda: len(found()) >= count, timeout):
-                raise TimeoutError(f"{len(found())} of {count} spans {name!r} came within {timeout} s")
+                raise TimeoutError(f"{len(found())} of {count} spans {name!r} arrived within {timeout} s")
             return found()
 
     def take(self, path: str, body: bytes) -> int:
-        """Take in one request and return its status."""
+        """Handle one request and return its status."""
         with self._arrived:
             self.requests += 1
         if self.mode == "hang":
             self._released.wait()
-            return 400  # which no exporter tries again
+            return 400  # exporters do not retry it
         if path not in (PATH, PATH_OF_LINES):
             return 404
         self._released.wait(self.delay_seconds)
@@ -161,7 +161,7 @@ class OtlpSink:
         with self._arrived:
             self.spans.extend(received)
             for span in received if self._heard else ():
-                self._heard(span)  # type: ignore[misc]  # the line above asked
+                self._heard(span)  # type: ignore[misc]  # not None: checked above
             self._arrived.notify_all()
         return 200
 
@@ -235,15 +235,15 @@ def _handler_of(sink: OtlpSink) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
-            """Say nothing: what came is in ``spans``."""
+            """Log nothing: tests read ``spans``."""
 
     return Handler
 
 
 def main() -> None:
-    """Write what comes to a file until interrupted."""
+    """Write received spans to a file until interrupted."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--port", type=int, default=4318, help="0 takes any free port")
+    parser.add_argument("--port", type=int, default=4318, help="0 means any free port")
     parser.add_argument("--file", type=Path, required=True, help="one line of JSON per span is appended")
     options = parser.parse_args()
     with (

@@ -1,9 +1,9 @@
-"""Private and undocumented APIs of libraries that the package uses: the one list of them.
+"""The list of all private and undocumented APIs of libraries that the package uses.
 
-A public API that serves as well is used instead. Each row says why there is none, and in which versions the
-API was seen; a test checks each in the installed versions, and that nothing private is used beside this list.
+The package uses them only where no public API serves as well. Each row names the reason and the versions in
+which the API was checked. A test checks them in the installed versions, and that no others are used.
 
-``python -m tools.private_apis`` checks the installed versions without the tests' other requirements.
+``python -m tools.private_apis`` checks the installed versions without the other requirements of the tests.
 """
 
 import atexit
@@ -23,18 +23,18 @@ PYTHON: Final = "Python"
 
 
 class PrivateApi(NamedTuple):
-    """One private API: where it is, which file uses it and why, and a check that it is as it was seen."""
+    """A private API, the file that uses it, the reason, and a check that the API has not changed."""
 
     library: str
     name: str
     used_in: str
-    """A file of the package; its text has the last part of the name."""
+    """A file of the package. Its text contains the last part of the name."""
     why: str
     seen_in: str
     is_as_seen: Callable[[], Any]
 
     def problem(self) -> str | None:
-        """Return what to do about the API if it is gone or changed, or ``None``."""
+        """Return a message that names the API if it is missing or has changed, else ``None``."""
         try:
             found = bool(self.is_as_seen())
         except (AttributeError, ImportError, KeyError, TypeError):
@@ -43,7 +43,7 @@ class PrivateApi(NamedTuple):
             return None
         installed = sys.version.split()[0] if self.library == PYTHON else version(self.library)
         return (
-            f"{self.library} {installed} lacks {self.name} or changed it (seen in {self.seen_in}). "
+            f"{self.library} {installed} lacks {self.name} or has changed it (checked in {self.seen_in}). "
             f"django_partisan/{self.used_in} uses it: {self.why}"
         )
 
@@ -53,7 +53,7 @@ def _scans_from_a_place() -> bool:
 
 
 def _django_connection() -> Any:
-    """Return a wrapper of a connection that is not opened."""
+    """Return a database wrapper whose connection is not open."""
     from django.db.backends.postgresql.base import DatabaseWrapper
 
     return DatabaseWrapper({"OPTIONS": {}, "TIME_ZONE": None, "NAME": "x"}, "default")
@@ -68,7 +68,7 @@ def _closes_itself() -> bool:
 
 
 def _framework() -> Any:
-    """Return Django's task framework, or its backport, where there is one."""
+    """Return Django's task framework or its backport, ``None`` if neither is installed."""
     name = next((one for one in ("django.tasks", "django_tasks") if find_spec(one)), None)
     return import_module(f"{name}.base") if name else None
 
@@ -192,7 +192,7 @@ def _span_sets_its_attributes_when_it_is_made() -> bool:
     from opentelemetry.trace import SpanContext
 
     class Made(Span):
-        """The SDK refuses to make a ``Span`` itself."""
+        """A subclass, because the SDK refuses to create a ``Span`` itself."""
 
     span = Made("name", SpanContext(1, 2, is_remote=False), limits=SpanLimits())
     before = set(vars(span))
@@ -292,82 +292,82 @@ _OTLP: Final = "opentelemetry-exporter-otlp-proto-http"
 PRIVATE_APIS: Final = (
     PrivateApi(
         PYTHON, "json.JSONDecoder.scan_once", "arguments.py",
-        "raw_decode() adds a tenth of a microsecond to every run, some 2 % of what a worker spends on it.",
+        "raw_decode() adds 0.1 microseconds to every run, about 2% of the worker's overhead.",
         "3.10 to 3.13", _scans_from_a_place,
     ),
     PrivateApi(
         "Django", "TaskResult._return_value", "functions/stored_result.py",
-        "A result has no argument for what its function returned.",
+        "A result has no argument for the return value of its function.",
         "6.0.10, 6.1.3, django-tasks 0.12.0", _results_hold_what_was_returned,
     ),
     PrivateApi(
         "Django", "TASK_REFRESH_ATTRS", "functions/stored_result.py",
-        "refresh() copies these, and would leave out the number of attempts.",
+        "refresh() copies these attributes, and would leave out the number of attempts.",
         "6.0.10, 6.1.3, django-tasks 0.12.0", _results_hold_what_was_returned,
     ),
     PrivateApi(
         "Django", "Signal.receivers", "functions/run_signals.py",
-        "Results are read from the database before an asynchronous receiver gets them, and only then.",
+        "Results are read from the database only if an asynchronous receiver gets them.",
         "5.2.19, 6.0.10, 6.1.3", _signals_know_asynchronous_receivers,
     ),
     PrivateApi(
         "Django", "log_task_started", "functions/run_signals.py",
-        "While the log is off, the receiver that logs is no reason to send a signal, which takes long.",
+        "Signals are slow, and are not sent if the only receiver is Django's own and its logger is off.",
         "6.0.10, 6.1.3, django-tasks 0.12.0", _signals_name_their_receivers,
     ),
     PrivateApi(
         "Django", "log_task_finished", "functions/run_signals.py",
-        "As log_task_started.",
+        "See log_task_started.",
         "6.0.10, 6.1.3, django-tasks 0.12.0", _signals_name_their_receivers,
     ),
     PrivateApi(
         "Django", "normalize_json", "functions/framework.py",
-        "Arguments have to be converted as other backends convert them.",
+        "Arguments must be converted as in other backends.",
         "6.0.10, 6.1.3, django-tasks 0.12.0", _json_is_normalized,
     ),
     PrivateApi(
         "Django", "BaseDatabaseWrapper._close", "engine/worker/connection_state.py",
-        "close() refuses inside an atomic block, and a task may end there.",
+        "close() raises an error inside an atomic block, and a task may end there.",
         "5.2, 5.2.19", _closes_itself,
     ),
     PrivateApi(
         "Django", "BaseDatabaseWrapper.closed_in_transaction", "engine/worker/connection_state.py",
-        "A connection that was closed inside an atomic block has to forget the block.",
+        "The state of the block must be reset if a connection was closed inside an atomic block.",
         "5.2, 5.2.19", _transaction_state_is_reset,
     ),
     PrivateApi(
         "Django", "BaseDatabaseWrapper.health_check_enabled", "engine/worker/thread_connections.py",
-        "A connection of another thread can be renewed by that thread alone: Django does if asked to check.",
+        "Only its own thread can reconnect a connection; with this flag, Django checks it and does so.",
         "5.2, 5.2.19", _checks_health_once_if_asked,
     ),
     PrivateApi(
         "Django", "BaseDatabaseWrapper.run_on_commit", "enqueueing.py",
-        "One NOTIFY per transaction needs to know whether a hook was discarded with its savepoint.",
+        "To send one NOTIFY per transaction, the package must know if a savepoint discarded the hook.",
         "5.2, 5.2.19", _commit_hooks_are_a_list_per_savepoint,
     ),
     PrivateApi(
         "Django", "BaseDatabaseWrapper.savepoint_ids", "enqueueing.py",
-        "As run_on_commit: which savepoints a hook belongs to.",
+        "See run_on_commit: the savepoints that a hook belongs to.",
         "5.2, 5.2.19", _commit_hooks_are_a_list_per_savepoint,
     ),
     PrivateApi(
         "Django", "DatabaseWrapper._connection_pools", "engine/worker/children.py",
-        "A forked child must not share a pool's sockets, and close_pool() would end its worker's sessions.",
+        "A forked child must not share a pool's sockets; close_pool() would close the worker's sessions.",
         "5.2, 5.2.19", _pools_are_kept_in_the_class,
     ),
     PrivateApi(
         "Django", "ConnectionHandler.create_connection", "sql/connection.py",
-        "The manager's connections belong to no thread and no pool; connections[alias] is the thread's.",
+        "The manager's connections belong to no thread and no pool; connections[alias] is per thread.",
         "5.2, 5.2.19", _makes_connections,
     ),
     PrivateApi(
         "Django", "django.db.backends.postgresql.psycopg_any.is_psycopg3", "doctor/database.py",
-        "Django has no public answer to which driver it uses.",
+        "Django has no public API that returns the driver in use.",
         "5.2, 5.2.19", _says_which_psycopg,
     ),
     PrivateApi(
         "Django", "django.db.backends.postgresql.psycopg_any.is_psycopg3", "sql/connection.py",
-        "Django has no public answer to which driver it uses.",
+        "Django has no public API that returns the driver in use.",
         "5.2, 5.2.19", _says_which_psycopg,
     ),
     PrivateApi(
@@ -377,22 +377,22 @@ PRIVATE_APIS: Final = (
     ),
     PrivateApi(
         "structlog", "stdlib.BoundLogger._proxy_to_logger", "logs/subscriber.py",
-        "The one place through which each log method of a task passes; documented for subclasses.",
+        "All log methods of a task call it; it is documented for subclasses.",
         "24.4.0, 26.1.0", _task_loggers_call_one_method,
     ),
     PrivateApi(
         _OTEL, "opentelemetry.context._SUPPRESS_INSTRUMENTATION_KEY", "tracing/context.py",
-        "The public switch is in opentelemetry-instrumentation, which only hosts with instrumentations have.",
+        "The public API is in opentelemetry-instrumentation, which is installed only with instrumentations.",
         "1.30.0, 1.45.2", _suppression_keys_are_those_of_the_api,
     ),
     PrivateApi(
         _OTEL, "opentelemetry.context._SUPPRESS_HTTP_INSTRUMENTATION_KEY", "tracing/context.py",
-        "As _SUPPRESS_INSTRUMENTATION_KEY.",
+        "See _SUPPRESS_INSTRUMENTATION_KEY.",
         "1.30.0, 1.45.2", _suppression_keys_are_those_of_the_api,
     ),
     PrivateApi(
         _OTEL, "CompositePropagator._propagators", "tracing/traceparents.py",
-        "Nothing public says whether the default propagators are in use; without it each run calls them.",
+        "No public API shows if the default propagators are in use; otherwise each run must call them.",
         "1.45.2", _has_its_parts,
     ),
     PrivateApi(
@@ -402,93 +402,93 @@ PRIVATE_APIS: Final = (
     ),
     PrivateApi(
         _OTEL, "BatchSpanProcessor._batch_processor._queue", "tracing/provider.py",
-        "The SDK does not count the spans that its full queue drops where its own metrics are off.",
+        "The SDK does not count the spans that its full queue drops if its own metrics are off.",
         "1.30.0 (as BatchSpanProcessor.queue), 1.45.2", _spans_wait_in_a_deque,
     ),
     PrivateApi(
         _OTEL, "opentelemetry.sdk.trace.Span", "tracing/light_spans.py",
-        "Its constructor, which is the tracer's: a light span that becomes a full one has its ids.",
+        "Only the tracer may call its constructor; a light span that becomes a full one must keep its ids.",
         "1.30.0, 1.45.2", _span_sets_its_attributes_when_it_is_made,
     ),
     PrivateApi(
         _OTLP, "opentelemetry.exporter.otlp.proto.common.trace_encoder.encode_spans",
         "tracing/otlp_templates.py",
-        "Templates are made by the library's own encoder, which has no documented place.",
+        "Templates are made by the library's own encoder, whose location is not documented.",
         "1.30.0, 1.45.2", _encodes_spans,
     ),
     PrivateApi(
         _OTLP, "OTLPSpanExporter(session)", "tracing/otlp_http.py",
-        "The exporter has no public way to send bytes that are encoded already.",
+        "The exporter has no public API to send encoded bytes.",
         "1.30.0, 1.45.2", _exporter_takes_a_session,
     ),
     PrivateApi(
         "prometheus_client", "prometheus_client.utils.floatToGoString", "metrics/collector.py",
-        "The bounds of histograms are written as the library's own histograms write theirs.",
+        "Bounds of histograms must be formatted like those of the library's own histograms.",
         "0.21.0, 0.26.0", _formats_numbers,
     ),
     PrivateApi(
         "prometheus_client", "prometheus_client.exposition.choose_encoder", "metrics/negotiation.py",
-        "The format of a scrape is negotiated as by the library's own server.",
+        "The format of a scrape must be negotiated as in the library's own server.",
         "0.21.0, 0.26.0", _chooses_an_encoder,
     ),
     PrivateApi(
         PYTHON, "multiprocessing.forkserver.ensure_running", "engine/forkserver/spawner.py",
-        "The fork server has to start with our import path and with signals blocked.",
+        "The fork server must start with the manager's import path and with signals blocked.",
         "3.11.7", _starts_once,
     ),
     PrivateApi(
         PYTHON, "multiprocessing.forkserver._forkserver", "engine/worker/multiprocessing_defaults.py",
-        "A task's own fork server must not be ours, which a worker inherits in this object.",
+        "A worker inherits the manager's fork server in this object; a task must start its own.",
         "3.11.7, 3.13.0", _fork_server_is_an_object_with_its_state,
     ),
     PrivateApi(
         PYTHON, "atexit._run_exitfuncs", "engine/worker/exit_handlers.py",
-        "A worker ends by os._exit(), which runs no exit handlers; multiprocessing calls it for that reason.",
+        "A worker ends with os._exit(), which runs no exit handlers; multiprocessing calls this, too.",
         "3.11.7, 3.13.0", _runs_exit_handlers,
     ),
     PrivateApi(
         PYTHON, "weakref.finalize._registry", "engine/worker/exit_handlers.py",
-        "A worker must not remove a temporary folder that the fork server made and all workers share.",
+        "A worker must not remove a temporary folder that the fork server created for all workers.",
         "3.11.7, 3.13.0", _finalizers_are_registered,
     ),
     PrivateApi(
         PYTHON, "multiprocessing.resource_tracker.ensure_running", "engine/forkserver/spawner.py",
-        "If it started together with the fork server, it would unblock the signals.",
+        "The tracker must start first: started with the fork server, it would unblock the signals.",
         "3.11.7", _starts_once,
     ),
     PrivateApi(
         PYTHON, "sys._current_frames", "engine/thread_stacks.py",
-        "What threads do, as data for a log line; faulthandler writes to a descriptor, without their names.",
+        "Stacks of threads are logged with names; faulthandler only writes to a descriptor, without names.",
         "3.11.7", _shows_the_frames_of_threads,
     ),
     PrivateApi(
         PYTHON, "multiprocessing.forkserver._forkserver._forkserver_address", "engine/forkserver/spawner.py",
-        "As _forkserver_pid.",
+        "See _forkserver_pid.",
         "3.11.7", _fork_server_has_state_of_its_own,
     ),
     PrivateApi(
         PYTHON, "multiprocessing.forkserver._forkserver._forkserver_alive_fd", "engine/forkserver/spawner.py",
-        "As _forkserver_pid; closed, it lets the server end with its last worker.",
+        "See _forkserver_pid. When it is closed, the server ends with its last worker.",
         "3.11.7", _fork_server_has_state_of_its_own,
     ),
     PrivateApi(
         PYTHON, "multiprocessing.forkserver._forkserver._forkserver_pid", "engine/forkserver/spawner.py",
-        "A fork server whose socket was removed is forgotten, so that ensure_running() starts another.",
+        "If the socket was removed, the state is reset so that ensure_running() starts another server.",
         "3.11.7", _fork_server_has_state_of_its_own,
     ),
     PrivateApi(
         PYTHON, "multiprocessing.util.get_temp_dir", "engine/forkserver/spawner.py",
-        "The folder of the socket has to be made again after it was removed.",
+        "The folder of the socket must be created again after it was removed.",
         "3.11.7", _keeps_its_temporary_folder,
     ),
     PrivateApi(
         PYTHON, "the exit code 255 of a process whose fork server is lost", "engine/forkserver/spawner.py",
-        "An exit code that nobody knows must not be reported as the worker's.",
+        "The exit code is unknown then, so 255 must not be reported as the worker's.",
         "3.11.7", _lost_fork_server_is_255,
     ),
     PrivateApi(
         PYTHON, "the path of the fork server's socket, /pymp-*/listener-*", "engine/forkserver/spawner.py",
-        "A temporary folder whose path is too long for it is refused at the start.",
+        "The start fails with a clear message if the path of the temporary folder is too long for it.",
         "3.11.7", _socket_is_in_a_temporary_folder,
     ),
     PrivateApi(
@@ -500,9 +500,9 @@ PRIVATE_APIS: Final = (
 
 
 def main() -> int:
-    """Print what is gone or changed; return 1 if there is anything."""
+    """Print the APIs that are missing or have changed; return 1 if there are any."""
     problems = [problem for api in PRIVATE_APIS if (problem := api.problem())]
-    print("\n".join(problems) or f"{len(PRIVATE_APIS)} private APIs are as they were seen.")
+    print("\n".join(problems) or f"{len(PRIVATE_APIS)} private APIs have not changed.")
     return len(problems) > 0
 
 

@@ -1,11 +1,11 @@
-"""Leave nothing of a run: when its process has ended, however it ended, end what it started.
+"""Kill the processes and remove the temporary files that a run left behind, however it ended.
 
-A closed terminal, a SIGKILL or a crash ends a test run without its own cleaning up, while managers and
-programs that it started in sessions of their own live on. So a guard stands beside the run, in another
-session. Every process of the run inherits a variable by which the guard finds it, and a folder for
-temporary files. The ordinary end takes the same path.
+A closed terminal, a SIGKILL or a crash ends a test run without cleanup, while managers and programs that it
+started in other sessions keep running. So a guard process runs beside it, in a separate session. All
+processes of the run inherit an environment variable, by which the guard finds them, and a folder for
+temporary files. The guard also cleans up after a normal end.
 
-The PostgreSQL servers of `tools.postgres` have a guard of their own, which ends them in order.
+The PostgreSQL servers of `tools.postgres` have their own guard, which shuts them down properly.
 """
 
 import os
@@ -30,10 +30,10 @@ POLL_SECONDS = 0.02
 
 @contextmanager
 def guarded() -> Iterator[dict[str, str]]:
-    """Yield the variables that mark the processes of a run, for the length of a `with` block."""
+    """Yield the variables for the processes of a run, and clean up at the end of the `with` block."""
     mark = uuid.uuid4().hex
-    folder = Path(tempfile.mkdtemp(prefix="pr-"))  # short: sockets lie in it, whose paths have a limit
-    folder.chmod(0o711)  # PostgreSQL, which does not run as root, has its folder in it
+    folder = Path(tempfile.mkdtemp(prefix="pr-"))  # short: it has sockets, whose paths are limited
+    folder.chmod(0o711)  # so that PostgreSQL, which is not root, can enter it
     guard = subprocess.Popen(
         [sys.executable, "-m", "tools.run_guard", str(os.getpid()), mark, str(folder)],
         cwd=ROOT,
@@ -45,42 +45,42 @@ def guarded() -> Iterator[dict[str, str]]:
     )
     outer = os.environ.get(RUN_MARK)
     try:
-        # A run inside of another one has the marks of both.
+        # A run inside another run has the marks of both.
         yield {RUN_MARK: f"{outer}/{mark}" if outer else mark, "TMPDIR": str(folder)}
     finally:
         guard.communicate(b"done")
 
 
 def marked(mark: str) -> list[int]:
-    """Return the ids of the processes that were started with a mark and are alive."""
+    """Return the ids of live processes that were started with a mark."""
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
             state = (process / "stat").read_text().rpartition(")")[2].split()[0]
             if state not in "ZX" and mark.encode() in (process / "environ").read_bytes():
                 found.append(int(process.name))
-        except OSError:  # it ended meanwhile, or is another user's
+        except OSError:  # it has ended, or belongs to another user
             continue
     return found
 
 
 def clean_up(mark: str, folder: Path) -> None:
-    """Kill the processes of a run, and remove its folder."""
+    """Kill the processes of a run and remove its folder."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    # Again, because one that was about to fork may have done so.
+    # Repeat, because a process may have forked before it was killed.
     while (left := marked(mark)) and time.monotonic() < deadline:
         for pid in left:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(POLL_SECONDS)
-    # PostgreSQL's guard removes its folder in this one meanwhile.
+    # PostgreSQL's guard may still be removing its own folder inside this one.
     while folder.exists() and time.monotonic() < deadline:
         shutil.rmtree(folder, ignore_errors=True)
         time.sleep(POLL_SECONDS)
 
 
 def main() -> None:
-    """Wait for the run's end, then clean up."""
+    """Wait for the end of the run, then clean up."""
     owner, mark, folder = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, signal.SIG_IGN)

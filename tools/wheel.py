@@ -1,4 +1,4 @@
-"""Build the wheel, install it away from the checkout and use it: `python -m tools.wheel`."""
+"""Build the wheel, install it outside the checkout and use it: `python -m tools.wheel`."""
 
 import os
 import subprocess
@@ -37,7 +37,7 @@ def build(folder: Path) -> Path:
 
 
 def shipped_files() -> set[str]:
-    """Return the names of all the package's files, as the wheel should hold them."""
+    """Return the names of all files of the package, as the wheel should contain them."""
     return {
         str(path.relative_to(ROOT))
         for path in PACKAGE.rglob("*")
@@ -46,7 +46,7 @@ def shipped_files() -> set[str]:
 
 
 def use(wheel: Path, folder: Path) -> None:
-    """Install the wheel into an environment of its own; ask for help, and for what is shipped along."""
+    """Install the wheel into a new environment, show a command's help and export the shipped files."""
     environment = folder / "environment"
     venv.create(environment, with_pip=True)
     programs = environment / "bin"
@@ -67,7 +67,7 @@ def use(wheel: Path, folder: Path) -> None:
 
 
 def _run(*command: str, cwd: Path, **variables: str) -> None:
-    # Quiet, unless it fails.
+    # Print the output only if it fails.
     done = subprocess.run(
         command,
         cwd=cwd,

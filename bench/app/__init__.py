@@ -1,1 +1,1 @@
-"""The application whose one task the benchmarks run."""
+"""The application with the task that the benchmarks run."""

@@ -1,4 +1,4 @@
-"""Put the probes of a profile in place once Django is ready, in every process that loads it."""
+"""Install the probes of a profile when Django is ready, in every process that loads it."""
 
 from django.apps import AppConfig
 

@@ -1,4 +1,4 @@
-"""The task that is measured: an empty body that takes note of its run."""
+"""The measured task. Its body only records that it ran."""
 
 import importlib
 import os
@@ -9,7 +9,7 @@ from django.conf import settings
 from django_partisan import registry
 from django_partisan.processor import BaseTaskProcessor
 
-# In the peers' harness their recorder takes the notes, so that every queue pays the same for them.
+# In the peers' harness, use the harness's recorder, so that recording costs the same for every queue.
 recorder: Any = importlib.import_module("rec" if "PEERS_LIB" in os.environ else "bench.recorder")
 
 

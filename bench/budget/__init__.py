@@ -1,1 +1,1 @@
-"""A budget instead of a timed test: what a task costs in work that can be counted, on any machine."""
+"""The budget of a task: countable work, which is the same on any machine, instead of time."""

@@ -1,9 +1,9 @@
 """Count what a task costs, compare it with its budget, and fail if it grew.
 
-Counted are SQL statements, transactions that wrote, bytes of WAL, messages between manager and workers,
-wakeups of the manager's loop, and Python instructions: work, not time. So the result is the same on a fast, a
-slow and a busy machine. Manager and workers are the real ones, with a real PostgreSQL, but run in lockstep,
-one thread at a time, by a clock of their own: see bench/budget/lockstep.py.
+It counts SQL statements, transactions that wrote, bytes of WAL, messages between manager and workers, wakeups
+of the manager's loop, and Python instructions. This is work and not time, so the result is the same on fast,
+slow and busy machines. Manager, workers and PostgreSQL are real, but manager and workers run in lockstep, one
+thread at a time, by a simulated clock: see bench/budget/lockstep.py.
 
 The budgets are in bench/budget/budget.md. Each figure has a margin, in bench/budget/figures.py.
 """
@@ -35,36 +35,36 @@ from tools import postgres
 EPILOG: Final = """\
 exit codes:
   0  every figure is within its budget, shrank, or has no budget in this environment
-  1  a figure grew by more than its margin, is lost (0, where its budget is more) or is no longer counted,
+  1  a figure grew by more than its margin, was lost (0, but its budget is more) or is no longer counted,
      or counting failed
 
 examples:
   make budget                                       count and compare
   make budget UPDATE=yes                            count and write the budgets, to be committed
   python -m bench.budget --scenarios latency        one scenario, while you work on it
-  python -m bench.budget --budget /tmp/before.md    compare with budgets of your own
+  python -m bench.budget --budget /tmp/before.md    compare with other budgets
 
-Two states of the code are compared by writing the budgets of one into a file of your own, with --budget FILE
---update, and counting the other with --budget FILE.
+To compare two versions of the code, write the budgets of one into another file, with --budget FILE --update,
+then count the other one with --budget FILE.
 """
 SETTINGS: Final = {
     "autovacuum": "off",
     "checkpoint_timeout": "1d",
     "max_wal_size": "10GB",
 }
-"""Of PostgreSQL, so that nothing of its own writes meanwhile."""
+"""Settings of PostgreSQL, so that its background processes write nothing while the work is counted."""
 COUNTING_SECONDS: Final = HANGS_SECONDS + 30.0
-"""How long a counting process may take; one that hangs ends itself before, and says where."""
+"""How long a counting process may take. If it hangs, it ends earlier and prints where."""
 
 Count: TypeAlias = Callable[[Sequence[str]], dict[budget_file.Key, float]]
 
 
 class CountingFailed(Exception):
-    """The counting process failed; the message is what it said."""
+    """The counting process failed; the message is its output."""
 
 
 def main(line: Sequence[str] | None = None, count: Count | None = None) -> int:
-    """Do what the command line asks; return the exit code. `count` takes the place of counting."""
+    """Execute the command line and return the exit code. `count` replaces the counting in tests."""
     arguments = _parser().parse_args(line)
     try:
         budget = budget_file.read(arguments.budget)
@@ -82,7 +82,7 @@ def main(line: Sequence[str] | None = None, count: Count | None = None) -> int:
 
 
 def counted(scenarios: Sequence[str]) -> dict[budget_file.Key, float]:
-    """Count scenarios, each variant in a process of its own; return budgets as they would be."""
+    """Count scenarios, with one process per variant, and return the counts as budgets."""
     counts: dict[str, Mapping[str, float]] = {}
     with _server() as (environment, variables):
         for variant, names in VARIANTS.items():
@@ -93,7 +93,7 @@ def counted(scenarios: Sequence[str]) -> dict[budget_file.Key, float]:
 
 @contextmanager
 def _server() -> Iterator[tuple[Environment, dict[str, str]]]:
-    """Yield the environment of the figures, and the variables that lead a counting process to a server."""
+    """Yield the environment of the figures, and the variables with the server for counting processes."""
     with (
         postgres.server(settings=SETTINGS) as server,
         tempfile.TemporaryDirectory(prefix="budget-") as folder,
@@ -108,7 +108,7 @@ def _server() -> Iterator[tuple[Environment, dict[str, str]]]:
                     LOG: str(server.log_path),
                     FOLDER: folder,
                     "TMPDIR": folder,
-                    "PYTHONHASHSEED": "0",  # the order of sets, and with it the number of instructions
+                    "PYTHONHASHSEED": "0",  # the order of sets decides the number of instructions
                 },
             )
         finally:
@@ -124,7 +124,7 @@ def _environment(database: Database) -> Environment:
 def counted_by_process(
     scenarios: Sequence[str], variables: Mapping[str, str], seconds: float = COUNTING_SECONDS
 ) -> dict[str, Any]:
-    """Count scenarios in a process of their own. Raises `CountingFailed` if it fails or takes too long."""
+    """Count scenarios in a new process. Raise `CountingFailed` if it fails or takes too long."""
     inherited = {
         name: value
         for name, value in os.environ.items()
@@ -167,9 +167,9 @@ def _parser() -> argparse.ArgumentParser:
         type=Path,
         default=budget_file.PATH,
         metavar="FILE",
-        help="the file of budgets (default: ours)",
+        help="the file of budgets (default: bench/budget/budget.md)",
     )
-    parser.add_argument("--update", action="store_true", help="write what was found into the file of budgets")
+    parser.add_argument("--update", action="store_true", help="write the counts into the file of budgets")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""The file of budgets: a table in Markdown that `make budget UPDATE=yes` writes and a reviewer reads."""
+"""Read and write the file of budgets, a table in Markdown that `make budget UPDATE=yes` updates."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +21,7 @@ _COLUMNS: Final = 4
 
 
 class Key(NamedTuple):
-    """What a budget is for."""
+    """The scenario, figure and environment of a budget."""
 
     scenario: str
     figure: str
@@ -32,11 +32,11 @@ Budget: TypeAlias = Mapping[Key, float]
 
 
 class BadBudget(Exception):
-    """The file cannot be read; the message says which line, and what to do."""
+    """The file has an invalid line; the message names the line and the remedy."""
 
 
 def read(path: Path = PATH) -> dict[Key, float]:
-    """Return the budgets; none if there is no file. Raises `BadBudget`."""
+    """Return the budgets, none if there is no file. Raise `BadBudget` for an invalid line."""
     if not path.exists():
         return {}
     scenarios, figures = _by_title(SCENARIOS), _by_title({key: one.title for key, one in FIGURES.items()})
@@ -57,7 +57,7 @@ def read(path: Path = PATH) -> dict[Key, float]:
 
 
 def write(budget: Budget, path: Path = PATH) -> None:
-    """Write the budgets, in the order of scenarios and figures."""
+    """Write the budgets, ordered by scenario and figure."""
     scenarios, figures = list(SCENARIOS), list(FIGURES)
     ordered = sorted(
         budget.items(),
@@ -71,7 +71,7 @@ def write(budget: Budget, path: Path = PATH) -> None:
 
 
 def keyed(counts: Counts, environment: Environment) -> dict[Key, float]:
-    """Return counts as the budgets that they would be."""
+    """Return counts as budgets."""
     return {
         Key(scenario, figure, FIGURES[figure].environment(environment)): value
         for scenario, figures in counts.items()
@@ -80,7 +80,7 @@ def keyed(counts: Counts, environment: Environment) -> dict[Key, float]:
 
 
 def shown(value: float) -> str:
-    """Return a count as the file and the report show it: four digits that count."""
+    """Return a count with four significant digits, as the file and the report show it."""
     return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 

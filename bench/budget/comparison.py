@@ -1,4 +1,4 @@
-"""Compare what was counted with the budgets, and say which figures grew, shrank or are lost."""
+"""Compare the counts with the budgets, and report which figures grew, shrank or were lost."""
 
 import math
 from collections.abc import Iterable
@@ -9,13 +9,13 @@ from bench.budget.budget_file import Budget, Key, shown
 from bench.budget.figures import EVERYWHERE, FIGURES, SCENARIOS, TASKS
 
 ROUNDING = 0.05
-"""Of the budgets in the file, in units of one in a scenario."""
+"""How far a budget in the file may be rounded, as a fraction of one more in the whole scenario."""
 SAME = 0.001
-"""Two counts that differ by a smaller part are the same; bytes of WAL differ by as much by themselves."""
+"""Counts with a smaller relative difference are equal; bytes of WAL vary by this much anyway."""
 
 
 class Verdict(Enum):
-    """How a count stands to its budget."""
+    """The result of comparing a count with its budget."""
 
     WITHIN = "within its budget"
     GREW = "GREW"
@@ -26,7 +26,7 @@ class Verdict(Enum):
 
 
 class Line(NamedTuple):
-    """One figure of one scenario; what is missing is `nan`."""
+    """One figure of one scenario; a missing value is `nan`."""
 
     key: Key
     budget: float
@@ -34,14 +34,14 @@ class Line(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """Return found to budget; 1 where both are 0."""
+        """The count divided by its budget; 1 if both are 0."""
         if self.budget:
             return self.found / self.budget
         return 1.0 if self.found == 0 else math.inf
 
     @property
     def verdict(self) -> Verdict:
-        """Return how the count stands to its budget; one more or less in the whole scenario is within it."""
+        """The result of the comparison. One more or less in the whole scenario is within the budget."""
         if math.isnan(self.budget):
             return Verdict.NEW
         if math.isnan(self.found):
@@ -67,7 +67,7 @@ class Line(NamedTuple):
 
 
 def compare(budget: Budget, found: Budget) -> list[Line]:
-    """Return a line for each figure that was counted, or has a budget for that scenario and environment."""
+    """Return a line per figure that was counted or has a budget, for the scenario and environment."""
     scenarios = {key.scenario for key in found}
     environments = {EVERYWHERE, *(key.environment for key in found)}
     lines = [Line(key, budget.get(key, math.nan), value) for key, value in found.items()]
@@ -80,30 +80,30 @@ def compare(budget: Budget, found: Budget) -> list[Line]:
 
 
 def report(lines: Iterable[Line]) -> tuple[str, int]:
-    """Return what to print, and the exit code: 1 if a figure grew, is lost or is no longer counted."""
+    """Return the text to print and the exit code: 1 if a figure grew, was lost or is no longer counted."""
     lines = list(lines)
     of = {verdict: [line for line in lines if line.verdict is verdict] for verdict in Verdict}
     text = [str(line) for line in lines]
     if of[Verdict.GREW]:
         text += ["", f"{len(of[Verdict.GREW])} of {len(lines)} figures grew:", *map(str, of[Verdict.GREW])]
-        text.append("If that is worth it, say why in the commit that contains: make budget UPDATE=yes")
+        text.append("If the change is worth it, explain why in the commit, and run: make budget UPDATE=yes")
     if of[Verdict.SHRANK]:
         text += ["", f"{len(of[Verdict.SHRANK])} shrank:", *map(str, of[Verdict.SHRANK])]
-        text.append("Keep the gain: make budget UPDATE=yes")
+        text.append("To keep the gain, run: make budget UPDATE=yes")
     if lost := of[Verdict.LOST] + of[Verdict.GONE]:
         text += ["", f"{len(lost)} of {len(lines)} figures lost or no longer counted:", *map(str, lost)]
-        text.append("Correct the counter; if there is nothing left to count: make budget UPDATE=yes")
+        text.append("Correct the counter; if there is nothing left to count, run: make budget UPDATE=yes")
     if of[Verdict.NEW]:
-        text += ["", "Some figures have no budget here: make budget UPDATE=yes"]
+        text += ["", "Some figures have no budget here; run: make budget UPDATE=yes"]
     if all(line.verdict is Verdict.WITHIN for line in lines):
         text += ["", f"All {len(lines)} figures are within their budgets."]
     return "\n".join(text), int(bool(of[Verdict.GREW] or lost))
 
 
 def updated(budget: Budget, found: Budget) -> dict[Key, float]:
-    """Return the budgets with those found in their place; those of other environments stay.
+    """Return the budgets updated with the counts; those of other environments are kept.
 
-    A budget that differs by less than `SAME` stays as well, so that a change shows what it changed.
+    A budget that differs by less than `SAME` is kept, too, so that a diff shows only real changes.
     """
     lines = compare(budget, found)
     gone = {line.key for line in lines if line.verdict is Verdict.GONE}

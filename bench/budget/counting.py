@@ -12,13 +12,13 @@ import sys
 from bench.budget.laboratory import Laboratory
 
 HANGS_SECONDS = 540
-"""After this time it prints where each of its threads is, and ends; sooner than a test that waits for it."""
+"""After this time, the process prints the stacks of its threads and ends, before tests give up waiting."""
 
 
 def main() -> None:
-    """Count, print, end."""
+    """Count the scenarios, print the result and end the process."""
     faulthandler.dump_traceback_later(HANGS_SECONDS, exit=True)
-    laboratory = Laboratory()  # first: what is imported now keeps the clocks and waits that it finds
+    laboratory = Laboratory()  # before other imports, which would keep the real clocks and waits
     _set_up(laboratory)
     from bench.budget.scenarios import CALLS
 
@@ -40,7 +40,7 @@ def _set_up(laboratory: Laboratory) -> None:
     watch_messages(laboratory.note_message)
     gc.collect()
     gc.freeze()
-    gc.disable()  # a collection runs finalizers, at a moment that depends on everything before
+    gc.disable()  # a collection runs finalizers at a time that depends on everything before
 
 
 def _migrate() -> None:

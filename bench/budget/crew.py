@@ -1,4 +1,4 @@
-"""A manager and its workers as threads of one process, each doing what it does in a process of its own."""
+"""Run a manager and its workers as threads of one process, with the code of their real processes."""
 
 import os
 import socket
@@ -24,12 +24,12 @@ from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.telemetry.setup.manager import set_up_manager
 
 LEASE_SECONDS = 3600
-"""So long that no heartbeat falls into a scenario, and PostgreSQL has time to answer on a busy machine."""
+"""Long enough that no heartbeat occurs in a scenario, and that PostgreSQL can answer on a busy machine."""
 PIPE_BYTES = 1 << 22
 
 
 class Alive:
-    """A process that never ends."""
+    """A fake process that never ends."""
 
     pid = PID
     exitcode: int | None = None
@@ -42,16 +42,16 @@ class Alive:
 
 
 class Crew(Spawner):
-    """Start workers in threads of this process."""
+    """A spawner that starts workers in threads of this process."""
 
     def __init__(self, presence_fd: int, preload: bool, deliver: Deliver) -> None:
         self._presence_fd = presence_fd
         self._deliver = deliver
 
     def start(self, spec: WorkerSpec, done: Callable[[WorkerProcess | Exception], None]) -> None:
-        """Start a worker; `done` gets it, in the loop."""
+        """Start a worker; `done` is called with it in the loop."""
         ours, theirs = socket.socketpair()
-        for end in (ours, theirs):  # a worker that waits until its report is read would hold the turn
+        for end in (ours, theirs):  # a worker that waits until its report is read would block the turn
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PIPE_BYTES)
         bell, ring = os.pipe()
         process = cast(BaseProcess, Alive())
@@ -71,10 +71,10 @@ class Crew(Spawner):
         self._deliver(lambda: done(worker))
 
     def collect(self, worker: WorkerProcess, done: Callable[[int | None], None]) -> None:
-        """Do nothing: no worker ends."""
+        """Do nothing, because no worker ends."""
 
     def close(self, timeout: float) -> None:
-        """Do nothing: the process ends with all its threads."""
+        """Do nothing, because the process ends with all its threads."""
 
 
 def start_manager() -> None:
@@ -83,7 +83,7 @@ def start_manager() -> None:
 
 
 def _serve() -> None:
-    """Do what `start_partisan` does."""
+    """Run the manager as `start_partisan` does."""
     command = load_command_class("django_partisan", "start_partisan")
     options = vars(command.create_parser("manage.py", "start_partisan").parse_args([]))
     config = queue_config(DEFAULT_QUEUE, lease_seconds=LEASE_SECONDS)
@@ -93,7 +93,7 @@ def _serve() -> None:
 
 
 def watch_messages(note: Callable[[], None]) -> None:
-    """Call `note` for each message that manager or worker sends, in the sender's thread."""
+    """Call `note` for each message that the manager or a worker sends, in the sender's thread."""
     frame = pipe.frame
 
     def noted(message: Message) -> bytes:

@@ -1,4 +1,4 @@
-"""Which figures are counted, in which scenarios, and how far each may be from its budget."""
+"""The figures that are counted, their scenarios, and their margins."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class Environment(NamedTuple):
 
 @dataclass(frozen=True)
 class Figure:
-    """One thing that is counted; `margin` is the part by which it may differ from its budget.
+    """A counted figure; `margin` is the fraction by which it may differ from its budget.
 
-    `depends_on` names fields of the environment: in another environment the figure has another budget.
+    `depends_on` names fields of the environment. The figure has a separate budget for each of their values.
     """
 
     title: str
@@ -65,14 +65,14 @@ TASKS: Final[Mapping[str, int]] = {
     "bulk_delay": 5_000,
     "bulk_delay_unique": 5_000,
 }
-"""For how many tasks each scenario is counted."""
+"""The number of tasks of each scenario."""
 
 VARIANTS: Final[Mapping[str, tuple[str, ...]]] = {
     "default": ("drain_default",),
     "tuned": ("delay", "bulk_delay", "latency", "drain_tuned"),
     "unique": ("delay_unique", "bulk_delay_unique"),
 }
-"""Which scenarios run in one process, by the variant that gives it its settings; callers come first."""
+"""The scenarios that run in one process, by the variant with their settings; callers come first."""
 
 Counts: TypeAlias = Mapping[str, Mapping[str, float]]
-"""Figures per task: by scenario, then by figure."""
+"""Counts per task, by scenario and figure."""

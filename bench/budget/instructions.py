@@ -1,8 +1,8 @@
 """Count the Python instructions that threads execute.
 
-The interpreter calls a trace function before each instruction (`f_trace_opcodes`). The number depends on the
-code and its input alone, not on the machine or its load, which is why it is counted and no time is measured.
-What C code does, such as the database driver or `marshal`, is one instruction.
+The interpreter calls a trace function before each instruction (`f_trace_opcodes`). The number depends only on
+the code and its input, not on the machine or its load, so it is counted instead of measuring time. A call of
+C code, such as the database driver or `marshal`, is one instruction.
 """
 
 import os
@@ -18,28 +18,28 @@ import bench
 Trace: TypeAlias = Callable[[FrameType, str, Any], Any]
 
 OURS: Final = str(Path(bench.__file__).parent) + os.sep
-"""What the benchmarks themselves execute is not counted."""
+"""The folder of the benchmarks, whose own code is not counted."""
 
 
 class Instructions:
-    """The numbers of instructions, by role."""
+    """The number of instructions by role."""
 
     def __init__(self) -> None:
         self._cells: dict[str, list[list[int]]] = {}
 
     def of(self, role: str) -> int:
-        """Return how many instructions a role's threads have executed."""
+        """Return how many instructions the threads of a role have executed."""
         return sum(cell[0] for cell in self._cells.get(role, ()))
 
     @contextmanager
     def counted(self, role: str) -> Iterator[None]:
-        """Count what this thread executes in functions that are called in a `with` block.
+        """Count the instructions of this thread in functions that are called in a `with` block.
 
-        Python 3.13 counts a function from its second call on, so warm up in such a block as well.
+        Python 3.13 counts a function only from its second call on, so warm up in such a block, too.
         """
         cell = [0]
         self._cells.setdefault(role, []).append(cell)
-        # Python 3.12 sends these events only if a frame had asked for them before.
+        # Python 3.12 sends these events only if a frame requested them before.
         sys._getframe().f_trace_opcodes = True
         before = sys.gettrace()
         sys.settrace(_tracer(cell))

@@ -1,4 +1,4 @@
-"""Everything that counts around a scenario: the lockstep, the tracers, and the server's own counters."""
+"""Count the work of a scenario, with the lockstep, the tracers and the counters of the server."""
 
 import os
 from collections import Counter
@@ -15,7 +15,7 @@ from bench.database import Database
 
 URL: Final = "PARTISAN_BUDGET_URL"
 LOG: Final = "PARTISAN_BUDGET_LOG"
-"""Environment variables that name the server, and its log."""
+"""Environment variables with the server and its log."""
 
 _UNSETTLED: Final = "SELECT EXISTS(SELECT 1 FROM django_partisan_task WHERE status IN ('new', 'in_process'))"
 _TABLES: Final = """
@@ -25,7 +25,7 @@ _TABLES: Final = """
 
 
 class Laboratory:
-    """One process in which scenarios are counted; `counts` are what was found, per task."""
+    """The counting of scenarios in one process; `counts` has the results per task."""
 
     def __init__(self) -> None:
         self.lockstep = Lockstep()
@@ -38,7 +38,7 @@ class Laboratory:
         self.database = Database(os.environ[URL], log=lambda: log.read_text(errors="replace"))
 
     def set_up(self, migrate: Callable[[], None]) -> None:
-        """Make the database; count the statements of sessions that start from then on."""
+        """Create the database, and count the statements of sessions that start from now on."""
         self.database.recreate()
         migrate()
         self._session = self.database.unlogged()
@@ -51,11 +51,11 @@ class Laboratory:
             self._messages[role_of(member.name)] += 1
 
     def empty(self) -> None:
-        """Remove every row of ours, and start the ids at 1."""
+        """Delete all rows of django-partisan and restart the ids at 1."""
         self._execute(f"TRUNCATE {self._value(_TABLES)} RESTART IDENTITY")
 
     def tidy(self) -> None:
-        """Have PostgreSQL know its tables, so that every run gets the same plans."""
+        """Update the statistics of PostgreSQL, so that every run has the same query plans."""
         self._execute("VACUUM ANALYZE")
 
     def is_settled(self) -> bool:
@@ -64,7 +64,7 @@ class Laboratory:
 
     @contextmanager
     def counted(self, scenario: str, *figures: str) -> Iterator[None]:
-        """Count what a `with` block costs that runs all tasks of a scenario, in those figures that matter."""
+        """Count the work of a `with` block that runs all tasks of a scenario, for the scenario's figures."""
         before = self._read()
         yield
         after = self._read()

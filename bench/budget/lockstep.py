@@ -1,13 +1,13 @@
-"""Let one thread run at a time, in a fixed order and by a clock of its own, so that each run counts the same.
+"""Run one thread at a time, in a fixed order and by a simulated clock, so that counts are reproducible.
 
-Manager and workers react to each other: how many tasks a claim takes, or a report tells of, depends on who
-is faster at that moment. Here nobody is. A thread runs until it waits; then the next one in line that can go
-on does. The clock moves only when somebody looks at it, or when nobody can go on before a later moment.
+Manager and workers react to each other: how many tasks a claim takes or a report contains depends on which is
+faster. Here, a thread runs until it waits; then the next thread in line that can continue runs. The clock
+moves only when it is read, or when no thread can continue before a later time.
 
 | thread | does what |
 | --- | --- |
-| a member | runs while it holds the turn; passes it on when it waits, and when it ends |
-| the director, the main thread | holds it when no member can go on: enqueues, lets time pass, counts |
+| a member | runs while it has the turn; passes it on when it waits and when it ends |
+| the director, the main thread | has the turn when no member can continue: enqueues, advances time, counts |
 """
 
 import _thread
@@ -17,11 +17,11 @@ from collections.abc import Callable
 from typing import Final
 
 LOOK_SECONDS: Final = 5e-6
-"""How far the clock moves at each look, about what an empty task takes."""
+"""How far the clock moves each time it is read: about the duration of an empty task."""
 WAIT_SECONDS: Final = 20e-6
-"""How far it moves when a thread waits."""
+"""How far the clock moves when a thread waits."""
 LONGEST_SECONDS: Final = 120.0
-"""How long, by this clock, a condition is waited for."""
+"""How long to wait for a condition, by the simulated clock."""
 OUTSIDE_SECONDS: Final = 120.0
 """How long, by the real clock, PostgreSQL may take to send a notification."""
 
@@ -29,11 +29,11 @@ _poll: Final = select.poll
 
 
 class Stuck(Exception):
-    """Nobody can go on, or what is waited for does not happen."""
+    """No thread can continue, or the awaited condition did not come true."""
 
 
 class Member:
-    """A thread that takes turns; it waits for a descriptor, and until a moment at most."""
+    """A thread that takes turns. It waits for a descriptor, at most until a given time."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -43,10 +43,10 @@ class Member:
         self.until: float | None = None
         self.has_ended = False
         self.waits = 0
-        """How often it has waited, and so how often it was woken."""
+        """How often it has waited, which is how often it was woken."""
 
     def can_go_on(self, now: float) -> bool:
-        """Return whether what it waits for is there."""
+        """Return whether the descriptor is ready or the time has come."""
         if self.has_ended:
             return False
         if self.fd is None or (self.until is not None and self.until <= now):
@@ -57,7 +57,7 @@ class Member:
 
 
 class Lockstep:
-    """The members, whose turn it is, and the clock; made by the director."""
+    """The members, the current turn and the clock. The director creates it."""
 
     def __init__(self) -> None:
         self.now = 1_000_000.0
@@ -67,11 +67,11 @@ class Lockstep:
         self._by_thread = {threading.get_ident(): self._director}
 
     def monotonic(self) -> float:
-        """Return the time, in the place of `time.monotonic()`."""
+        """Return the simulated time; a replacement for `time.monotonic()`."""
         self.now += LOOK_SECONDS
         return self.now
 
-    # By the members' threads.
+    # Called by the threads of members.
 
     def join(self, name: str) -> Member:
         """Add a member, whose thread is about to start."""
@@ -85,7 +85,7 @@ class Lockstep:
         member.gate.acquire()
 
     def leave(self, member: Member, error: BaseException | None) -> None:
-        """Pass the turn on for the last time."""
+        """Pass the turn on and leave."""
         if error is not None:
             self.failed.append(error)
         del self._by_thread[threading.get_ident()]
@@ -93,11 +93,11 @@ class Lockstep:
         self._next_after(member).gate.release()
 
     def own(self) -> Member | None:
-        """Return the calling thread's member, if it is one."""
+        """Return the member of the calling thread, if there is one."""
         return self._by_thread.get(threading.get_ident())
 
     def wait(self, fd: int, timeout: float | None) -> None:
-        """Wait until a descriptor can be read, or for some seconds by this clock."""
+        """Wait until a descriptor can be read, or for some seconds of the simulated clock."""
         member = self.own()
         if member is None or member is self._director:
             poll = _poll()
@@ -110,16 +110,16 @@ class Lockstep:
         member.fd = member.until = None
         member.waits += 1
 
-    # By the director.
+    # Called by the director.
 
     def quiet(self) -> None:
-        """Let the members run until none can go on."""
+        """Let the members run until none can continue."""
         self._pass_turn(self._director)
         if self.failed:
             raise Stuck(f"a thread has failed: {self.failed[0]!r}") from self.failed[0]
 
     def expect(self) -> None:
-        """Wait, by the real clock, until something from outside lets a member go on."""
+        """Wait, by the real clock, until an external event lets a member continue."""
         poll = _poll()
         for member in self.members:
             if member.fd is not None and not member.has_ended:
@@ -129,7 +129,7 @@ class Lockstep:
         self.quiet()
 
     def until(self, condition: Callable[[], bool]) -> None:
-        """Let the members run, and time pass, until a condition is met."""
+        """Let the members run, and advance the clock, until a condition is met."""
         deadline = self.now + LONGEST_SECONDS
         self.quiet()
         while not condition():
@@ -139,7 +139,7 @@ class Lockstep:
             self.quiet()
 
     def pass_time(self, seconds: float) -> None:
-        """Let the members do what is due in the next seconds."""
+        """Advance the clock by some seconds, and let the members run."""
         end = self.now + seconds
         self.quiet()
         while (moment := self._next_moment()) <= end:
@@ -162,7 +162,7 @@ class Lockstep:
             member.gate.acquire()
 
     def _next_after(self, member: Member) -> Member:
-        """Return the next in line who can go on: the director only if nobody else can."""
+        """Return the next thread in line that can continue: the director only if no member can."""
         members = self.members
         start = members.index(member) + 1 if member in members else 0
         for place in range(start, start + len(members)):

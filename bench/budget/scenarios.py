@@ -1,4 +1,4 @@
-"""The scenarios that are counted: what is enqueued, when the manager runs, and which figures matter."""
+"""The counted scenarios: the enqueued tasks, when the manager runs, and the relevant figures."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -27,11 +27,11 @@ WARM_UP: Final = 20
 NOWHERE: Final = "warm-up"
 GAP_SECONDS: Final = 0.05
 QUIET_SECONDS: Final = 5.0
-"""After this time without tasks the manager has said that it sleeps."""
+"""After this time without tasks, the manager has announced that it sleeps."""
 
 
 def delay(laboratory: Laboratory, name: str) -> None:
-    """Call `delay()` again and again, without a manager."""
+    """Call `delay()` repeatedly, without a manager."""
     laboratory.empty()
     with laboratory.instructions.counted(NOWHERE):
         _call_delay(WARM_UP, 0)
@@ -41,7 +41,7 @@ def delay(laboratory: Laboratory, name: str) -> None:
 
 
 def bulk(laboratory: Laboratory, name: str) -> None:
-    """Call `bulk_delay()` again and again, without a manager."""
+    """Call `bulk_delay()` repeatedly, without a manager."""
     laboratory.empty()
     with laboratory.instructions.counted(NOWHERE):
         bulk_delay(_processors(BULK, 0))
@@ -53,7 +53,7 @@ def bulk(laboratory: Laboratory, name: str) -> None:
 
 
 def latency(laboratory: Laboratory, name: str) -> None:
-    """Enqueue one task after the other, each when the one before is settled."""
+    """Enqueue tasks one by one, each when the previous one is settled."""
     _have_manager(laboratory)
     for i in range(WARM_UP):
         _run_one(laboratory, i)
@@ -86,10 +86,10 @@ CALLS: Final[Mapping[str, Callable[[Laboratory, str], None]]] = {
 
 
 def _have_manager(laboratory: Laboratory) -> None:
-    """Start the manager unless it runs; return when it sleeps and its workers are ready."""
+    """Start the manager unless it is running; return when it sleeps and its workers are ready."""
     if not laboratory.lockstep.members:
         laboratory.empty()
-        connection.ensure_connection()  # later, a worker would take it for a connection of its tasks
+        connection.ensure_connection()  # if opened later, a worker would consider it its task's
         crew.start_manager()
     laboratory.lockstep.pass_time(QUIET_SECONDS)
 

@@ -1,4 +1,4 @@
-"""Put what waits and what tells the time under the lockstep, before anything of ours is imported."""
+"""Replace waits and clocks by those of the lockstep, before django-partisan is imported."""
 
 import os
 import re
@@ -18,13 +18,13 @@ WORKER: Final = "partisan-worker"
 CONTROL: Final = "partisan-control"
 HOST: Final = "budget"
 PID: Final = 2**22 + 1
-"""No process has it; the names of workers are as long on every machine."""
+"""A process id that no process has, so that workers' names have the same length on every machine."""
 
 _MEMBERS: Final = re.compile(r"partisan-(manager|worker|control|claim|settle|pulse|chores)\b")
 
 
 def role_of(name: str) -> str:
-    """Return whether a thread of this name is one of the manager's process or of a worker's."""
+    """Return the role of a thread by its name: the manager's process or a worker's."""
     return "worker" if name.startswith((WORKER, CONTROL)) else "manager"
 
 
@@ -72,7 +72,7 @@ def _install_waits(lockstep: Lockstep) -> None:
 
     def read_in_turn(fd: int, length: int, /) -> bytes:
         member = lockstep.own()
-        if member is not None and member.name.startswith(CONTROL):  # it waits in read() itself
+        if member is not None and member.name.startswith(CONTROL):  # it waits in read()
             lockstep.wait(fd, None)
         return read(fd, length)
 

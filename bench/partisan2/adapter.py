@@ -1,7 +1,7 @@
-"""What is measured: one process that enqueues, or one `start_partisan`.
+"""The measured process: one that enqueues, or `start_partisan`.
 
-The peers' harness runs this file (then PEERS_LIB names the folder of its own `cli` and `rec`), and so does
-`python -m bench` alone. Each verb prints one line of JSON.
+The peers' harness runs this file (PEERS_LIB is then the folder of its `cli` and `rec`), and so does
+`python -m bench`. Each verb prints one line of JSON.
 """
 
 import importlib
@@ -13,23 +13,23 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 PSYCOPG3 = "PARTISAN_BENCH_PSYCOPG3"
-"""Names a folder that holds psycopg 3 (`pip install --target`), where the environment itself has none."""
+"""The variable with a folder of psycopg 3 (`pip install --target`), if the environment has none."""
 
 
 def find_modules() -> None:
-    """Make our modules and the harness's own importable, here and in the worker processes."""
+    """Make the modules of the benchmarks and of the harness importable, here and in workers."""
     folders = [str(ROOT)]
     if library := os.environ.get("PEERS_LIB"):
         folders.append(library)
     if os.environ.get("PARTISAN_BENCH_DRIVER") == "psycopg3" and (folder := os.environ.get(PSYCOPG3)):
         folders.append(folder)
-    sys.path[:1] = folders  # in place of this file's own folder
+    sys.path[:1] = folders  # instead of the folder of this file
     os.environ["PYTHONPATH"] = os.pathsep.join([*folders, *filter(None, [os.environ.get("PYTHONPATH")])])
     os.environ["DJANGO_SETTINGS_MODULE"] = "bench.settings"
 
 
 def setup() -> None:
-    """Make the schema in an empty database."""
+    """Create the schema in an empty database."""
     from django.core.management import call_command
 
     call_command("migrate", verbosity=0)
@@ -48,7 +48,7 @@ def one(i: int, m: int) -> None:
 
 
 def bulk(ids: Iterable[int], m: int) -> None:
-    """Enqueue many tasks by one call."""
+    """Enqueue many tasks with one call."""
     from bench.app.partisan_tasks import Bench
     from django_partisan.processor import bulk_delay
 
@@ -56,7 +56,7 @@ def bulk(ids: Iterable[int], m: int) -> None:
 
 
 def retain(count: int) -> None:
-    """Leave finished tasks behind, as we would."""
+    """Insert finished tasks, as django-partisan leaves them."""
     from django.db import connection
 
     from bench.rows import FINISHED
@@ -66,7 +66,7 @@ def retain(count: int) -> None:
 
 
 def worker() -> None:
-    """Run `start_partisan` until it is told to stop."""
+    """Run `start_partisan` until it is asked to stop."""
     from django.core.management import call_command
 
     from bench import probes, surroundings
@@ -76,7 +76,7 @@ def worker() -> None:
 
 
 def main() -> None:
-    """Do what the first argument says."""
+    """Run the verb in the first argument."""
     find_modules()
     import django
 

@@ -1,1 +1,1 @@
-"""Backends of Django's task framework, side by side: ours, django-ox, django-tasks-db; and our processors."""
+"""Compare backends of Django's task framework: django-partisan's, django-ox and django-tasks-db."""

@@ -1,16 +1,16 @@
 """Measure backends of Django's task framework in one interleaved run, and print tables.
 
-Each has its defaults and two workers; "processors" runs the same body as a processor of ours. Django 6 is
-needed, and so Python 3.12 or newer. Backends whose packages are not installed are left out, and said to be.
-An environment with all of them, from a folder with a clone:
+Each runs with its defaults and two workers; "processors" runs the same body as a processor, not through a
+backend. Django 6 is needed, with Python 3.12 or newer. Backends that are not installed are left out, with a
+message. To create an environment with all of them, in a clone:
 
     python3.13 -m venv build/backends
     build/backends/bin/pip install --editable '.[embedded]' django-ox django-tasks-db
     build/backends/bin/python -m bench.task_backends --n 2000 --reps 7
 
-The tables show medians and, beside each, its ratio to the best other. A slow backend does not end a large
-drain within --cap; its rate is that of what it ran until then. So the ratios of the fast ones to each other
-need a longer run of their own:
+The tables show medians, each with its ratio to the best other backend. A slow backend does not finish a large
+drain within --cap; its rate is that of the tasks that it ran until then. So a comparison of the fast backends
+needs a separate, longer run:
 
     build/backends/bin/python -m bench.task_backends --backends partisan processors --n 50000 --reps 7
 """
@@ -37,14 +37,14 @@ _SIZES: Final = {"drain": 2_000, "latency": 200, "enqueue": 3_000}
 
 
 class BackendSubject(Subject):
-    """A backend, driven through its adapter."""
+    """A backend that is run through its adapter."""
 
     def __init__(self, name: str, database: Database, folder: Path) -> None:
         super().__init__("default", database, folder, {BACKEND: name})
         self.name = name
 
     def is_settled(self) -> bool:
-        """Tell whether no task waits or runs."""
+        """Return whether no task is waiting or running."""
         return not self.database.value(BACKENDS[self.name].pending)
 
     def _command(self, *arguments: object) -> list[str]:
@@ -52,14 +52,14 @@ class BackendSubject(Subject):
 
 
 def main() -> int:
-    """Measure what the command line asks for; exit code 1 if a measurement failed."""
+    """Run the measurements of the command line; return 1 if one failed."""
     arguments = _parser().parse_args()
     if find_spec("django.tasks") is None:
         print("Django 6 is needed, on Python 3.12 or newer; see --help.", file=sys.stderr)
         return 1
     names = [name for name in arguments.backends if BACKENDS[name].is_installed]
     if missing := [name for name in arguments.backends if name not in names]:
-        print(f"not installed, and left out: {', '.join(missing)}", file=sys.stderr)
+        print(f"not installed, left out: {', '.join(missing)}", file=sys.stderr)
     measurements = []
     with tempfile.TemporaryDirectory(prefix="partisan-bench-") as folder, alone.database_server() as database:
         print(machine.describe(database.settings(), f"task backends, {arguments.reps} repetitions"))
@@ -93,11 +93,11 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add: Any = parser.add_argument
-    add("--backends", nargs="+", choices=BACKENDS, default=list(BACKENDS), help="which, by default all")
-    add("--scenarios", nargs="+", choices=_SIZES, default=["drain"], help="what, by default drain")
+    add("--backends", nargs="+", choices=BACKENDS, default=list(BACKENDS), help="backends (default: all)")
+    add("--scenarios", nargs="+", choices=_SIZES, default=["drain"], help="scenarios (default: drain)")
     add("--n", type=int, default=_SIZES["drain"], help="tasks of a drain (default 2000)")
     add("--reps", type=int, default=3, help="repetitions of each (default 3)")
-    add("--cap", type=float, default=60, help="cut a drain off so many seconds after its first task")
+    add("--cap", type=float, default=60, help="end a drain this many seconds after its first task")
     return parser
 
 

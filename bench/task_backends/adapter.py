@@ -1,4 +1,4 @@
-"""What is measured of a backend: one process that enqueues, or its workers.
+"""The measured process of a backend: one that enqueues, or its workers.
 
 The verbs are those of ``bench.verbs``; each prints one line of JSON.
 """
@@ -17,7 +17,7 @@ _ONE_WORKER = "one-worker"
 
 
 def setup() -> None:
-    """Make the schema in an empty database."""
+    """Create the schema in an empty database."""
     from django.core.management import call_command
 
     call_command("migrate", verbosity=0)
@@ -40,7 +40,7 @@ def one(i: int, m: int) -> None:
 
 
 def bulk(ids: Iterable[int], m: int) -> None:
-    """Enqueue many tasks by the backend's own call, or one by one in a transaction."""
+    """Enqueue many tasks with the backend's bulk call, or one by one in a transaction."""
     if _is_of_processors():
         from bench.app.partisan_tasks import Bench
         from django_partisan.processor import bulk_delay
@@ -72,12 +72,12 @@ def _is_of_processors() -> bool:
 
 
 def retain(count: int) -> None:
-    """Leave finished tasks behind."""
+    """Refuse: finished rows are not measured here."""
     raise SystemExit("finished rows are not measured here")
 
 
 def worker() -> None:
-    """Run the backend's workers until they are told to stop."""
+    """Run the backend's workers until they are asked to stop."""
     from django.core.management import call_command
 
     from bench.task_backends.backends import BACKEND, BACKENDS
@@ -98,8 +98,8 @@ def worker() -> None:
 
 
 def main() -> None:
-    """Do what the first argument says."""
-    sys.path[:1] = [str(ROOT)]  # in place of this file's own folder
+    """Run the verb in the first argument."""
+    sys.path[:1] = [str(ROOT)]  # instead of the folder of this file
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     os.environ["DJANGO_SETTINGS_MODULE"] = "bench.task_backends.settings"
     import django

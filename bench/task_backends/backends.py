@@ -1,6 +1,7 @@
-"""The backends that are measured, as their documentation starts them, with two workers each.
+"""The measured backends, started as in their documentation, with two workers each.
 
-``processors`` is none: it runs the same body as a processor, on the same tables and workers as ``partisan``.
+``processors`` is not a backend: it runs the same body as a processor, with the tables and workers of
+``partisan``.
 """
 
 import importlib.util
@@ -9,20 +10,20 @@ from dataclasses import dataclass
 from typing import Final
 
 BACKEND: Final = "PARTISAN_BENCH_BACKEND"
-"""Names the backend of a measured process."""
+"""The variable with the backend of a measured process."""
 
 
 @dataclass(frozen=True)
 class Backend:
-    """One backend: how a project has it, how its workers start, and when all its tasks are settled."""
+    """A backend: its settings, the command of its workers, and a query for unfinished tasks."""
 
     application: str
     path: str
     command: tuple[str, ...]
     pending: str
-    """A query for whether a task waits or runs."""
+    """A query that returns whether a task is waiting or running."""
     processes: int = 1
-    """How many times the command is started; one that starts its own workers is started once."""
+    """How many times the command is started: once if it starts its own workers."""
 
     @property
     def is_installed(self) -> bool:

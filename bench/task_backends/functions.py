@@ -1,4 +1,4 @@
-"""The function of the benchmark: an empty body that takes note of its run."""
+"""The task function of the benchmark. Its body only records that it ran."""
 
 from django.tasks import task
 
@@ -7,5 +7,5 @@ from bench import recorder
 
 @task
 def body(i: int, m: int) -> None:
-    """Take note of task ``i`` in mode ``m``."""
+    """Record task ``i`` in mode ``m``."""
     recorder.hit(i, m)

@@ -1,4 +1,4 @@
-"""Django's settings for a measured backend: its defaults, and a log that is quiet for all alike."""
+"""Django's settings for a measured backend: its defaults, and the same quiet logging for all."""
 
 import os
 from typing import Any
@@ -14,13 +14,13 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 INSTALLED_APPS = [_backend.application, *(["bench.app"] if _name == PROCESSORS else [])]
 
-# Host, port, user and password are libpq's own variables: the runner sets them.
+# The runner sets host, port, user and password in the variables of libpq.
 DATABASES = {
     "default": {"ENGINE": "django.db.backends.postgresql", "NAME": os.environ.get("PGDATABASE", "postgres")}
 }
 
 TASKS = {"default": {"BACKEND": _backend.path}}
-PARTISAN_BENCH_UNIQUE = False  # as functions are
+PARTISAN_BENCH_UNIQUE = False  # like functions
 
 LOGGING: dict[str, Any] = {
     "version": 1,

@@ -1,4 +1,4 @@
-"""Steady work for the demo's manager in compose.yaml: ``python -m deploy.compose.traffic``."""
+"""Enqueue tasks continuously for the demo's manager in compose.yaml: ``python -m deploy.compose.traffic``."""
 
 import os
 import random
@@ -12,7 +12,7 @@ BROKEN_EVERY_SECONDS = 30
 
 
 def main() -> None:
-    """Enqueue some files a second, and now and then one that is no Python, until ended."""
+    """Enqueue some files per second, and every 30 seconds one that is not Python, until stopped."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "demo.settings")
     django.setup()
 

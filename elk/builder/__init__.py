@@ -1,1 +1,1 @@
-"""Builds the templates of Elasticsearch and the saved objects of Kibana."""
+"""Builders for the templates of Elasticsearch and the saved objects of Kibana."""

@@ -1,6 +1,6 @@
-"""What Kibana shows of the log lines: a data view, two saved searches, four charts and a dashboard.
+"""Kibana's saved objects for the log lines: a data view, two searches, four charts and a dashboard.
 
-Saved objects in the form that Kibana 8 exports and later versions migrate when they import it.
+They have the format that Kibana 8 exports. Later versions migrate it on import.
 """
 
 import json
@@ -10,11 +10,11 @@ DATA_VIEW: Final = "partisan-logs"
 DASHBOARD: Final = "partisan-dashboard"
 TITLE: Final = "logs-partisan.*-*"
 DURATIONS: Final = ("event.duration", "partisan.task.wait_ns", "partisan.task.delay_ns")
-"""Fields in nanoseconds, shown in units that people read."""
+"""Fields in nanoseconds, which the data view shows in readable units."""
 
 _DESCRIPTION: Final = (
-    "What ran, what broke and how long it took, from the log lines of django-partisan. "
-    "Checked for shape only: Kibana cannot be had where its tests run."
+    "Runs, errors and durations, from the log lines of django-partisan. "
+    "Checked for shape only: the tests run no Kibana."
 )
 _INDEX_REF: Final = "kibanaSavedObjectMeta.searchSourceJSON.index"
 _CORE_VERSION: Final = "8.8.0"
@@ -37,7 +37,7 @@ _RUN_COLUMNS: Final = [
 
 
 def saved_objects() -> list[dict[str, Any]]:
-    """Return every object, each after those that it refers to."""
+    """Return all objects. Each comes after the objects that it refers to."""
     charts = [
         _histogram("partisan-events", "Events over time", "", "event.action"),
         _histogram(
@@ -64,7 +64,7 @@ def saved_objects() -> list[dict[str, Any]]:
 
 
 def ndjson() -> str:
-    """Return the objects as Kibana imports them: one line of JSON each."""
+    """Return the objects in the format that Kibana imports: one line of JSON each."""
     return "".join(json.dumps(each, sort_keys=True) + "\n" for each in saved_objects())
 
 

@@ -1,4 +1,4 @@
-"""The index templates of our data streams, and the component template that types the log table's fields."""
+"""The index templates of the data streams, and the component template with the types of all log fields."""
 
 from collections.abc import Iterator
 from typing import Any, Final
@@ -10,18 +10,18 @@ COMPONENT: Final = "partisan@mappings"
 CUSTOM: Final = "partisan@custom"
 PATTERN: Final = "logs-partisan.*-*"
 KEYWORD_CHARACTERS_MAX: Final = 1024
-"""Longer keywords are stored and shown, but not found: the limit of ECS."""
+"""The length limit of keywords, from ECS. Longer ones are stored, but searches do not find them."""
 KEYWORD: Final = {"type": "keyword", "ignore_above": KEYWORD_CHARACTERS_MAX}
 
 _RUN: Final = "Run in the tests, on OpenSearch 2.19.6."
-_NOT_RUN: Final = "Checked for shape only: Elasticsearch cannot be had where the tests run."
-# Those of Elasticsearch, which may be turned off there, and the users' own.
+_NOT_RUN: Final = "Checked for shape only: the tests run no Elasticsearch."
+# Components of Elasticsearch, which can be disabled there, and those that users may define.
 _OPTIONAL: Final = ["logs@mappings", "logs@settings", "ecs@mappings", "logs@custom", CUSTOM]
 _COMPOSED: Final = ["logs@mappings", "logs@settings", COMPONENT, "logs@custom", CUSTOM, "ecs@mappings"]
 
 
 def component_template() -> dict[str, Any]:
-    """Return the mapping of every field of the log table: no type depends on what the server brings along."""
+    """Return the mappings of all log fields, so that no type depends on the templates of the server."""
     properties: dict[str, Any] = {}
     for field in mapped_fields():
         *parents, last = field.name.split(".")
@@ -39,7 +39,7 @@ def component_template() -> dict[str, Any]:
 
 
 def index_template() -> dict[str, Any]:
-    """Return the template for Elasticsearch: ours, between the parts that the server manages."""
+    """Return the index template for Elasticsearch, which also uses the components that the server manages."""
     return {
         **_template(_COMPOSED, _NOT_RUN),
         "ignore_missing_component_templates": _OPTIONAL,
@@ -48,12 +48,12 @@ def index_template() -> dict[str, Any]:
 
 
 def opensearch_index_template() -> dict[str, Any]:
-    """Return the template for OpenSearch, which has no such parts and refuses to be told of missing ones."""
+    """Return the index template for OpenSearch, which has no such components and refuses missing ones."""
     return _template([COMPONENT, CUSTOM], _RUN)
 
 
 def mapped_fields() -> list[Field]:
-    """Return the fields that the component template declares, sorted by name; labels have a rule instead."""
+    """Return the declared fields, sorted by name. Labels are excluded: they have a dynamic template."""
     fields = {field.name: field for field in _all_fields() if "*" not in field.name}
     return [fields[name] for name in sorted(fields)]
 
@@ -64,7 +64,7 @@ def _meta(tested: str) -> dict[str, str]:
 
 
 def _template(composed_of: list[str], tested: str) -> dict[str, Any]:
-    # Last, so that the rules of every component come before it.
+    # The index template's own rules come last, after those of every component.
     strings = {"match_mapping_type": "string", "mapping": KEYWORD}
     return {
         "_meta": _meta(tested),
@@ -86,6 +86,6 @@ def _mapping_of(field: Field) -> dict[str, Any]:
     if field.type == "keyword":
         return KEYWORD
     if field.name == "@timestamp":
-        # Elasticsearch ignores malformed values in logs by default, which it forbids for this field.
+        # By default, Elasticsearch ignores malformed values in logs, but it forbids that for this field.
         return {"type": "date", "ignore_malformed": False}
     return {"type": "match_only_text" if field.type == "text" else field.type}

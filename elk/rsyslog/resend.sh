@@ -1,20 +1,21 @@
 #!/bin/sh
-# Sends again what the server answered with an error as a whole (such as 503, or 401 for an expired key), which
-# rsyslog does not try again but keeps in the file not_sent. Run in the tests, together with partisan.conf.
+# Resends requests that failed as a whole (for example with 503, or with 401 for an expired key). rsyslog does
+# not retry them, but writes them to the file not_sent. Run in the tests, together with partisan.conf.
 #
 #     resend.sh https://search.example.com:9200 /var/log/partisan/not_sent [PIDFILE of rsyslog [options of curl]]
 #
-# Needs curl and jq. What is there already is not doubled. What is refused again stays in the file that it names.
+# Documents that are already stored are not duplicated. Requests that fail again stay in a file, whose name is
+# printed. Needs curl and jq.
 set -eu
-url=${1:?give the address of Elasticsearch or OpenSearch}
-file=${2:?give the path of the file not_sent}
+url=${1:?the URL of Elasticsearch or OpenSearch is required}
+file=${2:?the path of the file not_sent is required}
 pidfile=${3:-/run/rsyslogd.pid}
 shift 2
 [ $# -eq 0 ] || shift
 taken=$file.$(date +%s)
 
 mv "$file" "$taken"
-# rsyslog has the file open until it is told.
+# rsyslog keeps the file open until it receives HUP.
 kill -HUP "$(cat "$pidfile")"
 sleep 1
 while IFS= read -r line; do

@@ -1,1 +1,1 @@
-"""What the dashboards show; ``grafana.build`` turns it into Grafana's JSON. Needs Python 3.11."""
+"""The definitions of the dashboards; ``grafana.build`` writes them as Grafana's JSON. Needs Python 3.11."""

@@ -1,4 +1,4 @@
-"""What a colour says: good, bad or neither, and from which value on; how series get theirs."""
+"""The colors of figures, by value, and of series; green means good, red means bad."""
 
 from collections.abc import Iterable, Sequence
 from itertools import cycle
@@ -12,7 +12,7 @@ from django_partisan import outcomes
 GREEN, BLUE, YELLOW, ORANGE, RED, PURPLE = "green", "blue", "yellow", "orange", "red", "purple"
 GREY = "#8e8e8e"
 NEUTRAL: Final = "text"
-"""The colour of a figure of errors below its limit: an error is never green."""
+"""The color of a figure that counts errors, below its limit. Such figures are never green."""
 
 OUTCOMES: Final = {
     outcomes.COMPLETED: GREEN,
@@ -30,12 +30,12 @@ EXITS: Final = {
     "signal": RED,
 }
 _WARM: Final = (RED, ORANGE, PURPLE, YELLOW, "dark-red", "light-orange", BLUE, "light-red", "dark-purple")
-# An exception gets its colour by the first letter of its class, the same on all graphs.
+# The first letter of an exception's class decides its color, so that it is the same on all graphs.
 _LETTERS: Final = ("V-Z", "C", "T-U", "I-J", "A-B", "D-H", "R-S", "K-N", "O-Q")
 BY_LAST_WORD: Final = {
     rf"/(^|[ .])[{letters}]\w*$/i": colour for letters, colour in zip(_LETTERS, _WARM, strict=True)
 }
-"""Colours of errors and kinds whose names only the project knows: patterns of the last word of a legend."""
+"""Colors of exceptions and processors, whose names differ by project: patterns of a legend's last word."""
 
 INTERRUPTIONS: Final = {
     "rescued (manager_lost)": RED,
@@ -48,38 +48,38 @@ INTERRUPTIONS: Final = {
 }
 
 Steps: TypeAlias = Sequence[tuple[float | None, str]]
-"""Colours from a value on; the first value is ``None``, for "from the lowest on"."""
+"""Pairs of a value and the color from that value up; the first value is ``None``, for the lowest."""
 
 OK_ALWAYS: Final[Steps] = [(None, GREEN)]
 
 
 def warm(names: Iterable[str]) -> dict[str, str]:
-    """Return a colour for each of the names of errors, none of them green."""
+    """Return a color for each name of an error. None of them is green."""
     return dict(zip(names, cycle(_WARM), strict=False))
 
 
 def low_is_good(warning: float, critical: float | None = None) -> Steps:
-    """Return the colours of a figure that is good while it is low."""
+    """Return the colors of a figure that is good while it is low."""
     steps: list[tuple[float | None, str]] = [(None, GREEN), (warning, ORANGE if critical else RED)]
     return [*steps, (critical, RED)] if critical else steps
 
 
 def errors(limit: float, colour: str = RED) -> Steps:
-    """Return the colours of a figure of errors: nothing is good about it, also below the limit."""
+    """Return the colors of a figure that counts errors: neutral below the limit, never green."""
     return [(None, NEUTRAL), (limit, colour)]
 
 
 def by_palette() -> build.FieldColor:
-    """Give each series the next colour of the palette, green first."""
+    """Give each series the next color of the palette, which begins with green."""
     return build.FieldColor().mode(model.FieldColorModeId.PALETTE_CLASSIC)
 
 
 def in_shades(colour: str) -> build.FieldColor:
-    """Give each series a shade of one colour."""
+    """Give each series a shade of one color."""
     return build.FieldColor().mode(model.FieldColorModeId.SHADES).fixed_color(colour)
 
 
 def thresholds(steps: Steps) -> build.ThresholdsConfig:
-    """Return the steps as Grafana has them."""
+    """Return the steps in the form that Grafana expects."""
     found = [model.Threshold(value=value, color=colour) for value, colour in steps]
     return build.ThresholdsConfig().mode(model.ThresholdsMode.ABSOLUTE).steps(found)

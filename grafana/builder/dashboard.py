@@ -1,4 +1,4 @@
-"""A dashboard around its rows: places and ids, variables, links, annotations."""
+"""Build a dashboard from its rows: positions and ids of panels, variables, links and annotations."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -31,7 +31,7 @@ _RECYCLES: Final = Query(
 
 @dataclass(frozen=True)
 class Row:
-    """A titled row: its panels stand side by side, and go on below where the width is used up."""
+    """A titled row. Its panels are placed side by side and wrap when the full width is used."""
 
     title: str
     panels: Sequence[Panel]
@@ -39,7 +39,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """One of the dashboards."""
+    """A dashboard: its uid, its rows, and whether it has a variable for the processor."""
 
     uid: str
     rows: Sequence[Row]
@@ -47,7 +47,7 @@ class Dashboard:
 
 
 def to_json(dashboard: Dashboard) -> str:
-    """Return the dashboard as Grafana reads it, the same text for the same dashboard."""
+    """Return the dashboard as JSON for Grafana. The same dashboard always gives the same text."""
     title, question = DASHBOARDS[dashboard.uid]
     builder = (
         build.Dashboard(f"Partisan / {title}").uid(dashboard.uid).description(question).tags(["partisan"])
@@ -62,7 +62,7 @@ def to_json(dashboard: Dashboard) -> str:
 
 
 def _placed(rows: Sequence[Row]) -> Iterator[model.Panel | model.RowPanel]:
-    """Yield the rows and their panels, each with an id and a place."""
+    """Yield the rows and their panels, each with an id and a position."""
     number, y = 1, 0
     for row in rows:
         yield model.RowPanel(
@@ -108,7 +108,7 @@ def _query_variable(name: str, label: str, query: str) -> build.QueryVariable:
 
 
 def _annotations() -> Iterator[build.AnnotationQuery]:
-    """Yield the marks on graphs; recycled workers are many, so a click shows them."""
+    """Yield the annotations of graphs. Recycled workers are off by default, because there are many."""
     shown = (
         (
             "Deploys and manager starts",
@@ -137,7 +137,7 @@ def _annotations() -> Iterator[build.AnnotationQuery]:
 
 
 def _tidy(value: Any, key: str = "") -> Any:
-    """Drop what the SDK adds: keys of other links and variables, and what hides controls in a menu."""
+    """Drop keys that the SDK adds: those of other links and variables, and those that hide controls."""
     if isinstance(value, list):
         return [_tidy(item, key) for item in value]
     if not isinstance(value, dict):

@@ -1,32 +1,35 @@
-"""The limits at which panels change colour: those of the alerts.
+"""The limits at which panels change color. They are the limits of the alerts.
 
-``alerts/alerts.yaml`` repeats the numbers, as Prometheus reads no variables; a test compares. Where an alert
-compares with a setting of the queue, the limit here is the one with the default of that setting.
+``alerts/alerts.yaml`` repeats the numbers, because Prometheus rules have no variables; a test compares them.
+Where the limit of an alert depends on a setting of the queue, the limit here is for that setting's default.
 """
 
 from typing import Final
 
 OLDEST_DUE_HIGH: Final = 300
-"""Seconds: PartisanQueueLatencyHigh, a sixth of the default of MAX_WAIT_SECONDS."""
+"""The limit of PartisanQueueLatencyHigh, in seconds: a sixth of the default of MAX_WAIT_SECONDS."""
 OLDEST_DUE_CRITICAL: Final = 1800
-"""Seconds: PartisanQueueLatencyCritical, the default of MAX_WAIT_SECONDS."""
+"""The limit of PartisanQueueLatencyCritical, in seconds: the default of MAX_WAIT_SECONDS."""
 PAUSED: Final = 14_400
-"""Seconds: PartisanQueuePausedLong."""
+"""The limit of PartisanQueuePausedLong, in seconds."""
 TICK_LATENESS: Final = 60
-"""Seconds: PartisanScheduleLate."""
+"""The limit of PartisanScheduleLate, in seconds."""
 FAILURE_RATIO: Final = 0.1
-"""Failed tasks to ended ones: PartisanTaskFailureRatioHigh."""
+"""The limit of PartisanTaskFailureRatioHigh: the share of failed tasks among those that ended."""
 RETRY_RATIO: Final = 0.1
-"""Retried runs to ended ones; no alert fires at this limit."""
+"""The share of retried runs among those that ended and were not postponed. No alert fires at this limit."""
 BUSY_RATIO: Final = 0.9
-"""Busy to possible seconds of the workers: PartisanWorkersSaturated."""
+"""The limit of PartisanWorkersSaturated: the share of the workers' time that is busy."""
 RUN_AGE: Final = 3600
-"""Seconds: PartisanTaskRunningTooLong, for processors without a time limit and without completed runs."""
+"""The limit of PartisanTaskRunningTooLong, in seconds.
+
+It applies to processors that have neither a time limit nor completed runs.
+"""
 LOOP_AGE: Final = 60
-"""Seconds: PartisanManagerStalled."""
+"""The limit of PartisanManagerStalled, in seconds."""
 CLOCK_SKEW: Final = 5
-"""Seconds, either way: PartisanClockSkew."""
+"""The limit of PartisanClockSkew, in seconds, in either direction."""
 TRANSACTION_AGE: Final = 1800
-"""Seconds: PartisanOldTransaction."""
+"""The limit of PartisanOldTransaction, in seconds."""
 DEAD_ROWS: Final = 100_000
-"""Rows: PartisanTableBloat."""
+"""The limit of PartisanTableBloat, in rows."""

@@ -1,4 +1,4 @@
-"""Where a panel leads: the other dashboards, the traces and the logs behind a figure."""
+"""Links from panels to the other dashboards, and to the traces and logs behind a figure."""
 
 import json
 import re
@@ -12,15 +12,15 @@ from grafana_foundation_sdk.models import dashboard as model
 DASHBOARDS: Final = {
     "partisan-overview": ("Overview", "Is work late, is it failing, is capacity gone?"),
     "partisan-processors": ("Processors", "Which kind of task fails, waits or takes long?"),
-    "partisan-workers": ("Workers", "Are the worker and manager processes well?"),
-    "partisan-database": ("Database", "Is PostgreSQL well, and can the figures be trusted?"),
+    "partisan-workers": ("Workers", "Are the worker and manager processes healthy?"),
+    "partisan-database": ("Database", "Is PostgreSQL healthy, and can the figures be trusted?"),
     "partisan-telemetry": ("Telemetry", "Do counters, logs and spans arrive?"),
 }
-"""The dashboards by uid: title, and the question each answers."""
+"""The title of each dashboard and the question it answers, by uid."""
 
 
 def to_dashboards(besides: str) -> list[Builder[model.DashboardLink]]:
-    """Return links to every dashboard but one, which keep the time range and the variables."""
+    """Return links to every dashboard except ``besides``. They keep the time range and the variables."""
     return [
         DashboardLink(title)
         .type(model.DashboardLinkType.LINK)
@@ -36,7 +36,7 @@ def to_dashboards(besides: str) -> list[Builder[model.DashboardLink]]:
 
 
 def to_processor(value: str) -> DashboardLink:
-    """Return a data link to the Processors dashboard, narrowed to the processor in ``value``."""
+    """Return a data link to the dashboard Processors, filtered by the processor in ``value``."""
     url = (
         f"/d/partisan-processors?${{__url_time_range}}&${{datasource:queryparam}}&var-processor=${{{value}}}"
     )
@@ -44,9 +44,9 @@ def to_processor(value: str) -> DashboardLink:
 
 
 def to_traces_and_logs(by: str) -> list[DashboardLink]:
-    """Return data links to the traces and the logs of what a series counts.
+    """Return data links to the traces and the logs of the runs that a series counts.
 
-    ``by`` is the label that names it: ``queue`` or ``processor``, or ``""`` for all that is shown.
+    ``by`` is the label that both are filtered by, ``queue`` or ``processor``; ``""`` applies no filter.
     """
     attribute, field = {
         "queue": ("span.messaging.destination.name", "partisan.queue.name"),
@@ -69,7 +69,7 @@ def to_traces_and_logs(by: str) -> list[DashboardLink]:
 
 
 def _explore(variable: str, kind: str, query: dict[str, Any]) -> str:
-    """Return the address of Explore; Grafana fills in ``${...}``, so those stay unquoted."""
+    """Return the URL of Explore. Grafana fills in ``${...}``, so these are not quoted."""
     source = f"${{{variable}}}"
     pane = {
         "datasource": source,

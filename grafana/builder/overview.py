@@ -1,4 +1,4 @@
-"""Overview: is work late, is it failing, is capacity gone, and why; read from the top left."""
+"""The dashboard Overview: is work late, is it failing, is capacity gone, and why? Read from the top left."""
 
 from typing import Final
 
@@ -14,8 +14,8 @@ def _queues() -> list[Panel]:
     return [
         graph(
             "Oldest due age",
-            "How late each queue is. A line that climbs one second per second means that nothing is taken;"
-            " a slower climb means too little capacity. The lines: the limits with the default"
+            "Age of the oldest due task of each queue. A climb of one second per second: no task is claimed."
+            " A slower climb: too little capacity. The dashed lines are the limits for the default"
             " MAX_WAIT_SECONDS.",
             Query("max by (queue) (partisan_queue_oldest_due_age_seconds{@queue})", "{{queue}}"),
             unit="s",
@@ -26,8 +26,8 @@ def _queues() -> list[Panel]:
         ),
         graph(
             "Tasks by state",
-            "Rows that are due, scheduled, claimed or failed, of the queues shown; above 100,000 an estimate."
-            " Due that grows: see Flow. Failed rows (error) stay until somebody requeues or deletes them.",
+            "Rows that are due, scheduled, claimed or failed in the queues shown; above 100,000 an estimate."
+            " If due rows grow, see Flow. Failed rows (error) stay until they are requeued or deleted.",
             Query("sum by (state) (max by (job, queue, state) (partisan_queue_tasks{@queue}))", "{{state}}"),
             unit="short",
             width=6,
@@ -35,8 +35,8 @@ def _queues() -> list[Panel]:
         ),
         graph(
             "Wait until started",
-            "From due to started, for the runs that started. High p50: too little capacity. High p99 alone:"
-            " low priorities starve or long tasks hold workers.",
+            "Time from due to started, for runs that started. High p50: too little capacity. High p99 alone:"
+            " tasks of low priority starve, or long tasks occupy the workers.",
             *quantiles("partisan_task_queue_wait_seconds"),
             unit="s",
             width=6,
@@ -45,8 +45,9 @@ def _queues() -> list[Panel]:
         ),
         graph(
             "Paused for",
-            "How long each queue has been paused; nothing of it starts until somebody resumes it, or the"
-            " pause ends. Meanwhile no alert says that its work is late. The line: PartisanQueuePausedLong.",
+            "How long each queue has been paused. Its tasks do not start until the queue is resumed or the"
+            " pause ends, and alerts about late work do not fire. The dashed line is the limit of"
+            " PartisanQueuePausedLong.",
             Query("max by (queue) (partisan_queue_paused_seconds{@queue})", "{{queue}}"),
             unit="s",
             width=6,
@@ -60,8 +61,9 @@ def _flow() -> list[Panel]:
     return [
         graph(
             "In and out",
-            "Inserts into the table (by everybody, of all queues), runs started, tasks completed. Inserts"
-            " above completed for long: the backlog grows. Started above completed: runs are repeated.",
+            "Inserts into the table (from all sources, for all queues), started runs, completed tasks."
+            " Inserts above completed for long: the backlog grows. Started above completed: runs are"
+            " repeated.",
             Query(
                 "sum(max by (job) (rate(partisan_task_table_inserts_total{@instance}[$__rate_interval])))",
                 "inserted (all queues)",
@@ -73,8 +75,8 @@ def _flow() -> list[Panel]:
         ),
         graph(
             "Outcomes",
-            "What came of the runs. Red: the task failed and will not run again. Orange: it will be retried."
-            " Much blue: tasks wait for something else by postponing themselves.",
+            "Outcomes of runs. Red: the task failed and will not run again. Orange: it will be retried. Much"
+            " blue: many tasks postpone themselves to wait for something else.",
             *(
                 Query(f"sum(rate(partisan_tasks_{outcome}_total{{@queue}}[$__rate_interval]))", outcome)
                 for outcome in OUTCOMES
@@ -85,9 +87,9 @@ def _flow() -> list[Panel]:
         ),
         graph(
             "Errors by type",
-            "Exceptions that ended runs, the ten most frequent classes. A new one since a deploy mark: roll"
-            " back or fix that. Several at once: look for a common cause. The very first of a type makes no"
-            " rate yet.",
+            "The ten most frequent exception classes that ended runs. A new class since a deploy mark: roll"
+            " back or fix it. Several at once: look for a common cause. The very first error of a class is"
+            " not shown: it has no rate yet.",
             Query(top_ten(per_second("partisan_task_errors_total", "error_type")), "{{error_type}}"),
             unit="suffix:/s",
             stacked=True,
@@ -102,8 +104,8 @@ def _duration() -> list[Panel]:
     return [
         heat(
             "How long runs take",
-            "Runs by duration; the stronger the colour, the more. A second band that appears after a deploy"
-            " mark is a changed task. Dots are traces: click one to see a run from inside.",
+            "Runs by duration; a stronger color means more runs. A second band that appears after a deploy"
+            " mark: a task has changed. Dots are traces: click one to see that run in detail.",
             Query(
                 "sum by (le) (increase(partisan_task_duration_seconds_bucket{@queue}[$__rate_interval]))",
                 "{{le}}",
@@ -114,7 +116,8 @@ def _duration() -> list[Panel]:
         ),
         graph(
             "Duration of runs",
-            "Over all processors shown. When it rises, throughput falls: find the processor on Processors.",
+            "Duration of the runs of all processors shown. When it rises, throughput falls: find the slow"
+            " processor on Processors.",
             *quantiles("partisan_task_duration_seconds"),
             unit="s",
             width=12,
@@ -128,8 +131,8 @@ def _schedules() -> list[Panel]:
     return [
         graph(
             "Ticks",
-            "What became of the ticks of all schedules. Overlap: the last task had not ended. Missed: they"
-            " were too late to be enqueued; look for schedule.missed in the log.",
+            "Ticks of all schedules, by outcome. Overlap: the last task had not ended. Missed: the tick was"
+            " too late to be enqueued; look for schedule.missed in the log.",
             Query(
                 "sum by (outcome) (max by (job, schedule, outcome)"
                 " (rate(partisan_schedule_ticks_total{@instance}[$__rate_interval])))",
@@ -142,8 +145,9 @@ def _schedules() -> list[Panel]:
         ),
         graph(
             "Late ticks",
-            "How long a tick has been due that is not enqueued, of the ten latest schedules; zero is good."
-            " The line is the limit of PartisanScheduleLate. partisan_schedules shows the error.",
+            "How long a tick has been due without being enqueued, for the ten latest schedules; zero is"
+            " good. The dashed line is the limit of PartisanScheduleLate. partisan_schedules shows the"
+            " error.",
             Query(highest("partisan_schedule_lateness_seconds", "schedule", "@instance"), "{{schedule}}"),
             unit="s",
             width=6,
@@ -152,8 +156,8 @@ def _schedules() -> list[Panel]:
         ),
         graph(
             "Open ticks",
-            "How old the oldest tick is whose task has not ended, of the ten schedules with the oldest. A"
-            " climb beyond the interval of the ticks and five minutes: PartisanScheduleNotCompleting fires.",
+            "Age of the oldest tick whose task has not ended, for the ten schedules where it is oldest. If"
+            " it exceeds the interval between ticks plus five minutes, PartisanScheduleNotCompleting fires.",
             Query(highest("partisan_schedule_open_seconds", "schedule", "@instance"), "{{schedule}}"),
             unit="s",
             width=6,
@@ -161,8 +165,8 @@ def _schedules() -> list[Panel]:
         ),
         graph(
             "Since the last completed task",
-            "How long ago a task last completed, to a minute, of the ten schedules where it is longest. A saw"
-            " tooth as wide as the interval between two ticks is good; a straight climb: tasks fail or wait.",
+            "Time since a task last completed, to the minute, for the ten schedules where it is longest."
+            " Normal: a saw tooth as wide as the interval between ticks. A steady climb: tasks fail or wait.",
             Query(_since_completed(), "{{schedule}}"),
             unit="s",
             width=6,

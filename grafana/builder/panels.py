@@ -1,4 +1,4 @@
-"""The kinds of panel the dashboards are made of, each with one look."""
+"""Builders for each kind of panel on the dashboards, with a uniform style per kind."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeAlias, TypeVar
@@ -21,7 +21,7 @@ DATASOURCE: Final = look.DataSourceRef(type_val="prometheus", uid="${datasource}
 
 
 SMALLEST_AXES: Final = {"short": 1, "s": 0.001, "suffix:/s": 0.01, "bytes": 1024**2}
-"""How far an axis reaches at least, by unit: that of zeros alone would reach 100."""
+"""The least upper end of an axis, by unit. If all values are 0, Grafana would draw it up to 100."""
 
 
 def graph(
@@ -41,13 +41,14 @@ def graph(
     legend_right: bool = False,
     links: Sequence[build.DashboardLink] = (),
 ) -> timeseries.Panel:
-    """Return lines over time; ``steps`` draws its limits, ``stacked`` adds the series up.
+    """Return a graph over time. ``steps`` draws limits as lines, ``stacked`` stacks the series.
 
-    The axis ends at ``top``, or reaches at least ``least``. ``colours`` has names of series, or patterns
-    in slashes; series without a colour get ``shades`` of one, as errors must, or those of the palette.
+    The axis ends at ``top``, or reaches at least ``least``. Keys of ``colours`` are names of series, or
+    patterns in slashes. Other series get shades of the color ``shades``, which panels of errors must set, or
+    the colors of the palette.
     """
     panel = timeseries.Panel().unit(unit).min(0).span(width).height(height).data_links(list(links))
-    # Stacked areas have no lines: a series of zeros would draw its colour along the top of the others.
+    # No lines around stacked areas: a series of zeros would draw one along the top of the series below it.
     panel.line_width(0 if stacked or bars else 1).fill_opacity(65 if stacked or bars else 12)
     panel.show_points(look.VisibilityMode.NEVER)
     panel.span_nulls(False).tooltip(
@@ -86,10 +87,10 @@ def figure(
     text: look.BigValueTextMode = look.BigValueTextMode.VALUE,
     links: Sequence[build.DashboardLink] = (),
 ) -> stat.Panel:
-    """Return one big figure as of now, coloured by ``steps``; grey where there is no value.
+    """Return a panel with the current value as one big figure, colored by ``steps``; gray without a value.
 
-    ``words`` gives values a text and a colour; ``none`` is the text where there is no value; ``text`` may
-    show the name of the series too, or alone.
+    ``words`` maps values to a text and a color. ``none`` is the text shown without a value. ``text`` can also
+    show the name of the series, with the value or instead of it.
     """
     (_, lowest), *above = steps
     steps = [(None, GREY), (0, lowest), *above]
@@ -128,7 +129,7 @@ def heat(
     height: int = 8,
     links: Sequence[build.DashboardLink] = (),
 ) -> heatmap.Panel:
-    """Return a histogram over time, the darker the more; exemplars are drawn on it."""
+    """Return a heatmap of a histogram over time, with exemplars. A stronger color means a higher count."""
     panel = heatmap.Panel().span(width).height(height).unit("short").calculate(False).data_links(list(links))
     panel.color(
         heatmap.HeatmapColorOptions()
@@ -151,7 +152,7 @@ def heat(
 def bars(
     title: str, description: str, *queries: Query, unit: str, width: int = 8, height: int = 8
 ) -> bargauge.Panel:
-    """Return one horizontal bar per series, for a distribution at one look."""
+    """Return a panel with one horizontal bar per series, to show a distribution."""
     panel = (
         bargauge.Panel().unit(unit).min(0).span(width).height(height).thresholds(thresholds([(None, BLUE)]))
     )
@@ -175,8 +176,8 @@ def grid(
 ) -> table.Panel:
     """Return a table with a row per set of labels and a column per query.
 
-    ``columns`` names and orders what comes from Prometheus (``Value #A``, a label); ``hidden``
-    leaves columns out; ``cells`` gives columns, by their shown name, a look of their own.
+    ``columns`` renames and orders the columns of Prometheus (``Value #A``, a label); ``hidden`` lists columns
+    to leave out; ``cells`` has the properties of single columns, by displayed name.
     """
     panel = table.Panel().unit(unit).span(width).height(height).show_header(True).filterable(False)
     panel.color_scheme(build.FieldColor().mode(model.FieldColorModeId.THRESHOLDS))
@@ -199,7 +200,7 @@ def grid(
 
 
 def cell(**properties: Any) -> list[model.DynamicConfigValue]:
-    """Return a column's own look: ``unit``, ``decimals``, ``width``, ``links``, ``steps`` ..."""
+    """Return the properties of a column: ``unit``, ``decimals``, ``width``, ``links``, ``steps`` ..."""
     found = []
     for name, value in properties.items():
         if name == "steps":

@@ -1,4 +1,4 @@
-"""Processors: which kind of task fails, waits, or takes long."""
+"""The dashboard Processors: which kind of task fails, waits or takes long?"""
 
 from itertools import pairwise
 from typing import Final
@@ -12,7 +12,7 @@ from grafana.builder.panels import Panel, bars, cell, graph, grid
 from grafana.builder.queries import Query, highest, per_second, quantile, top_ten
 
 LONG_RUN: Final = 30
-"""Seconds from which a run that is under way is shown; shorter ones come and go between scrapes."""
+"""The least age of a run on the panel of long runs, in seconds. Most shorter runs fit between two scrapes."""
 
 
 def _grown(counter: str, condition: str = "") -> Query:
@@ -42,11 +42,11 @@ def _table() -> list[Panel]:
     return [
         grid(
             "Processors in this time range",
-            "One row per kind of task, the busiest first. A red failure ratio is the alert's limit: click"
-            " the name to see that processor alone. A long p95 wait with a short p95 duration: it waits"
-            " behind others.",
+            "One row per processor, the busiest first. The failure ratio is red from the alert's limit on:"
+            " click the name to see that processor alone. A long p95 wait with a short p95 duration: its"
+            " tasks wait behind others.",
             runs,
-            Query(f"{failed.expr} > 0 or 0 * {runs.expr}", table=True),  # without _other where it has none
+            Query(f"{failed.expr} > 0 or 0 * {runs.expr}", table=True),  # no _other without failures
             ratio,
             _grown("partisan_tasks_retried_total"),
             _grown("partisan_tasks_postponed_total"),
@@ -56,7 +56,7 @@ def _table() -> list[Panel]:
             unit="short",
             columns={
                 "processor": "Processor",
-                "Value #C": "Failure ratio",  # a phone shows the first three
+                "Value #C": "Failure ratio",  # a phone shows the first three columns
                 "Value #A": "Runs",
                 "Value #B": "Failed",
                 "Value #D": "Retried",
@@ -90,15 +90,15 @@ def _outcomes() -> list[Panel]:
     return [
         graph(
             "Runs by processor",
-            "Runs that start, of the ten busiest. A line that drops to zero while others go on: nobody"
-            " enqueues it, or all of its tasks wait behind others of a lower priority number.",
+            "Runs that start, for the ten busiest processors. A line drops to zero while others continue:"
+            " nothing enqueues its tasks, or they all wait behind tasks with a lower priority number.",
             Query(_top_ten_per_second("partisan_tasks_started_total"), "{{processor}}"),
             unit="suffix:/s",
             links=[to_processor("__field.labels.processor"), *to_traces_and_logs("processor")],
         ),
         graph(
             "Outcomes",
-            "What came of the runs of the processors shown. Choose one processor above to see it alone.",
+            "Outcomes of the runs of the processors shown. To see one processor alone, select it above.",
             Query(per_second("partisan_task_duration_seconds_count", "outcome", "@processor"), "{{outcome}}"),
             unit="suffix:/s",
             colours={**OUTCOMES, outcomes.CANCELLED: GREY},
@@ -106,9 +106,9 @@ def _outcomes() -> list[Panel]:
         ),
         graph(
             "Failed, by reason",
-            "Tasks that failed and will not run again. retries_exhausted: what a task needs was away for"
-            " longer than its retries last. worker_lost: it kills its worker (memory?). unregistered: a"
-            " deploy lost the processor.",
+            "Tasks that failed and will not run again. retries_exhausted: the cause lasted longer than all"
+            " retries. worker_lost: the task kills its worker (memory?). unregistered: a deploy removed the"
+            " processor.",
             Query(per_second("partisan_tasks_failed_total", "reason", "@processor"), "{{reason}}"),
             unit="suffix:/s",
             stacked=True,
@@ -117,8 +117,8 @@ def _outcomes() -> list[Panel]:
         ),
         graph(
             "Errors by processor and type",
-            "Exceptions that ended runs, retried or failed: the ten most frequent. The same type in many"
-            " processors points at something they share; the log search by the type shows the traceback.",
+            "The ten most frequent exceptions that ended runs, retried or failed. The same type in many"
+            " processors points at something they share; a log search for the type shows the traceback.",
             Query(
                 top_ten(per_second("partisan_task_errors_total", "processor, error_type", "@processor")),
                 "{{processor}}: {{error_type}}",
@@ -132,7 +132,7 @@ def _outcomes() -> list[Panel]:
         graph(
             "Enqueued by tasks",
             "Tasks that workers (and, with CLIENT_METRICS, the application) enqueued. Duplicates: the same"
-            " task was waiting already. Refused: the insert failed, see the log event task.enqueue_failed.",
+            " task was already waiting. Refused: the insert failed; see the log event task.enqueue_failed.",
             Query(
                 per_second("partisan_tasks_enqueued_total", "scheduled", "@processor"),
                 "scheduled: {{scheduled}}",
@@ -144,8 +144,8 @@ def _outcomes() -> list[Panel]:
         ),
         graph(
             "Held tasks",
-            "Tasks that no manager can run as yet, of the ten processors with most. unregistered: no manager"
-            " of the queue has registered the processor; deploy it, or cancel the tasks.",
+            "Tasks that no manager can run yet, for the ten processors with the most of them. unregistered:"
+            " no manager of the queue has registered the processor; deploy it, or cancel the tasks.",
             Query(
                 highest("partisan_queue_held_tasks", "processor, reason", "@processor"),
                 "{{reason}}: {{processor}}",
@@ -161,24 +161,24 @@ def _time() -> list[Panel]:
     return [
         graph(
             "Duration, p95",
-            "How long all but the slowest twentieth of the runs take, of the ten slowest processors. A step"
-            " at a deploy mark is a changed task.",
+            "Duration that 95% of runs do not exceed, for the ten slowest processors. A step at a deploy"
+            " mark: a task has changed.",
             Query(_top_ten_p95("partisan_task_duration_seconds"), "{{processor}}"),
             unit="s",
             links=[to_processor("__field.labels.processor"), *to_traces_and_logs("processor")],
         ),
         graph(
             "Wait, p95",
-            "From due to started, of the ten processors that wait longest. All alike: too little capacity."
-            " One alone: its priority number is high, and others go before it.",
+            "Time from due to started, for the ten processors that wait longest. All of them: too little"
+            " capacity. Only one: it has a high priority number, so others go first.",
             Query(_top_ten_p95("partisan_task_queue_wait_seconds"), "{{processor}}"),
             unit="s",
             links=[to_processor("__field.labels.processor"), *to_traces_and_logs("processor")],
         ),
         graph(
             "Workers kept busy",
-            "How many workers each of the top ten keeps busy on average, from the duration of the runs that"
-            " ended; tasks faster than a scrape count fully. The widest band is what to make cheaper.",
+            "Average number of workers that each of the top ten processors keeps busy, from the durations of"
+            " ended runs; tasks faster than a scrape count fully. Optimize the widest band first.",
             Query(_top_ten_per_second("partisan_task_duration_seconds_sum"), "{{processor}}"),
             unit="short",
             least=0.01,
@@ -186,8 +186,8 @@ def _time() -> list[Panel]:
         ),
         graph(
             "Longest running now",
-            "Age of the oldest run under way, of the ten processors with the oldest. The line is an hour, the"
-            " limit for processors without a time limit and without completed runs in seven days.",
+            "Age of the oldest current run, for the ten processors with the oldest. The dashed line is an"
+            " hour: the limit for processors without a time limit and without completed runs in seven days.",
             Query(highest("partisan_oldest_run_age_seconds", "processor", "@processor"), "{{processor}}"),
             unit="s",
             least=1,
@@ -195,8 +195,9 @@ def _time() -> list[Panel]:
         ),
         graph(
             f"Long runs under way ({LONG_RUN} s and more)",
-            f"Runs of processors whose oldest run is {LONG_RUN} s old or older, of the ten with the oldest."
-            " Shorter ones are left out: a scrape sees few of them. As many as workers: nothing else runs.",
+            f"Current runs of processors whose oldest run is at least {LONG_RUN} s old, for the ten with the"
+            " oldest. Shorter runs are left out: scrapes miss most of them. As many as workers: nothing else"
+            " runs.",
             Query(_long_runs(), "{{processor}}"),
             unit="short",
             stacked=True,
@@ -204,7 +205,7 @@ def _time() -> list[Panel]:
         bars(
             "Attempts to the end",
             "How many runs tasks needed until they completed or failed, in this time range, for the queues"
-            " shown. A long tail: retries or postponements do the waiting that a schedule should do.",
+            " shown. A long tail: tasks wait by retrying or postponing, where a schedule would be better.",
             *_attempts(),
             unit="locale",
         ),
@@ -228,7 +229,7 @@ def _long_runs() -> str:
 
 
 def _attempts() -> list[Query]:
-    """Ask for each bucket of attempts by itself; Prometheus counts every bucket's smaller ones too."""
+    """Return a query per bucket of attempts, less the smaller buckets, which Prometheus includes in each."""
 
     def up_to(limit: str) -> str:
         le = f'le=~"{limit}|{limit}.0"' if limit != "+Inf" else 'le="+Inf"'

@@ -1,4 +1,4 @@
-"""The first row of the overview: is work late, does it fail, is it withheld, is capacity gone, and why?"""
+"""The first row of the overview: is work late, failing, or withheld, is capacity gone, and why?"""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ from grafana.builder.colours import BLUE, GREEN, ORANGE, RED, errors, low_is_goo
 from grafana.builder.panels import Panel, figure
 from grafana.builder.queries import Query
 
-# Where nothing is due there is no kind, and the age is 0; where the figures are missing, nothing is shown.
+# If nothing is due, there is no processor, and the age is 0. If the figures are missing, nothing is shown.
 OLDEST_DUE: Final = """
 topk(1,
   label_join(
@@ -40,8 +40,8 @@ clamp_max(
   / sum(partisan_workers_configured{@queue}), 1)
 """
 
-# A manager that does not answer counts with what it had, a queue whose managers are all gone with the most it
-# had at one moment: managers that replaced each other do not add up.
+# A manager that does not answer scrapes counts with its maximum of the last six hours. A queue without
+# managers counts with its highest sum at any one time, so that replaced managers are not counted twice.
 _CONFIGURED: Final = """(
   sum by (job, queue) (
     partisan_workers_configured{@queue}
@@ -51,14 +51,14 @@ _CONFIGURED: Final = """(
 _LIVE: Final = f"""(
   sum by (job, queue) (partisan_workers{{@queue,state=~"idle|busy"}}) or 0 * {_CONFIGURED}
 )"""
-# The share of the worst queue; both numbers become labels, as the text shows them.
+# The share of the worst queue. Both numbers become labels, because the panel shows them as text.
 LIVE_WORKERS: Final = f"""
 bottomk(1, {_LIVE} / on (job, queue) {_CONFIGURED})
 * on (job, queue) group_left (live) count_values by (job, queue) ("live", {_LIVE})
 * on (job, queue) group_left (configured) count_values by (job, queue) ("configured", {_CONFIGURED})
 """
 
-# Of the manager that is worst off.
+# The worst state of any manager.
 DATABASE_STATE: Final = (
     "min(partisan_db_up{@queue} * (1 + (partisan_db_writable{@queue} or 0 * partisan_db_up{@queue})))"
 )
@@ -66,7 +66,7 @@ DATABASE_WORDS: Final = {"0": ("down", RED), "1": ("read-only or no figures", RE
 
 
 def figures() -> list[Panel]:
-    """Return the figures in the order in which they are read."""
+    """Return the figures in reading order."""
     return [*_is_it_late(), *_is_it_failing(), *_is_capacity_gone(), *_is_it_withheld(), *_why()]
 
 
@@ -74,9 +74,9 @@ def _is_it_late() -> list[Panel]:
     return [
         figure(
             "Oldest due",
-            "How long the longest waiting due task waits, and its kind. Orange from five minutes, red from"
-            " 30: the limits with the default MAX_WAIT_SECONDS. See further right whether tasks fail or"
-            " capacity is gone.",
+            "How long the oldest due task has waited, and its processor. Orange from five minutes, red from"
+            " 30: the limits for the default MAX_WAIT_SECONDS. The panels further right show failures and"
+            " capacity.",
             Query(OLDEST_DUE, "{{task}}"),
             unit="s",
             steps=low_is_good(limits.OLDEST_DUE_HIGH, limits.OLDEST_DUE_CRITICAL),
@@ -84,8 +84,8 @@ def _is_it_late() -> list[Panel]:
         ),
         figure(
             "Due now",
-            "Tasks whose time has come and which nobody has claimed. A number is no problem by itself:"
-            " look at Oldest due. If it only grows, add workers or find what became slow.",
+            "Tasks that are due and not yet claimed. A high number alone is no problem: look at Oldest due."
+            " If it only grows, add workers or find out what became slow.",
             Query('sum(max by (job, queue) (partisan_queue_tasks{@queue,state="due"}))'),
             unit="short",
             steps=[(None, BLUE)],
@@ -97,8 +97,8 @@ def _is_it_failing() -> list[Panel]:
     return [
         figure(
             "Failure ratio",
-            "Failed of all tasks that ended in 15 minutes; retries do not count. Red:"
-            " PartisanTaskFailureRatioHigh. Open Errors by type below, then Processors.",
+            "Share of failed tasks among those that ended in the last 15 minutes; retries do not count. Red:"
+            " PartisanTaskFailureRatioHigh. See Errors by type below, then Processors.",
             Query(FAILURE_RATIO),
             unit="percentunit",
             steps=errors(limits.FAILURE_RATIO),
@@ -106,8 +106,8 @@ def _is_it_failing() -> list[Panel]:
         ),
         figure(
             "Retry ratio",
-            "Runs of the last 15 minutes that ended with an error and will be repeated, of all that ended"
-            " but were not postponed. Tasks that are retried do not count as failed until the last retry.",
+            "Share of runs that ended with an error and will be repeated, among those that ended in the last"
+            " 15 minutes and were not postponed. A retried task counts as failed only after its last retry.",
             Query(RETRY_RATIO),
             unit="percentunit",
             steps=errors(limits.RETRY_RATIO, ORANGE),
@@ -115,8 +115,8 @@ def _is_it_failing() -> list[Panel]:
         ),
         figure(
             "Failed tasks",
-            "Rows that failed and wait for somebody's decision: find the cause, then requeue them with"
-            " partisan_requeue, or delete them. They stay unless KEEP_FAILED_SECONDS says otherwise.",
+            "Failed rows that wait for a decision: find the cause, then requeue them with partisan_requeue,"
+            " or delete them. They are kept unless KEEP_FAILED_SECONDS is set.",
             Query('sum(max by (job, queue) (partisan_queue_tasks{@queue,state="error"}))'),
             unit="short",
             steps=errors(1, ORANGE),
@@ -140,16 +140,16 @@ def _is_capacity_gone() -> list[Panel]:
     return [
         figure(
             "Runs per second",
-            "Runs that start, of all queues shown. Zero while tasks are due means that nothing works:"
-            " see Live workers and Database.",
+            "Runs that start per second, in all queues shown. Zero while tasks are due means that nothing is"
+            " processed: see Live workers and Database.",
             Query("sum(rate(partisan_tasks_started_total{@queue}[$__rate_interval]))"),
             unit="short",
             steps=[(None, BLUE)],
         ),
         figure(
             "Live workers",
-            "Workers that are up, idle or busy, of those configured, in the queue that lacks the largest"
-            " share. Red: it has none; see Alerts firing. Orange for long: see Exits by reason on Workers.",
+            "Workers that are up (idle or busy) of those configured, for the queue that lacks the largest"
+            " share. Red: none is up; see Alerts firing. Orange for long: see Exits by reason on Workers.",
             Query(LIVE_WORKERS, "{{live}} of {{configured}} ({{queue}})"),
             unit="percentunit",
             steps=[(None, RED), (1e-9, ORANGE), (1, GREEN)],
@@ -157,8 +157,8 @@ def _is_capacity_gone() -> list[Panel]:
         ),
         figure(
             "Workers busy",
-            "Share of the workers' time spent in runs, from busy seconds, so short tasks count too. Red while"
-            " work waits: PartisanWorkersSaturated. Add workers or hosts, or make tasks cheaper.",
+            "Share of the workers' time spent in runs, from busy seconds, so short tasks count too. Red"
+            " while tasks wait: PartisanWorkersSaturated. Add workers or hosts, or make tasks cheaper.",
             Query(BUSY_RATIO),
             unit="percentunit",
             steps=low_is_good(limits.BUSY_RATIO),
@@ -171,8 +171,8 @@ def _is_it_withheld() -> list[Panel]:
     return [
         figure(
             "Queues paused",
-            "Queues of which nothing starts until somebody resumes them, or the pause ends. No alert says"
-            " meanwhile that their work is late. partisan_status shows who paused them, and why.",
+            "Queues whose tasks do not start until the queue is resumed or the pause ends. Until then,"
+            " alerts about late work do not fire. partisan_status shows who paused them and why.",
             Query("sum(max by (job, queue) (partisan_queue_paused{@queue}))"),
             unit="short",
             steps=errors(1, ORANGE),
@@ -180,7 +180,7 @@ def _is_it_withheld() -> list[Panel]:
         figure(
             "Tasks held",
             "Tasks that cannot run because no manager has registered their processor, or for another reason:"
-            " see Held tasks on Processors. They run when they can, or fail after a day by default.",
+            " see Held tasks on Processors. They run as soon as they can, or fail after a day by default.",
             Query(
                 "sum(max by (job, queue, processor, reason) (partisan_queue_held_tasks{@queue}))"
                 " or 0 * max(partisan_db_data_age_seconds{@queue})"
@@ -195,7 +195,7 @@ def _why() -> list[Panel]:
     return [
         figure(
             "Database",
-            "Whether PostgreSQL answered every manager shown at the last scrape, and takes writes and"
+            "Whether PostgreSQL answered every manager shown at the last scrape and accepts writes and"
             " queries. Red: PartisanDatabaseUnreachable, PartisanDatabaseReadOnly or PartisanFiguresMissing.",
             Query(DATABASE_STATE),
             unit="short",

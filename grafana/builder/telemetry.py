@@ -1,4 +1,4 @@
-"""Telemetry: do counters, logs and spans arrive, and what does watching cost?"""
+"""The dashboard Telemetry: do counters, logs and spans arrive, and what do scrapes cost?"""
 
 from typing import Final
 
@@ -14,16 +14,16 @@ def _arrives() -> list[Panel]:
     return [
         graph(
             "Messages from workers",
-            "Messages over the workers' pipes, each with outcomes and what they count. No messages while"
-            " runs start: counters lag behind.",
+            "Messages from the workers' pipes; each carries outcomes and counts. If there are none while runs"
+            " start, counters lag behind.",
             Query(per_second("partisan_telemetry_messages_total", "queue"), "{{queue}}"),
             unit="suffix:/s",
             width=12,
         ),
         graph(
             "Dropped",
-            "Telemetry that was lost, by reason; tasks are not touched. Any of it fires"
-            " PartisanTelemetryDropping. Spans dropped: the collector is down or too slow.",
+            "Lost telemetry, by reason; tasks are not affected. Any loss fires PartisanTelemetryDropping."
+            " Spans dropped: the collector is down or too slow.",
             Query(in_interval("partisan_telemetry_dropped_total", "reason"), "{{reason}}"),
             unit="short",
             width=12,
@@ -34,8 +34,8 @@ def _arrives() -> list[Panel]:
         ),
         graph(
             "Swallowed errors",
-            "Errors inside logging, tracing or metrics that were caught so that no task suffers. The first"
-            " of each is on the process's standard error.",
+            "Errors inside logging, tracing or metrics that were caught so that tasks are not affected. The"
+            " first of each kind is written to the process's standard error.",
             Query(
                 "sum by (signal) (increase(partisan_telemetry_errors_total{@instance}[$__rate_interval]))",
                 "{{signal}}",
@@ -49,8 +49,8 @@ def _arrives() -> list[Panel]:
         ),
         graph(
             "Labels folded into _other",
-            "Label values beyond the caps. It fires PartisanLabelOverflow: exception classes made at run"
-            " time, or more processors than METRICS_MAX_SERIES has room for.",
+            "Label values beyond the limits, which fire PartisanLabelOverflow. Cause: exception classes that"
+            " are created at run time, or more processors than METRICS_MAX_SERIES allows.",
             Query(
                 "sum by (label)"
                 " (increase(partisan_telemetry_label_overflow_total{@instance}[$__rate_interval]))",
@@ -71,15 +71,15 @@ def _costs() -> list[Panel]:
         graph(
             "Scrape time",
             "How long Prometheus waits for each manager. Near the scrape timeout (10 s by default) figures"
-            " go missing. Normal is some milliseconds; the database's part is on Database.",
+            " go missing. Normal: a few milliseconds. The database's share is shown on Database.",
             Query(f"max by (instance) (scrape_duration_seconds{{@instance}} {OURS})", "{{instance}}"),
             unit="s",
             width=12,
         ),
         graph(
             "Samples per scrape",
-            "Samples each manager exports. It grows with processors and error types; the example scrape"
-            " configuration refuses more than its sample_limit.",
+            "Samples that each manager exports. The number grows with processors and error types. With the"
+            " example scrape configuration, scrapes above its sample_limit fail.",
             Query(f"max by (instance) (scrape_samples_scraped{{@instance}} {OURS})", "{{instance}}"),
             unit="short",
             width=12,
@@ -90,9 +90,9 @@ def _costs() -> list[Panel]:
 def _runs_where() -> list[Panel]:
     return [
         grid(
-            "What runs where",
-            "Versions by manager. After a deploy every row shows the new one; two versions side by side for"
-            " long mean a host that was forgotten.",
+            "Versions by manager",
+            "Versions in use by each manager. After a deploy, every row shows the new one. If two versions"
+            " stay side by side for long, a host was forgotten.",
             Query(
                 "max by (job, instance, version, django, python, postgresql)"
                 " (partisan_build_info{@instance})",
@@ -116,5 +116,5 @@ def _runs_where() -> list[Panel]:
 
 DASHBOARD: Final = Dashboard(
     "partisan-telemetry",
-    (Row("Does it arrive", _arrives()), Row("What it costs", _costs()), Row("Versions", _runs_where())),
+    (Row("Delivery", _arrives()), Row("Cost", _costs()), Row("Versions", _runs_where())),
 )

@@ -1,10 +1,10 @@
-// Draws every panel of every dashboard on the data of a real Prometheus and keeps the pictures.
+// Draws every panel of every dashboard with data from a real Prometheus and saves the pictures.
 //
 //   node draw.mjs --prometheus http://127.0.0.1:9090 --out ../../build/panels [--minutes 180] [--scrape 15]
 //
-// Grafana's own panel components (@grafana/ui) draw; this is not the Grafana server, and the cells of
-// heatmaps, exemplars and annotations are painted by src/. Exits with 1 on any error in the browser
-// and for any panel without a finite point.
+// The panels are Grafana's own components (@grafana/ui). There is no Grafana server; src/ draws exemplars,
+// annotations and the cells of heatmaps. Exits with 1 on any error in the browser and for any panel without
+// a finite point.
 import { build } from 'esbuild';
 import { chromium } from 'playwright-core';
 import { createServer } from 'node:http';
@@ -81,7 +81,7 @@ async function open(browser, server, uid, width, height) {
   page.on('console', (message) => message.type() === 'error' && errors.push(`${message.text()} ${message.location().url}`));
   await page.goto(address(server, uid), { timeout: 120_000 });
   await page.waitForFunction('window.READY', null, { timeout: 120_000 }).catch((error) => errors.push(String(error)));
-  // Tables draw only the rows that can be seen.
+  // Tables draw only the visible rows.
   const bottom = await page.evaluate('document.documentElement.scrollHeight');
   await page.setViewportSize({ width: Number(width), height: bottom });
   await page.waitForTimeout(500);
@@ -107,7 +107,7 @@ async function draw(browser, server, uid) {
 }
 
 if (!options.prometheus) {
-  console.error('say --prometheus URL');
+  console.error('--prometheus URL is required');
   process.exit(2);
 }
 await mkdir(options.out, { recursive: true });

@@ -1,4 +1,4 @@
-// Holds the dashboards against Grafana's own types: wrong types, wrong words and unknown keys are errors.
+// Checks the dashboards against Grafana's own types: wrong types, unknown enum values and unknown keys are errors.
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 const HERE = dirname(fileURLToPath(import.meta.url));
 const DASHBOARDS = join(HERE, '../dashboards');
 const FILE = join(HERE, 'dist/dashboards.ts');
-// JSON has words where the types have enums, and the Prometheus data source adds keys to annotations.
+// JSON has strings where the types have enums, and the Prometheus data source adds keys to annotations.
 const TYPES = `import type { AnnotationQuery, Dashboard } from '@grafana/schema';
 type Plain<T> = 0 extends 1 & T ? any : T extends string ? \`\${T}\` : T extends number ? number
   : T extends object ? { [K in keyof T]: Plain<T[K]> } : T;

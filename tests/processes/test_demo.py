@@ -21,7 +21,7 @@ from tests.support.waiting import wait_until
 # How long a demo may make no progress.
 SECONDS = 60.0
 
-# Inherited by every process of a run, so that processes left behind can be told apart from other runs'.
+# Inherited by every process of a run, so that processes left behind can be distinguished from other runs'.
 MARK = "DEMO_TEST_RUN"
 
 WITHOUT_PROXIES = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -140,7 +140,7 @@ def test_a_signal_as_a_child_starts_leaves_nothing_behind(demo):
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads the processes from /proc")
 def test_a_signal_in_the_middle_leaves_nothing_behind(demo):
     run = demo()
-    wait_for(lambda: "A manager and its workers begin" in run.text(), run)
+    wait_for(lambda: "Starting a manager and its workers" in run.text(), run)
 
     run.process.send_signal(signal.SIGINT)
 

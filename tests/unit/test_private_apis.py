@@ -44,7 +44,8 @@ def test_api_that_is_gone_is_named_with_its_library_its_file_and_its_purpose():
     problem = str(api.problem())
     assert problem.startswith("Django ")
     assert (
-        "lacks Model._gone or changed it (seen in 5.2). django_partisan/models.py uses it: There" in problem
+        "lacks Model._gone or has changed it (checked in 5.2). "
+        "django_partisan/models.py uses it: There" in problem
     )
 
 

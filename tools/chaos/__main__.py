@@ -1,4 +1,4 @@
-"""Break a queue of real managers at random, and check that no promise was broken."""
+"""Inject random faults into a queue with real managers, and check that no guarantee was broken."""
 
 import argparse
 import signal
@@ -15,16 +15,16 @@ from .processes import ROOT, has_host_names
 
 EPILOG = """\
 Each seed chooses managers, their settings, and faults with times and targets; the exact interleaving
-depends on the machine. A trial starts a PostgreSQL of its own (fsync on), enqueues tasks of every kind
-from several processes, carries out the faults, waits until every task has ended, stops everything, and
-compares the journals of all runs with the rows. docs/guarantees.md says what is promised.
+depends on the machine. A trial starts its own PostgreSQL (fsync on), enqueues tasks of every kind from
+several processes, injects the faults, waits until every task has ended, stops everything, and compares the
+journals of all runs with the rows. docs/guarantees.md lists the guarantees.
 
 faults:
 {faults}
 
 exit codes:
-  0  no promise was broken
-  1  a promise was broken; the report says which, by which task, and how to run the seed again
+  0  no guarantee was broken
+  1  a guarantee was broken; the report names it, the task, and the command that runs the seed again
 
 examples:
   make chaos                                            30 seeds of 30 s
@@ -32,12 +32,12 @@ examples:
   make chaos SEEDS=2 SECONDS=240 MANAGERS=3             four minutes each, three managers on two hosts
   python -m tools.chaos --seed 7 --seconds 30           one seed again
   python -m tools.chaos --seed 7 --only kill_manager    with one kind of fault
-  python -m tools.chaos --seed 7 --plan                 print its plan alone
+  python -m tools.chaos --seed 7 --plan                 only print its plan
 """
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Do what the command line asks and return the exit code."""
+    """Execute the command line and return the exit code."""
     parser = _parser()
     arguments = parser.parse_args(words)
     wrong = sorted(set(arguments.only) - FAULTS.keys())
@@ -59,7 +59,8 @@ def main(words: Sequence[str] | None = None) -> int:
         outcome = trial.run(plan, arguments.folder / f"seed-{plan.seed}")
         outcomes.append(outcome)
         details = "\n".join(report.details(outcome, _command(outcome, arguments)))
-        counts = "\n".join((*report.table([outcome]), "", *report.ticks([outcome])))  # one may end us early
+        # Each file has its own tables, because the program may be stopped before it prints those at the end.
+        counts = "\n".join((*report.table([outcome]), "", *report.ticks([outcome])))
         (outcome.folder / "report.txt").write_text(f"{details}\n\n{counts}\n")
         print(report.line(outcome), flush=True)
         if outcome.violations:
@@ -98,28 +99,28 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seeds", type=int, default=30, help="run the seeds 1 to SEEDS (default: %(default)s)"
     )
-    parser.add_argument("--seed", type=int, action="append", help="run this seed; may be given again")
+    parser.add_argument("--seed", type=int, action="append", help="run this seed; can be repeated")
     parser.add_argument(
         "--seconds",
         type=float,
         default=30.0,
-        help="how long each seed enqueues and breaks (default: %(default)g)",
+        help="how long each seed enqueues tasks and injects faults (default: %(default)g)",
     )
     parser.add_argument(
         "--only",
         action="append",
         default=[],
         metavar="FAULT",
-        help="choose from this kind of fault; may be given again",
+        help="choose only faults of this kind; can be repeated",
     )
     parser.add_argument(
         "--rate",
         type=float,
         default=FAULTS_PER_SECOND,
-        help="faults a second (default: %(default)g); fewer leave managers time to react",
+        help="faults per second (default: %(default)g); fewer leave managers time to react",
     )
     parser.add_argument(
-        "--managers", type=int, choices=(2, 3), help="how many managers there are (default: by the seed)"
+        "--managers", type=int, choices=(2, 3), help="number of managers (default: by the seed)"
     )
     parser.add_argument("--plan", action="store_true", help="print the plans and run nothing")
     parser.add_argument(
@@ -132,5 +133,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends us leaves no manager behind
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that TERM leaves no manager behind
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""What runs in a trial and can be broken, and the record of what was broken when."""
+"""The parts of a trial that faults can hit, and a record of the injected faults."""
 
 import subprocess
 import threading
@@ -18,12 +18,12 @@ from .processes import Fleet, ManagerProcess, Seat
 from .proxy import Proxy, Route
 
 RECONNECT_SECONDS = 1.0
-"""How long a manager may need until it has a connection again."""
+"""How long a manager may need to reconnect."""
 
 
 @dataclass
 class Record:
-    """What the injection did; it is written by many threads, each to a list or a key of its own."""
+    """A record of the injection. Many threads write to it, each to its own list or key."""
 
     happened: Counter[str] = field(default_factory=Counter)
     missed: Counter[str] = field(default_factory=Counter)
@@ -41,11 +41,11 @@ class Enqueuers:
     processes: list[subprocess.Popen[bytes]]
 
     def are_running(self) -> bool:
-        """Return whether one of them still runs."""
+        """Return whether any of them still runs."""
         return any(process.poll() is None for process in self.processes)
 
     def destroy(self) -> None:
-        """End those that hang; what they had not committed surely is unknown."""
+        """Kill those that hang. Whether their last transactions were committed is unknown."""
         for process in self.processes:
             process.kill()
             process.wait()
@@ -58,7 +58,7 @@ class Arena:
     server: postgres.Server
     proxy: Proxy
     routes: list[Route]
-    """One for each seat of the fleet, in its order."""
+    """The route of each seat of the fleet, in the same order."""
     enqueuer_route: Route
     fleet: Fleet
     enqueuers: Enqueuers
@@ -68,16 +68,16 @@ class Arena:
     server_is_busy: threading.Lock = field(default_factory=threading.Lock)
 
     def manager(self, fault: PlannedFault) -> ManagerProcess | None:
-        """Return the manager at whom a fault is aimed, if one lives on that seat."""
+        """Return the manager that is the target of a fault, if it is alive."""
         return self.seat(fault).current
 
     @contextmanager
     def cut_off(
         self, managers: Callable[[], list[ManagerProcess]] | None, after_seconds: float = RECONNECT_SECONDS
     ) -> Iterator[None]:
-        """Note that managers (all, if `None`) cannot renew their leases meanwhile, and a little longer.
+        """Note that managers (all, if `None`) cannot renew their leases in the block, and a little longer.
 
-        ``managers`` is called at the end: others may have taken their seats.
+        ``managers`` is called at the end, because new managers may have taken their seats.
         """
         began_at = journal.now()
         try:
@@ -88,17 +88,17 @@ class Arena:
     def note_gap(
         self, managers: Callable[[], list[ManagerProcess]] | None, began_at: float, ended_at: float
     ) -> None:
-        """Note a time in which managers (all, if `None`) could not renew their leases.
+        """Note a period in which managers (all, if `None`) could not renew their leases.
 
-        Those that are dead may have workers that live on and are cut off as well.
+        Dead managers are included, because workers of them may still be alive and are cut off as well.
         """
         pids = [None] if managers is None else [manager.pid for manager in managers()]
         self.record.gaps.extend(Gap(began_at, ended_at, pid) for pid in pids)
 
     def seat(self, fault: PlannedFault) -> Seat:
-        """Return the seat at which a fault is aimed."""
+        """Return the seat that is the target of a fault."""
         return self.fleet.seats[fault.number]
 
     def route(self, fault: PlannedFault) -> Route:
-        """Return the way to the database of the manager at whom a fault is aimed."""
+        """Return the route to the database of the manager that is the target of a fault."""
         return self.routes[fault.number]

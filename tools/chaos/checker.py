@@ -1,4 +1,4 @@
-"""All promises, and which of them a trial has broken."""
+"""Check all guarantees against the evidence of a trial."""
 
 from collections.abc import Callable, Iterator
 
@@ -8,13 +8,13 @@ from .violation import Violation
 
 
 def nothing_is_left_over(evidence: Evidence) -> Iterator[Violation]:
-    """Every manager stopped when it was asked, and left no process, row, file or connection."""
+    """Check that every manager stopped on request and left no process, row, file or connection behind."""
     for text in evidence.leftovers:
         yield Violation("nothing left over", text)
 
 
 def something_has_happened(evidence: Evidence) -> Iterator[Violation]:
-    """A trial in which no task was committed shows nothing."""
+    """Check that at least one task was committed; otherwise the trial proves nothing."""
     if not any(one.verdict == COMMITTED for one in evidence.enqueued):
         yield Violation("trial", "no task was committed: this machine is too busy, or the enqueuers fail")
 
@@ -42,5 +42,5 @@ PROMISES: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
 
 
 def violations(evidence: Evidence) -> list[Violation]:
-    """Return every broken promise."""
+    """Return every broken guarantee."""
     return [found for promise in PROMISES for found in promise(evidence)]

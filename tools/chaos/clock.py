@@ -1,8 +1,8 @@
-"""Set the clock of this process alone, for `time` and `datetime`, whoever has imported them before.
+"""Change the clock of this process only, for `time` and `datetime`, even where they are already imported.
 
-A subclass of `datetime` would not do: Django has imported the class before it reads settings, and drivers
-make objects of the original. So its `now()` is replaced; Python protects built-in classes, and has no public
-way to do that.
+A subclass of `datetime` would not work: Django imports the class before it reads settings, and drivers create
+objects of the original. So `now()` of the class is replaced. Python protects built-in classes and has no
+public API for that.
 """
 
 import ctypes
@@ -12,12 +12,12 @@ from datetime import datetime, tzinfo
 
 
 def turn(seconds: float) -> None:
-    """Have `time.time()` and `datetime.now()` differ by some seconds from the machine's clock."""
+    """Make `time.time()` and `datetime.now()` differ from the machine's clock by some seconds."""
     right = time.time
     time.time = lambda: right() + seconds
     [methods] = gc.get_referents(datetime.__dict__)
     methods["now"] = classmethod(_now)
-    ctypes.pythonapi.PyType_Modified(ctypes.py_object(datetime))  # or calls go on with the method they know
+    ctypes.pythonapi.PyType_Modified(ctypes.py_object(datetime))  # or calls use a cached method
 
 
 def _now(cls: type[datetime], tz: tzinfo | None = None) -> datetime:

@@ -1,4 +1,4 @@
-"""One client's connection through the proxy, and the losses that can happen to it."""
+"""One client's connection through the proxy, and the losses that can be injected into it."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ CHUNK_BYTES = 65_536
 CONNECT_SECONDS = 5.0
 EXECUTION_SECONDS = 10.0
 RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER with no time: close() sends a reset instead of an end."""
+"""SO_LINGER with a timeout of 0: close() sends RST instead of FIN."""
 
 ANSWER = "answer"
 """The server executes the statement and commits; its answer is lost, and the connection is reset."""
 REQUEST = "request"
 """The connection is reset before the server gets the statement."""
 LATE = "late"
-"""The connection is reset at once; the server gets the statement, and executes it, some time later."""
+"""The connection is reset at once; the server receives and executes the statement some time later."""
 
 
 @dataclass
 class Loss:
-    """What is lost with the next statements of a name, how often, and when it happened."""
+    """A loss for the next statements with a name: its kind, how often it happens, and when it happened."""
 
     statement: str
     what: str
@@ -40,7 +40,7 @@ class Loss:
 
 
 class Conversation:
-    """A client and the server, and what is forwarded between them."""
+    """The forwarding of data between a client and the server."""
 
     def __init__(self, route: Route, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.application = ""
@@ -54,7 +54,7 @@ class Conversation:
         self._answered = asyncio.Event()
 
     async def run(self, host: str, port: int) -> None:
-        """Forward in both directions until one side ends."""
+        """Forward in both directions until one side closes its connection."""
         directions: list[asyncio.Task[None]] = []
         try:
             await self._route.flowing.wait()
@@ -62,7 +62,7 @@ class Conversation:
             directions = [asyncio.ensure_future(self._to_server()), asyncio.ensure_future(self._to_client())]
             await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
         except (OSError, asyncio.TimeoutError):
-            pass  # the server is down: the client sees its connection end
+            pass  # the server is down; the client's connection is closed
         finally:
             for direction in directions:
                 direction.cancel()
@@ -70,7 +70,7 @@ class Conversation:
             self._close()
 
     def reset(self) -> None:
-        """End both connections with a reset."""
+        """Reset both connections."""
         for side in (self._client, self._server):
             if side is not None:
                 _reset(side[1])
@@ -99,7 +99,7 @@ class Conversation:
                 await self._server[1].drain()
 
     def _is_startup(self, message: bytes, client: asyncio.StreamWriter) -> bool:
-        """Take note of the message that begins the connection; return True if it is not for the server."""
+        """Handle a startup message; return True if it must not be forwarded to the server."""
         code = wire.startup_code(message)
         if code in wire.ENCRYPTION_REQUESTS:
             client.write(wire.REFUSED)
@@ -108,13 +108,13 @@ class Conversation:
         return False
 
     def _notice(self, message: bytes) -> None:
-        """Find out whether a message is the statement with which something is to be lost."""
+        """Check whether a message is a statement for which a loss is planned."""
         statement = self._statements.sent(message)
         if self._loss is None and statement is not None and not self.is_silent:
             self._loss = self._route.take_loss(statement)
 
     async def _execute_late(self, seconds: float) -> None:
-        """Reset the client; have the server execute what it sent only after a while."""
+        """Reset the client's connection, and forward its statement to the server after a while."""
         assert self._server is not None
         _reset(self._client[1])
         await asyncio.sleep(seconds)

@@ -1,11 +1,11 @@
-"""Do the counters in a row agree with what the journal shows?
+"""Check that the counters in the rows agree with the journal.
 
-A settled run counts one attempt. A run that its worker's death cut off counts one attempt and one
-crash, once; what a dead worker or manager had not begun, and what a forced stop ended, counts nothing.
-The journal cannot say everything: a run may have begun for the engine and not yet have written its
-line, and a run that ended may have died with its worker before the report. A run of an atomic task
-that found no database for its transaction is retried without a line. So the crashes have a lower and
-an upper bound.
+A settled run counts as one attempt. A run that was interrupted by its worker's death counts as one attempt
+and one crash, once. Tasks that a dead worker or manager had not started, and runs that a forced stop ended,
+do not count. The journal is incomplete: a run may have begun for the engine before it wrote its line, and a
+run that ended may have been lost with its worker before the report. A run of an atomic task that found no
+database for its transaction is retried without a line. So the number of crashes has a lower and an upper
+bound.
 """
 
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ from .runs import gaps_of
 from .violation import Violation
 
 UNSEEN_BEGINS = 1
-"""Crashes in one trial that may have no run in the journal: killed before the line was written."""
+"""How many crashes of a trial may have no run in the journal, because they happened before its line."""
 SETTLE_SECONDS = 5.0
-"""How long after a death the manager must have lived to have counted it surely."""
+"""How long a manager must live after a worker's death to have counted the crash for certain."""
 
 
 def attempts_are_the_sum(evidence: Evidence) -> Iterator[Violation]:
-    """Attempts are the settled runs and the crashes."""
+    """Check that attempts are the sum of settled runs and crashes."""
     for row in evidence.rows:
         expected = 1 + row.postpones + row.retries + row.crashes
         if row.status in ENDED and row.attempts != expected:
@@ -33,7 +33,7 @@ def attempts_are_the_sum(evidence: Evidence) -> Iterator[Violation]:
 
 
 def crashes_are_no_more_than_lost_runs(evidence: Evidence) -> Iterator[Violation]:
-    """A run counts at most one crash, and none if it was settled."""
+    """Check that a run counts as at most one crash, and as none if it was settled."""
     runs = evidence.runs_by_id()
     unseen = 0
     for row in evidence.rows:
@@ -57,7 +57,7 @@ def _retries_without_a_line(row: Row, runs: list[Run]) -> int:
 
 
 def cut_runs_count_a_crash(evidence: Evidence) -> Iterator[Violation]:
-    """A run whose worker was killed under a manager that lived on is counted."""
+    """Check that a run counts as a crash if its worker was killed and its manager stayed alive."""
     runs = evidence.runs_by_id()
     for row in evidence.rows:
         certain = [run for run in runs.get(row.id, ()) if _is_surely_a_crash(evidence, run)]

@@ -1,4 +1,4 @@
-"""What the trial reads from the database, over connections that nothing breaks."""
+"""Queries of the trial itself, over connections without faults."""
 
 from contextlib import closing
 from typing import Any, NamedTuple
@@ -9,7 +9,7 @@ from . import schedules
 from .evidence import Row, ScheduleRow, TickRow
 
 _OURS = "chaos"
-"""The application name of our own connections."""
+"""The application name of the trial's own connections."""
 _SESSIONS = f"""
     FROM pg_stat_activity WHERE application_name <> '{_OURS}' AND backend_type = 'client backend'
 """
@@ -40,9 +40,9 @@ _SCHEDULES = """
 
 
 class Progress(NamedTuple):
-    """How many tasks have not ended, and what changes with every run of those that enqueuers enqueued.
+    """The number of tasks that have not ended, and counts that change with every run of enqueuers' tasks.
 
-    New ticks come all the time, so their tasks count only when they are old.
+    New ticks are enqueued all the time, so their tasks count only when they are old.
     """
 
     unended: int
@@ -57,7 +57,7 @@ class Database:
         self._url = url
 
     def progress(self) -> Progress:
-        """Return how far the tasks are."""
+        """Return the progress of the tasks."""
         [row] = self._read(_PROGRESS, (schedules.REST_SECONDS,))
         return Progress(*row)
 
@@ -75,11 +75,11 @@ class Database:
         return [f"{host}:{pid}" for host, pid in self._read("SELECT host, pid FROM django_partisan_manager")]
 
     def sessions(self) -> int:
-        """Return how many clients are connected, without ourselves."""
+        """Return how many clients are connected, except the trial itself."""
         return len(self.session_names())
 
     def session_names(self) -> list[str]:
-        """Return how each client names itself, and what it last asked."""
+        """Return the application name and the last query of each client."""
         return [
             f"{name!r}: {query[:60]}"
             for name, query in self._read(f"SELECT application_name, query {_SESSIONS}")
@@ -90,15 +90,15 @@ class Database:
         return [Row(*row) for row in self._read(_ROWS)]
 
     def tick_rows(self, stopped_at: float) -> list[TickRow]:
-        """Return the rows of the tasks of ticks, and how old each was when managers were asked to stop."""
+        """Return the rows of the tasks of ticks, with their age when the managers were asked to stop."""
         return [TickRow(*row) for row in self._read(_TICK_ROWS, (stopped_at,))]
 
     def schedules(self, stopped_at: float) -> list[ScheduleRow]:
-        """Return the row of every schedule, and how late it was when managers were asked to stop."""
+        """Return the rows of schedules, with their lateness when the managers were asked to stop."""
         return [ScheduleRow(*row) for row in self._read(_SCHEDULES, (stopped_at,))]
 
     def effects(self) -> list[tuple[str, str]]:
-        """Return what atomic tasks wrote."""
+        """Return the rows that atomic tasks wrote."""
         return [(key, run) for key, run in self._read("SELECT key, run FROM chaos_effect")]
 
     def markers(self) -> set[str]:

@@ -1,4 +1,4 @@
-"""Is each committed task at its right end, once, and has nothing rolled back left a trace?"""
+"""Check that committed tasks ended as they should, exactly once, and that rolled back ones left no trace."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ ENDED = (FINISHED, ERROR)
 
 
 def rows_are_at_their_right_end(evidence: Evidence) -> Iterator[Violation]:
-    """Every row that is there is at the end of its kind."""
+    """Check that every row has the end state of its kind."""
     for row in evidence.rows:
         if row.status not in ENDED:
             yield Violation("stuck", f"the row is still {row.status!r}", row.key)
@@ -30,7 +30,7 @@ def _wrong(row: Row) -> str | None:
         "retries": (row.retries, expected.retries),
     }
     if row.status == FINISHED or expected.retries is None:
-        pairs.pop("reason" if row.status == FINISHED else "retries")  # a finished row keeps its last error's
+        pairs.pop("reason" if row.status == FINISHED else "retries")  # finished rows keep their last error's
     wrong = [
         f"{name} is {is_now!r}, not {should_be!r}"
         for name, (is_now, should_be) in pairs.items()
@@ -40,7 +40,7 @@ def _wrong(row: Row) -> str | None:
 
 
 def committed_tasks_exist_once(evidence: Evidence) -> Iterator[Violation]:
-    """What was committed has one row; a deleted one has completed."""
+    """Check that every committed task has exactly one row, or has completed and was deleted."""
     rows = evidence.rows_by_key()
     completed = {run.key for run in evidence.runs if run.how == "completed"}
     seen = {run.key for run in evidence.runs} | rows.keys()
@@ -58,7 +58,7 @@ def committed_tasks_exist_once(evidence: Evidence) -> Iterator[Violation]:
 
 
 def nothing_rolled_back_left_a_trace(evidence: Evidence) -> Iterator[Violation]:
-    """What was rolled back has no row and never ran."""
+    """Check that a task that was rolled back has no row and never ran."""
     rows = evidence.rows_by_key()
     ran = {run.key for run in evidence.runs}
     for one in evidence.enqueued:
@@ -70,7 +70,7 @@ def nothing_rolled_back_left_a_trace(evidence: Evidence) -> Iterator[Violation]:
 
 
 def duplicates_are_followed_by_a_run(evidence: Evidence) -> Iterator[Violation]:
-    """After each committed `delay()` of a unique task begins a run that sees what was committed with it."""
+    """Check that after each committed `delay()` of a unique task, a run begins that sees its data."""
     runs = evidence.runs_by_id()
     for one in evidence.enqueued:
         if KINDS[one.kind].is_unique and one.verdict == COMMITTED and one.id is not None:
@@ -81,7 +81,7 @@ def duplicates_are_followed_by_a_run(evidence: Evidence) -> Iterator[Violation]:
 
 
 def ended_tasks_have_run(evidence: Evidence) -> Iterator[Violation]:
-    """The outcome in a row is that of a run that ended with the row's counts."""
+    """Check that the journal has a run with the outcome and the counts of each row."""
     runs = evidence.runs_by_id()
     for row in evidence.rows:
         ended = [run for run in runs.get(row.id, ()) if run.ended is not None]
@@ -93,7 +93,7 @@ def ended_tasks_have_run(evidence: Evidence) -> Iterator[Violation]:
 
 
 def atomic_effects_are_kept_once(evidence: Evidence) -> Iterator[Violation]:
-    """A completed atomic task has one effect, any other none."""
+    """Check that a completed atomic task has exactly one effect; any other has none."""
     effects = Counter(key for key, _ in evidence.effects)
     rows = evidence.rows_by_key()
     kinds = {one.key: one.kind for one in evidence.enqueued if KINDS[one.kind].is_atomic}
@@ -102,5 +102,5 @@ def atomic_effects_are_kept_once(evidence: Evidence) -> Iterator[Violation]:
         row = rows[key][0] if key in rows else None
         is_completed = row.status == FINISHED if row else evidence.deletes and key in completed
         if effects[key] != int(is_completed):
-            state = row.status if row else "deleted" if is_completed else "gone"
+            state = row.status if row else "deleted" if is_completed else "missing"
             yield Violation("atomic", f"is {state}, and {effects[key]} of its writes were kept", key)

@@ -1,4 +1,4 @@
-"""Enqueue tasks of every kind, commit most, roll some back, and write down which was which.
+"""Enqueue tasks of every kind, commit most, roll some back, and write each to the journal.
 
 CHAOS_SETTINGS=... python -m tools.chaos.enqueuer NAME SEED SECONDS
 """
@@ -24,17 +24,17 @@ AFTER_ERROR_SECONDS = 0.3
 AHEAD_SECONDS = (0.5, 6.0)
 HELD_OPEN_SECONDS = (0.5, 6.0)
 BURST = 80
-"""More than the workers run in a second, so that managers hold tasks that have not begun."""
+"""More tasks than the workers run in a second, so that managers hold tasks that have not started."""
 
 Described = dict[str, Any]
 
 
 class RolledBack(Exception):
-    """The enqueuer wants its transaction undone."""
+    """Raised to roll back the enqueuer's transaction."""
 
 
 class Enqueuer:
-    """One process that enqueues; it names its tasks and transactions after itself."""
+    """A process that enqueues. The names of its tasks and transactions start with its own."""
 
     def __init__(self, name: str, seed: int) -> None:
         self._choose = random.Random(seed)
@@ -42,7 +42,7 @@ class Enqueuer:
         self._transactions = (f"{name}/{number}" for number in itertools.count())
 
     def step(self) -> None:
-        """Enqueue some tasks in one of the ways that there are."""
+        """Enqueue some tasks in a randomly chosen way."""
         ways: list[tuple[Callable[[], None], int]] = [
             (self._one, 10),
             (self._bulk, 4),
@@ -76,7 +76,7 @@ class Enqueuer:
         from tools.chaos.app.models import Marker
 
         described = [self._describe(self._kind()) for _ in range(self._choose.randint(1, 4))]
-        if seconds:  # the settlement of a postponed task meets this duplicate
+        if seconds:  # a duplicate for the settlement of a postponed task
             described.append(self._describe("UniquePostponing"))
         with self._journaled(described, at_once=False) as ids, transaction.atomic():
             Marker.objects.create(transaction=ids.transaction)
@@ -94,9 +94,9 @@ class Enqueuer:
 
     @contextmanager
     def _journaled(self, described: list[Described], at_once: bool) -> Iterator["_Ids"]:
-        """Write what is about to be enqueued, and then what became of it.
+        """Write the tasks to the journal before they are enqueued, and the result afterwards.
 
-        ``at_once`` says that the statement commits by itself.
+        ``at_once`` means that the statement commits by itself.
         """
         ids = _Ids(next(self._transactions), may_be_committed=at_once)
         journal.write("enqueuing", transaction=ids.transaction, at_once=at_once, tasks=described)
@@ -105,7 +105,7 @@ class Enqueuer:
         except RolledBack:
             journal.write("rolled_back", transaction=ids.transaction)
         except Error as error:
-            # Without an answer to the commit it is unknown; without a commit it is rolled back.
+            # Without an answer to COMMIT the result is unknown; without COMMIT the tasks are rolled back.
             what = "unknown" if ids.may_be_committed else "rolled_back"
             journal.write(what, transaction=ids.transaction, error=repr(error))
             connection.close()
@@ -131,7 +131,7 @@ class Enqueuer:
 
 
 class _Ids(list[int]):
-    """The ids of a transaction's tasks, and whether its commit may have been sent."""
+    """The ids of a transaction's tasks, and whether COMMIT may have been sent."""
 
     def __init__(self, name: str, may_be_committed: bool) -> None:
         super().__init__()
@@ -146,7 +146,7 @@ def _processor(described: Described) -> Any:
 
 
 def main(name: str, seed: str, seconds: str) -> None:
-    """Enqueue until the time is over."""
+    """Enqueue until the time is up."""
     django.setup()
     enqueuer = Enqueuer(name, int(seed))
     journal.write("ready")

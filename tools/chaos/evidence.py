@@ -1,4 +1,4 @@
-"""All that is known when a trial is over; the checks need nothing else."""
+"""The evidence of a trial: everything that the checks need."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True)
 class Enqueued:
-    """One task that an enqueuer tried to enqueue; ``due`` is by the wall clock, the others are not."""
+    """A task that an enqueuer tried to enqueue. Only ``due`` is a time of the wall clock."""
 
     key: str
     kind: str
@@ -25,7 +25,7 @@ class Enqueued:
 
 @dataclass(frozen=True)
 class Run:
-    """One run as the journal has it; one without an end was cut off."""
+    """A run in the journal. A run without an end was interrupted."""
 
     nonce: str
     id: int
@@ -59,7 +59,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Gap:
-    """A time in which a manager could not renew its lease; ``manager`` is `None` if it was all of them."""
+    """A period in which a manager could not renew its lease; ``manager`` is `None` for all managers."""
 
     began_at: float
     ended_at: float
@@ -68,7 +68,7 @@ class Gap:
 
 @dataclass(frozen=True)
 class TickRun:
-    """A run of the task of a tick; the tick's moment is in seconds since 1970."""
+    """A run of a tick's task; the time of the tick is in seconds since 1970."""
 
     schedule: str
     scheduled_for: float
@@ -87,27 +87,27 @@ class TickRow:
     id: int
     status: str
     waited: float = 0.0
-    """How old it was, in seconds, when the managers were asked to stop."""
+    """The age in seconds when the managers were asked to stop."""
 
 
 @dataclass(frozen=True)
 class ScheduleRow:
-    """A schedule at the end; moments are seconds since 1970, by the server's clock."""
+    """A schedule at the end; times are in seconds since 1970, by the server's clock."""
 
     name: str
     defined_at: float
     last_at: float | None
     totals: dict[str, int]
     late: float = 0.0
-    """For how many seconds the next tick was due when the managers were asked to stop.
+    """How long the next tick had been due when the managers were asked to stop, in seconds.
 
-    Negative if it was yet to come, infinite if there is none.
+    Negative if it was not due yet, infinite if there is none.
     """
 
 
 @dataclass
 class Evidence:
-    """The enqueuers' and the workers' journals, the final rows, and what was broken when."""
+    """The journals of enqueuers and workers, the final rows, and the times of the faults."""
 
     lease_seconds: float
     deletes: bool = False
@@ -115,15 +115,15 @@ class Evidence:
     runs: list[Run] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     effects: list[tuple[str, str]] = field(default_factory=list)
-    """Key and run of each write of an atomic task that was kept."""
+    """The key and run of each committed write of an atomic task."""
     killed: dict[int, float] = field(default_factory=dict)
-    """When a process was killed, by its id."""
+    """The time when each process was killed, by process id."""
     manager_ends: dict[int, float] = field(default_factory=dict)
     forced: set[int] = field(default_factory=set)
-    """Managers that were asked to end their tasks by force."""
+    """Managers that were forced to stop."""
     gaps: list[Gap] = field(default_factory=list)
     delays: list[Gap] = field(default_factory=list)
-    """Times in which a manager kept its lease and may have written no outcome, as a statement was lost."""
+    """Periods in which a manager kept its lease, but a lost statement may have delayed its outcomes."""
     leftovers: list[str] = field(default_factory=list)
     ticks: list[TickRun] = field(default_factory=list)
     tick_rows: list[TickRow] = field(default_factory=list)
@@ -144,14 +144,14 @@ class Evidence:
         return found
 
     def end_of(self, run: Run) -> float:
-        """Return when a run was surely over; the beginning if that is unknown."""
+        """Return when a run was certainly over, or its begin if that is unknown."""
         if run.ended is not None:
             return run.ended
         return max(run.begun, self.killed.get(run.pid, run.begun))
 
 
 def runs_in(lines: Iterable[dict[str, Any]]) -> list[Run]:
-    """Return the runs that the journal tells of."""
+    """Return the runs in the journal."""
     lines = list(lines)
     ends = {line["run"]: line for line in lines if line["what"] == "ended"}
     runs = []
@@ -186,7 +186,7 @@ def ticks_in(lines: Iterable[dict[str, Any]]) -> list[TickRun]:
 
 
 def enqueued_in(lines: Iterable[dict[str, Any]], markers: set[str]) -> list[Enqueued]:
-    """Return what was enqueued; where the answer to a commit was lost, the transaction's marker decides."""
+    """Return the enqueued tasks. If the answer to COMMIT was lost, the transaction's marker decides."""
     lines = list(lines)
     verdicts = {
         line["transaction"]: line for line in lines if line["what"] in (COMMITTED, ROLLED_BACK, UNKNOWN)

@@ -1,26 +1,26 @@
-"""The kinds of faults: whom each hits, how often it is chosen, how long it lasts."""
+"""The kinds of faults: their target, how often each is chosen, and how long it lasts."""
 
 from dataclasses import dataclass
 
 MANAGER = "manager"
-"""One manager: its processes, or its way to the database."""
+"""One manager: its processes, or its connection to the database."""
 ENQUEUERS = "enqueuers"
 SERVER = "server"
 POOLER = "pooler"
 
 BRIEF = (0.1, 0.4)
-"""Shorter than a lease, as parts of it."""
+"""Shorter than a lease, as fractions of its length."""
 LONGER = (1.2, 2.0)
-"""Longer than a lease, as parts of it."""
+"""Longer than a lease, as multiples of its length."""
 
 LOSSES = ("claim", "claim", "claim", "settle", "settle", "settle", "commit", "commit", "heartbeat",
           "rescue", "register")  # fmt: skip
-"""The statements of managers and workers that are lost, the frequent ones more often; see `wire.py`."""
+"""The statements that can be lost; frequent ones are listed several times. See `wire.py`."""
 
 
 @dataclass(frozen=True)
 class FaultKind:
-    """A kind of fault; ``lasts`` are the shortest and the longest time, in parts of a lease."""
+    """A kind of fault. ``lasts`` is the shortest and longest duration, relative to the length of a lease."""
 
     name: str
     target: str
@@ -37,7 +37,7 @@ _ALL = (
     FaultKind("kill_host", MANAGER, 4),
     FaultKind("drain", MANAGER, 3),
     FaultKind("force_stop", MANAGER, 2),
-    # Processes stop and go on.
+    # Processes are stopped and resumed.
     FaultKind("stop_worker", MANAGER, 2, BRIEF),
     FaultKind("stop_worker_long", MANAGER, 2, LONGER),
     FaultKind("stop_fork_server", MANAGER, 1, BRIEF),

@@ -1,4 +1,4 @@
-"""Carry out the plan's faults at their times, and undo what lasts."""
+"""Inject the faults of the plan at their times, and undo lasting ones."""
 
 import threading
 import time
@@ -9,7 +9,7 @@ from .arena import Arena
 from .plan import Plan, PlannedFault
 
 Action = Callable[[Arena, PlannedFault], bool]
-"""Returns whether the fault happened: its target may have been gone."""
+"""Injects a fault; returns False if its target no longer existed."""
 
 ACTIONS: Mapping[str, Action] = {
     **process_faults.ACTIONS,
@@ -19,7 +19,7 @@ ACTIONS: Mapping[str, Action] = {
 
 
 class Injection:
-    """One thread for the plan, and one for each fault."""
+    """The injection of a plan, with a thread for the plan and one per fault."""
 
     def __init__(self, plan: Plan, arena: Arena) -> None:
         self._plan = plan
@@ -27,7 +27,7 @@ class Injection:
         self._threads: list[threading.Thread] = []
 
     def run(self) -> None:
-        """Begin each fault at its time; return when all are over."""
+        """Start each fault at its time; return when all are over."""
         began_at = time.monotonic()
         for fault in self._plan.faults:
             time.sleep(max(0.0, began_at + fault.at - time.monotonic()))
@@ -46,5 +46,5 @@ class Injection:
         except Exception as error:
             record.notes.append(f"{fault}: {error!r}")
             raise
-        if fault.kind not in network_faults.LOSSES:  # those are counted when they have happened
+        if fault.kind not in network_faults.LOSSES:  # losses are counted when they happen
             (record.happened if happened else record.missed)[fault.kind] += 1

@@ -1,8 +1,8 @@
-"""Who did what, when: one file for each process, outside the database.
+"""The journal of all runs and enqueued tasks: one file per process, outside the database.
 
-A line is one `write()` to a file opened for appending, so a process can be killed at any instant and
-leaves whole lines only. Times are of the clock that also counts while a machine sleeps, the same for
-all processes of a machine.
+A line is one `write()` to a file opened for appending, so a process that is killed at any time leaves only
+complete lines. Times are from the clock that also runs while the machine sleeps and is the same for all
+processes of a machine.
 """
 
 import json
@@ -17,16 +17,16 @@ FOLDER = "CHAOS_FOLDER"
 SUFFIX = ".journal"
 
 _open: dict[int, int] = {}
-"""The file descriptor of this process; a forked child has another process id and opens its own."""
+"""The file descriptor by process id. A forked child has another id and opens its own file."""
 
 
 def now() -> float:
-    """Return the seconds since the machine started, those included in which it slept."""
+    """Return the seconds since the machine started, including those in which it slept."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def write(what: str, **more: Any) -> None:
-    """Append a line to the file of this process, in the folder that the environment names."""
+    """Append a line to the file of this process, in the folder from the environment."""
     pid = os.getpid()
     if pid not in _open:
         path = Path(os.environ[FOLDER]) / f"{socket.gethostname()}-{pid}{SUFFIX}"
@@ -36,12 +36,12 @@ def write(what: str, **more: Any) -> None:
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """Return the lines of all processes, in the order of their times."""
+    """Return the lines of all processes, ordered by time."""
     lines = [line for path in folder.glob(f"*{SUFFIX}") for line in _lines_of(path)]
     return sorted(lines, key=lambda line: float(line["at"]))
 
 
 def _lines_of(path: Path) -> Iterator[dict[str, Any]]:
     for text in path.read_text().splitlines(keepends=True):
-        if text.endswith("\n"):  # a full disk could cut the last one
+        if text.endswith("\n"):  # a full disk could truncate the last one
             yield json.loads(text)

@@ -1,4 +1,4 @@
-"""The kinds of tasks, and how a task of each kind must end, whatever is broken meanwhile."""
+"""The kinds of tasks, and how a task of each kind must end, whatever faults happen."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ ERROR = "error"
 
 @dataclass(frozen=True)
 class End:
-    """How a task must end; ``retries`` is `None` where the faults themselves cause retries."""
+    """How a task must end; ``retries`` is `None` if faults can cause retries."""
 
     status: str = FINISHED
     reason: str | None = None
@@ -65,4 +65,4 @@ KINDS = {
     ),
     "AtomicFailing": Kind(3, (0,), lambda _: End(ERROR, "error", retries=None), is_atomic=True),
 }
-"""By the name of the processor. The amount of a unique kind is its only argument, so it makes duplicates."""
+"""The kinds by processor name. The amount of a unique kind is its only argument, so duplicates occur."""

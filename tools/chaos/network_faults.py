@@ -1,4 +1,4 @@
-"""Connections that are refused, reset, silent or slow, and statements and answers that are lost."""
+"""Faults of the network: refused, reset, silent or slow connections, lost statements and answers."""
 
 import time
 from functools import partial
@@ -12,7 +12,7 @@ from .processes import ManagerProcess
 from .runs import LONGEST_PAUSE_SECONDS
 
 RETRY_SECONDS = 1.5
-"""How long after a lost heartbeat the next may come."""
+"""How long the next heartbeat may take after one was lost."""
 OF_THE_LEASE = ("heartbeat", "rescue", "register", "commit")
 HALF_OPEN_SECONDS = 6.0
 """How long a manager may take to notice that a connection is dead."""
@@ -25,13 +25,13 @@ LOSSES = {
 
 
 def reset(arena: Arena, fault: PlannedFault) -> bool:
-    """Reset every connection of a manager and its workers."""
+    """Reset all connections of a manager and its workers."""
     with arena.cut_off(partial(_managers_at, arena, fault)):
         return arena.proxy.reset(arena.route(fault)) > 0
 
 
 def refuse(arena: Arena, fault: PlannedFault) -> bool:
-    """Reset every connection of a manager, and refuse new ones for a while."""
+    """Reset all connections of a manager, and refuse new ones for a while."""
     with arena.cut_off(partial(_managers_at, arena, fault)):
         arena.proxy.refuse(arena.route(fault))
         _wait_and_heal(arena, fault)
@@ -39,7 +39,7 @@ def refuse(arena: Arena, fault: PlannedFault) -> bool:
 
 
 def swallow(arena: Arena, fault: PlannedFault) -> bool:
-    """Forward nothing for a while, and keep the connections."""
+    """Stop forwarding for a while, but keep the connections open."""
     with arena.cut_off(partial(_managers_at, arena, fault)):
         arena.proxy.swallow(arena.route(fault))
         _wait_and_heal(arena, fault)
@@ -47,13 +47,13 @@ def swallow(arena: Arena, fault: PlannedFault) -> bool:
 
 
 def half_open(arena: Arena, fault: PlannedFault) -> bool:
-    """Forward nothing any more on the manager's own connections; new ones work at once."""
+    """Stop forwarding on the manager's own connections; new connections work."""
     with arena.cut_off(partial(_managers_at, arena, fault), HALF_OPEN_SECONDS):
         return arena.proxy.half_open(arena.route(fault)) > 0
 
 
 def slow(arena: Arena, fault: PlannedFault) -> bool:
-    """Delay whatever passes between a manager and the database."""
+    """Delay all data between a manager and the database."""
     with arena.cut_off(partial(_managers_at, arena, fault)):
         arena.proxy.slow(arena.route(fault), 0.05 + 0.2 * fault.choice)
         _wait_and_heal(arena, fault)
@@ -76,7 +76,7 @@ def reset_enqueuers(arena: Arena, fault: PlannedFault) -> bool:
 
 
 def count_losses(arena: Arena) -> None:
-    """Count the losses that happened, and forget those for which the statement never came."""
+    """Count the losses that happened, and drop those whose statement was never sent."""
     for route in (*arena.routes, arena.enqueuer_route):
         arena.proxy.forget(route)
     for fault, loss in arena.losses:

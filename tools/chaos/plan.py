@@ -1,4 +1,4 @@
-"""What a seed chooses: the managers, their settings, and every fault with its time and its target."""
+"""Make the plan of a seed: managers, their settings, and all faults with times and targets."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -13,33 +13,33 @@ FIRST_FAULT_SECONDS = 1.0
 FAULTS_PER_SECOND = 1.2
 TIMES = (1, 1, 2, 5)
 REST_SECONDS = 1.5
-"""Between two lasting faults of one target: the end of the first would end the second."""
+"""The pause between two lasting faults of a target. The end of the first would also end the second."""
 
 
 @dataclass(frozen=True)
 class ManagerPlan:
-    """One manager: the host it claims to run on, and its way to the database."""
+    """One manager: the name of its host, and how it connects to the database."""
 
     host: str
     pooling: str | None = None
-    """`session` or `transaction` behind PgBouncer, `None` without."""
+    """The mode of PgBouncer, `session` or `transaction`; `None` without PgBouncer."""
 
     def queue_settings(self) -> dict[str, Any]:
-        """Return the settings of its own: what is listened to in transaction mode belongs to nobody."""
+        """Return the manager's own settings: LISTEN is useless with PgBouncer in transaction mode."""
         return {"LISTEN": False, "SLEEP_DELAY_SECONDS": 0.5} if self.pooling == "transaction" else {}
 
 
 @dataclass(frozen=True)
 class PlannedFault:
-    """A fault: when it begins and how long it lasts, in seconds of the trial, and at whom it is aimed."""
+    """A fault: its begin and duration in seconds of the trial, and its target."""
 
     at: float
     kind: str
     lasts: float = 0.0
     number: int = 0
-    """Which manager or enqueuer, counted from 0."""
+    """The number of the manager or enqueuer, from 0."""
     choice: float = 0.0
-    """Which of several processes, as a part of 1: how many there are is known only then."""
+    """The choice among several processes, from 0 to 1, as their number is not known in advance."""
     statement: str = ""
     times: int = 1
     """How many statements are lost."""
@@ -88,7 +88,7 @@ def make_plan(
     rate: float = FAULTS_PER_SECOND,
     count: int | None = None,
 ) -> Plan:
-    """Return the plan of a seed, with about ``rate`` faults a second.
+    """Return the plan of a seed, with about ``rate`` faults per second.
 
     ``only`` names the kinds of faults to choose from (all, if empty), ``count`` is the number of managers
     (2 or 3 by the seed, if `None`).
@@ -103,7 +103,7 @@ def make_plan(
         "SLEEP_DELAY_SECONDS": 1.0,
         "DELETE_TASKS_ON_COMPLETE": choose.random() < 0.25,
         "TASKS_PER_WORKER_INSTANCE": choose.choice((None, 100)),
-        "MAX_CRASHES": 1000,  # or the faults, not the tasks, would decide how tasks end
+        "MAX_CRASHES": 1000,  # or faults, not the tasks, would decide how tasks end
     }
     hosts = [HOSTS[0], HOSTS[1], choose.choice(HOSTS)]
     chosen = choose.choice((2, 3))
@@ -145,7 +145,7 @@ def _choose_faults(
 
 
 def _without_meetings(faults: list[PlannedFault]) -> Iterator[PlannedFault]:
-    """Yield the faults in order, without those that would meet a lasting one at the same target."""
+    """Yield the faults in order, without those that would overlap a lasting one of the same target."""
     free_at: dict[tuple[str, int], float] = {}
     for fault in sorted(faults, key=lambda one: one.at):
         kind = FAULTS[fault.kind]

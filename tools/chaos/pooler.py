@@ -1,4 +1,4 @@
-"""PgBouncer between one manager and the server, where it is installed."""
+"""PgBouncer between one manager and the server, if it is installed."""
 
 import shutil
 import socket
@@ -33,12 +33,12 @@ logfile = {log}
 
 
 def find() -> str | None:
-    """Return the program, or `None` where it is not installed."""
+    """Return the program, or `None` if it is not installed."""
     return shutil.which("pgbouncer") or shutil.which("pgbouncer", path=SBIN)
 
 
 class Pooler:
-    """One PgBouncer, which can be killed and started again on the same port."""
+    """One PgBouncer, which can be killed and restarted on the same port."""
 
     def __init__(self, program: str, folder: Path, server_port: int, mode: str) -> None:
         self.port = free_port()

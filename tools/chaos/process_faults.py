@@ -1,4 +1,4 @@
-"""Processes that are killed, stopped for a while, or asked to end."""
+"""Faults of processes: killed, stopped for a while, or asked to stop."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from .processes import ManagerProcess, Process, group_of, resume
 Choose = Callable[[ManagerProcess, PlannedFault], list[Process]]
 
 WAKE_SECONDS = 0.2
-"""How long a process that goes on may need until it has looked at the clock."""
+"""How long a resumed process may need until it reads the clock."""
 
 
 def _worker(manager: ManagerProcess, fault: PlannedFault) -> list[Process]:
@@ -32,7 +32,7 @@ def _manager(manager: ManagerProcess, fault: PlannedFault) -> list[Process]:
 
 
 def _host(manager: ManagerProcess, fault: PlannedFault) -> list[Process]:
-    # The manager last: killed first, it could not see the others' end, which is what happens as well.
+    # Kill the manager last, so that it can notice the end of the others; other faults kill only the manager.
     return sorted(group_of(manager.pid), key=lambda one: one.pid == manager.pid)
 
 
@@ -67,7 +67,7 @@ def _stop(choose: Choose) -> Callable[[Arena, PlannedFault], bool]:
 
 
 def drain(arena: Arena, fault: PlannedFault) -> bool:
-    """Ask a manager to stop; another takes its seat when it has ended."""
+    """Ask a manager to stop; a new one replaces it when it has ended."""
     manager = arena.manager(fault)
     if manager is not None:
         manager.process.send_signal(signal.SIGTERM)
@@ -75,7 +75,7 @@ def drain(arena: Arena, fault: PlannedFault) -> bool:
 
 
 def force_stop(arena: Arena, fault: PlannedFault) -> bool:
-    """Ask a manager to stop, and soon after to end its tasks by force."""
+    """Ask a manager to stop, and soon after force it to."""
     manager = arena.manager(fault)
     if manager is not None:
         arena.record.forced.add(manager.pid)
@@ -86,7 +86,7 @@ def force_stop(arena: Arena, fault: PlannedFault) -> bool:
 
 
 def kill_enqueuer(arena: Arena, fault: PlannedFault) -> bool:
-    """Kill a process that enqueues; the others go on."""
+    """Kill one of the enqueuing processes."""
     process = arena.enqueuers.processes[fault.number]
     others = [one for one in arena.enqueuers.processes if one.poll() is None and one is not process]
     if process.poll() is not None or not others:

@@ -1,4 +1,4 @@
-"""Managers on hosts of their own, restarted whenever they end, and what /proc shows of them."""
+"""Managers with their own host names, which are restarted when they end, and their processes in /proc."""
 
 import fcntl
 import functools
@@ -27,7 +27,7 @@ FORK_SERVER = "multiprocessing.forkserver"
 
 @dataclass(frozen=True)
 class Process:
-    """A process as /proc shows it."""
+    """A process in /proc."""
 
     pid: int
     parent: int
@@ -35,7 +35,7 @@ class Process:
 
 
 def group_of(leader: int) -> list[Process]:
-    """Return the processes of a process group that are no zombies."""
+    """Return the processes of a process group, without zombies."""
     return [process for process, group in _processes() if group == leader]
 
 
@@ -45,14 +45,14 @@ def _processes() -> Iterator[tuple[Process, int]]:
             fields = (folder / "stat").read_text().rpartition(")")[2].split()
             command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
-            continue  # it ended in between
+            continue  # it has ended
         if fields[0] not in "ZX":
             yield Process(int(folder.name), int(fields[1]), command), int(fields[2])
 
 
 @functools.cache
 def has_host_names() -> bool:
-    """Return whether a process can be given a host name of its own, which root may."""
+    """Return whether processes can have their own host names, which requires root."""
     try:
         asked = subprocess.run(["unshare", "--uts", "hostname", "probe"], capture_output=True, check=False)
     except FileNotFoundError:
@@ -61,7 +61,7 @@ def has_host_names() -> bool:
 
 
 def on_host(host: str, command: list[str]) -> list[str]:
-    """Return the command line that runs a command under a host name; it keeps the process id."""
+    """Return a command line that runs a command with a host name and keeps the process id."""
     if not has_host_names():
         return command
     return ["unshare", "--uts", "sh", "-c", 'hostname "$0" && exec "$@"', host, *command]
@@ -74,7 +74,7 @@ def environment(
     schedules: Mapping[str, Any] = MappingProxyType({}),
     clock_off_seconds: float = 0.0,
 ) -> dict[str, str]:
-    """Return the variables of a process of the trial, whose clock is off by some seconds."""
+    """Return the variables of a process of the trial, whose clock differs by some seconds."""
     chosen = {
         "DATABASES": {"default": database},
         "PARTISAN_CONFIG": {"default": queue},
@@ -91,7 +91,7 @@ def environment(
 
 
 class ManagerProcess:
-    """One `start_partisan`, the leader of a process group of its own."""
+    """One `start_partisan` process, the leader of its own process group."""
 
     def __init__(self, host: str, variables: dict[str, str], output: Path) -> None:
         command = [sys.executable, "-m", "django", "start_partisan", "--log-format", "ecs"]
@@ -111,7 +111,7 @@ class ManagerProcess:
 
     @property
     def is_alive(self) -> bool:
-        """True until the manager itself has ended; its workers may live on."""
+        """True until the manager itself has ended; its workers may still be alive."""
         if self.process.poll() is None:
             return True
         if self.ended_at is None:
@@ -130,7 +130,7 @@ class ManagerProcess:
         return [one for one in group_of(self.pid) if FORK_SERVER in one.command and one.pid != self.pid]
 
     def destroy(self) -> None:
-        """Leave nothing of it."""
+        """Kill the manager and all its processes."""
         for process in group_of(self.pid):
             with suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGKILL)
@@ -139,7 +139,7 @@ class ManagerProcess:
 
 @dataclass
 class Seat:
-    """The place of one manager: whoever ends there is followed by a new process."""
+    """The place of one manager. When the manager ends, a new one is started."""
 
     plan: ManagerPlan
     variables: dict[str, str]
@@ -148,12 +148,12 @@ class Seat:
 
     @property
     def current(self) -> ManagerProcess | None:
-        """The manager that lives, if one does."""
+        """The live manager, if there is one."""
         return self.all[-1] if self.all and self.all[-1].is_alive else None
 
 
 class Fleet:
-    """All seats, and a thread that starts a new manager where one has ended, as a supervisor does."""
+    """All seats, and a thread that restarts managers that have ended, like a supervisor."""
 
     def __init__(self, seats: list[Seat]) -> None:
         self.seats = seats
@@ -171,18 +171,18 @@ class Fleet:
         return [manager for seat in self.seats for manager in seat.all]
 
     def alive(self) -> list[ManagerProcess]:
-        """Return the managers that live."""
+        """Return the live managers."""
         return [manager for manager in self.all() if manager.is_alive]
 
     def end(self) -> None:
-        """Start no more managers, and ask those that live to drain."""
+        """Start no more managers, and ask the live ones to drain."""
         self._ending.set()
         self._thread.join()
         for manager in self.alive():
             manager.process.send_signal(signal.SIGTERM)
 
     def destroy(self) -> None:
-        """Leave nothing of any manager."""
+        """Kill all managers and their processes."""
         self._ending.set()
         for manager in self.all():
             manager.destroy()
@@ -199,13 +199,13 @@ class Fleet:
 
 
 def resume(pid: int) -> None:
-    """Let a stopped process go on, if it is still there."""
+    """Resume a stopped process, if it still exists."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGCONT)
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether a process holds a file locked."""
+    """Return whether a process has locked a file."""
     with path.open("rb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -215,7 +215,7 @@ def is_locked(path: Path) -> bool:
 
 
 def wait_while(condition: Any, seconds: float) -> bool:
-    """Wait until a condition is false; return whether that came in time."""
+    """Wait until a condition is false; return False after the timeout."""
     deadline = time.monotonic() + seconds
     while condition():
         if time.monotonic() > deadline:

@@ -1,6 +1,6 @@
 """A TCP proxy in front of PostgreSQL that breaks connections, and loses chosen statements or answers.
 
-All runs in one event loop in a thread of its own; the methods of `Proxy` may be called from any thread.
+Everything runs in one event loop in its own thread. The methods of `Proxy` can be called from any thread.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 
 class Route:
-    """One listening port and the conversations that it carries; runs in the loop."""
+    """One listening port and its conversations; runs in the loop."""
 
     def __init__(self, upstream_port: int) -> None:
         self.port = 0
@@ -39,27 +39,27 @@ class Route:
             self._listener = await asyncio.start_server(self._accept, HOST, self.port)
 
     def close(self) -> None:
-        """Refuse connections; those that there are stay."""
+        """Refuse new connections; existing ones stay."""
         if self._listener is not None:
             self._listener.close()
             self._listener = None
 
     def reset(self) -> int:
-        """Reset every connection; return how many there were."""
+        """Reset all connections; return how many there were."""
         count = len(self._conversations)
         for conversation in list(self._conversations):
             conversation.reset()
         return count
 
     def go_silent(self, wanted: Callable[[str], bool]) -> int:
-        """Forward nothing any more on connections with a ``wanted`` application name; return how many."""
+        """Stop forwarding on connections with a ``wanted`` application name; return how many there are."""
         chosen = [one for one in self._conversations if wanted(one.application)]
         for conversation in chosen:
             conversation.is_silent = True
         return len(chosen)
 
     def take_loss(self, statement: str) -> Loss | None:
-        """Return the loss that is planned for the next statement of a name, and count it."""
+        """Return the loss that is planned for the next statement with a name, and count it."""
         for loss in self.losses:
             if loss.statement == statement:
                 loss.happened_at.append(journal.now())
@@ -74,13 +74,13 @@ class Route:
         try:
             await conversation.run(HOST, self._upstream_port)
         except asyncio.CancelledError:
-            pass  # the proxy closes; Python 3.11 would print the cancellation as an error
+            pass  # the proxy is closing; Python 3.11 would print the cancellation as an error
         finally:
             self._conversations.discard(conversation)
 
 
 class Proxy:
-    """The thread with the event loop, and what the injection asks of it."""
+    """The thread with the event loop, and the methods that the injection calls."""
 
     def __init__(self) -> None:
         self._routes: list[Route] = []
@@ -89,7 +89,7 @@ class Proxy:
         self._thread.start()
 
     def route(self, upstream_port: int) -> Route:
-        """Open a new port that leads to a port of the server."""
+        """Open a new port that forwards to a port of the server."""
 
         async def make() -> Route:
             route = Route(upstream_port)
@@ -100,28 +100,28 @@ class Proxy:
         return self._do(make())
 
     def reset(self, route: Route) -> int:
-        """Reset every connection of a route."""
+        """Reset all connections of a route."""
         return self._call(route.reset)
 
     def refuse(self, route: Route) -> None:
-        """Reset every connection of a route, and refuse new ones."""
+        """Reset all connections of a route, and refuse new ones."""
         self._call(route.close)
         self._call(route.reset)
 
     def swallow(self, route: Route) -> None:
-        """Forward nothing on a route, and keep its connections, until ``heal()``."""
+        """Stop forwarding on a route, but keep its connections open, until ``heal()``."""
         self._call(route.flowing.clear)
 
     def half_open(self, route: Route) -> int:
-        """Forward nothing any more on the managers' own connections of a route; new ones work."""
+        """Stop forwarding on the managers' own connections of a route; new connections work."""
         return self._call(lambda: route.go_silent(lambda name: name.startswith("django_partisan ")))
 
     def slow(self, route: Route, seconds: float) -> None:
-        """Delay whatever a route forwards, until ``heal()``."""
+        """Delay all data of a route until ``heal()``."""
         self._call(lambda: setattr(route, "delay_seconds", seconds))
 
     def heal(self, route: Route) -> None:
-        """Undo what lasts."""
+        """Undo lasting faults."""
 
         async def undo() -> None:
             route.delay_seconds = 0.0
@@ -131,15 +131,15 @@ class Proxy:
         self._do(undo())
 
     def lose(self, route: Route, loss: Loss) -> None:
-        """Lose something with the next statement of a name."""
+        """Plan a loss for the next statements with a name."""
         self._call(lambda: route.losses.append(loss))
 
     def forget(self, route: Route) -> None:
-        """Lose nothing more of what was planned."""
+        """Drop the planned losses that have not happened."""
         self._call(route.losses.clear)
 
     def stop(self) -> None:
-        """End every connection and the thread."""
+        """Close all connections and end the thread."""
 
         async def end() -> None:
             for route in self._routes:
@@ -148,7 +148,7 @@ class Proxy:
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
-            await asyncio.sleep(CLOSE_SECONDS)  # the sockets are closed in the loop's next turns
+            await asyncio.sleep(CLOSE_SECONDS)  # sockets are closed in the next iterations of the loop
 
         self._do(end())
         self._loop.call_soon_threadsafe(self._loop.stop)

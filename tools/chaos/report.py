@@ -1,4 +1,4 @@
-"""What a person sees: a line for each seed, the details of each that fails, a table of faults."""
+"""The printed report: a line per seed, details of failed seeds, a table of faults."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from .trial import Outcome
 from .violation import Violation
 
 EXAMPLES = 3
-"""How many tasks of each broken promise are shown with their history."""
+"""How many tasks per broken guarantee are shown with their history."""
 
 
 def line(outcome: Outcome) -> str:
@@ -28,7 +28,7 @@ def line(outcome: Outcome) -> str:
 
 
 def details(outcome: Outcome, command: str) -> Iterator[str]:
-    """Yield the lines about a seed that fails."""
+    """Yield the lines about a failed seed."""
     yield f"--- seed {outcome.plan.seed}: {len(outcome.violations)} violations"
     yield f"run it again: {command}"
     yield f"logs and journals: {outcome.folder}"
@@ -46,7 +46,7 @@ def details(outcome: Outcome, command: str) -> Iterator[str]:
 
 
 def history(evidence: Evidence, found: Violation) -> Iterator[str]:
-    """Yield what is known of the task that broke a promise; times are seconds since the first enqueueing."""
+    """Yield the history of a violation's task; times are in seconds since the first enqueueing."""
     if found.key is None:
         return
     start = min((one.began_at for one in evidence.enqueued), default=0.0)
@@ -77,7 +77,7 @@ def history(evidence: Evidence, found: Violation) -> Iterator[str]:
 
 
 def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """Yield how often each kind of fault happened."""
+    """Yield a table of how often each kind of fault happened."""
     happened: Counter[str] = Counter()
     missed: Counter[str] = Counter()
     for outcome in outcomes:
@@ -90,7 +90,7 @@ def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
 
 
 def ticks(outcomes: Sequence[Outcome]) -> Iterator[str]:
-    """Yield how many ticks of each schedule had each outcome."""
+    """Yield a table of each schedule's ticks by outcome."""
     totals = {name: Counter[str]() for name in SCHEDULES}
     for outcome in outcomes:
         for row in outcome.evidence.schedules:

@@ -1,8 +1,8 @@
-"""Has a task run twice at once, too early, or again without need?
+"""Check that no task ran twice at the same time, too early, or again without need.
 
-A run may overlap another manager's only if its own manager could not renew its lease for so long
-that the lease expired: it was stopped, or cut off from the database, alone. A time in which no
-manager reached the database excuses nothing by itself.
+A run may overlap with one of another manager only if its own manager could not renew its lease until the
+lease expired, because it alone was stopped or cut off from the database. A period in which no manager reached
+the database is not enough.
 """
 
 from collections.abc import Iterator
@@ -16,14 +16,14 @@ from .violation import Violation
 HEARTBEATS_PER_LEASE = 3
 MARGIN_SECONDS = 0.5
 REPORT_SECONDS = 1.0
-"""How long the outcome of a run may take to the table where nothing is broken."""
+"""How long it may take to write an outcome if no fault interferes."""
 LONGEST_PAUSE_SECONDS = PAUSE_AT_MOST_SECONDS + PAUSE_SECONDS
-"""The longest pause of a manager between two tries to reach the database."""
+"""The longest pause of a manager between two attempts to reach the database."""
 CLOCK_SECONDS = 0.05
 
 
 def no_overlap_inside_a_lease(evidence: Evidence) -> Iterator[Violation]:
-    """No run of a task begins while another goes on, except after the lease of the other's manager."""
+    """Check that runs of a task overlap only if the lease of the first run's manager expired."""
     for runs in evidence.runs_by_id().values():
         for place, first in enumerate(runs):
             for second in runs[place + 1 :]:
@@ -40,7 +40,7 @@ def no_overlap_inside_a_lease(evidence: Evidence) -> Iterator[Violation]:
 
 
 def no_run_is_too_early(evidence: Evidence) -> Iterator[Violation]:
-    """A scheduled task runs when it is due, a postponed one after its delay."""
+    """Check that no scheduled task runs before it is due, and no postponed one before its delay is over."""
     due = {one.key: one.due for one in evidence.enqueued if one.due is not None}
     for run in evidence.runs:
         if (at := due.get(run.key)) is not None and run.clock < at - CLOCK_SECONDS:
@@ -57,7 +57,7 @@ def no_run_is_too_early(evidence: Evidence) -> Iterator[Violation]:
 
 
 def no_run_is_repeated_without_need(evidence: Evidence) -> Iterator[Violation]:
-    """A run that ended is repeated only if its outcome may have been lost with a process or a lease."""
+    """Check that a run is repeated only if its outcome may have been lost with a process or a lease."""
     atomic = {one.key for one in evidence.enqueued if KINDS[one.kind].is_atomic}
     for runs in evidence.runs_by_id().values():
         for place, run in enumerate(runs):
@@ -77,7 +77,7 @@ def no_run_is_repeated_without_need(evidence: Evidence) -> Iterator[Violation]:
 
 
 def lease_expired(evidence: Evidence, run: Run, at: float) -> bool:
-    """Return whether a run's manager may have lost its lease before a moment, after the run began."""
+    """Return whether a run's manager may have lost its lease between the run's begin and a given time."""
     shortest = _shortest_gap(evidence)
     return any(
         gap.ended_at - gap.began_at >= shortest
@@ -88,9 +88,9 @@ def lease_expired(evidence: Evidence, run: Run, at: float) -> bool:
 
 
 def gaps_of(evidence: Evidence, manager: int) -> list[Gap]:
-    """Return when a manager could not renew its lease, gaps of all managers beside its own included.
+    """Return when a manager could not renew its lease: its own gaps and those of all managers.
 
-    Gaps between which there is hardly time for a heartbeat are one.
+    Gaps are merged if there is hardly time for a heartbeat between them.
     """
     between = evidence.lease_seconds / HEARTBEATS_PER_LEASE + 2 * MARGIN_SECONDS
     merged: list[Gap] = []
@@ -133,9 +133,9 @@ def _may_be_lost(evidence: Evidence, run: Run) -> bool:
 
 
 def _written_until(evidence: Evidence, run: Run) -> float:
-    """Return until when the outcome of a run was surely in the table, unless its manager had died.
+    """Return the time by which the outcome of a run was certainly written, unless its manager had died.
 
-    It is written again after each time without a database, and each statement that was lost.
+    Writing is repeated after each period without a database and after each lost statement.
     """
     until = (run.ended or run.begun) + REPORT_SECONDS
     held_up = [

@@ -1,4 +1,4 @@
-"""The schedules of the managers: every outcome that a tick may have happens to one of them."""
+"""The schedules of the managers. Together, they produce every outcome of a tick."""
 
 from typing import Any, Final
 
@@ -15,19 +15,19 @@ SCHEDULES: Final[dict[str, dict[str, Any]]] = {
     EVERY_SECOND_UNIQUE: {"task": "UniquelyTicked", "every": 1},
     EVERY_MINUTE: {"task": "Ticked", "cron": "* * * * *", "catch_up": "all"},
 }
-"""The setting of the managers. The tasks of the third run for longer than from tick to tick, and those of the
-fourth wait again after their first run, so the next tick is an overlap or a duplicate."""
+"""The setting of the managers. The tasks of the third schedule run for longer than the interval of the ticks,
+and those of the fourth wait again after their first run, so the next tick is an overlap or a duplicate."""
 
 for _name, _setting in SCHEDULES.items():
     _setting["args"] = [_name]
 
 _MINUTE: Final = 60.0
 SECONDS: Final = {name: float(setting.get("every", _MINUTE)) for name, setting in SCHEDULES.items()}
-"""From tick to tick; the only cron text names every minute."""
+"""The interval between ticks, in seconds. The only cron expression means every minute."""
 TASK_SECONDS = 1.4
-"""How long a task of a slow schedule runs, and how long one of a unique schedule waits again."""
+"""How long a task of the slow schedule runs, and how long one of the unique schedule waits again."""
 REST_SECONDS = 10.0
-"""When all is quiet, the task of a tick has ended by then."""
+"""How long the task of a tick may take to end when no faults are injected."""
 
 
 def is_catching_up(name: str) -> bool:
@@ -36,5 +36,5 @@ def is_catching_up(name: str) -> bool:
 
 
 def is_overlapping(name: str) -> bool:
-    """Return whether a schedule enqueues a task while its last one waits or runs."""
+    """Return whether a schedule enqueues a task while its last one is waiting or running."""
     return bool(SCHEDULES[name].get("overlap", True))

@@ -1,4 +1,4 @@
-"""A server that restarts, is away, or ends its backends, and a pooler that restarts."""
+"""Faults of the server: restarts, outages, terminated backends, and a restarted pooler."""
 
 import time
 from contextlib import closing
@@ -24,12 +24,12 @@ def _away(arena: Arena, mode: Literal["fast", "immediate"], seconds: float) -> b
 
 
 def restart_fast(arena: Arena, fault: PlannedFault) -> bool:
-    """Restart the server in an orderly way."""
+    """Restart the server with a fast shutdown."""
     return _away(arena, "fast", 0.0)
 
 
 def restart_immediate(arena: Arena, fault: PlannedFault) -> bool:
-    """Restart the server as after a crash."""
+    """Restart the server with an immediate shutdown, as after a crash."""
     return _away(arena, "immediate", 0.0)
 
 
@@ -39,7 +39,7 @@ def outage(arena: Arena, fault: PlannedFault) -> bool:
 
 
 def end_backends(arena: Arena, fault: PlannedFault) -> bool:
-    """End all connections, or a part of them."""
+    """Terminate all backends, or some of them."""
     with (
         arena.server_is_busy,
         arena.cut_off(None),

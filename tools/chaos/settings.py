@@ -1,4 +1,4 @@
-"""Django's settings for the managers and enqueuers; what a trial chooses comes by the environment."""
+"""Django's settings for managers and enqueuers. Settings of the trial are read from the environment."""
 
 import json
 import os
@@ -6,7 +6,7 @@ import os
 from tools.chaos import clock
 from tools.chaos.settings_names import CHOSEN
 
-SECRET_KEY = "not a secret: for throw-away databases only"
+SECRET_KEY = "not a secret: only for temporary databases"
 USE_TZ = True
 INSTALLED_APPS = ["django_partisan", "tools.chaos.app"]
 

@@ -1,4 +1,4 @@
-"""How the settings of a trial reach its processes."""
+"""Names of the variables that pass a trial's settings to its processes."""
 
 MODULE = "tools.chaos.settings"
 CHOSEN = "CHAOS_SETTINGS"

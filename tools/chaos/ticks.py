@@ -1,8 +1,8 @@
-"""Is each tick of a schedule enqueued once, and accounted for, and has each of its tasks run?
+"""Check that each tick of a schedule is enqueued and counted once, and that its task has run.
 
-The row of a schedule counts its ticks by outcome. They follow each other in a grid, so their number follows
-from the first and the last one, whoever was killed and whatever was cut off meanwhile. The tasks are known
-from their rows, and from the journal if completed rows are deleted.
+The row of a schedule counts its ticks by outcome. Ticks have a fixed interval, so their number follows from
+the first and the last one, whatever faults happened. The tasks are known from their rows, or from the journal
+if completed rows are deleted.
 """
 
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ from .kinds import FINISHED
 from .violation import Violation
 
 LATE_SECONDS = 5.0
-"""How late a tick may be when all is at rest."""
+"""How late a tick may be when no faults are injected."""
 STUCK_SECONDS = 2 * schedules.REST_SECONDS
-"""How long a task may have waited when the managers were asked to stop; it had ended when all was at rest."""
+"""The longest wait of a task before the managers were asked to stop; without faults it has ended by then."""
 
 
 def no_tick_is_enqueued_twice(evidence: Evidence) -> Iterator[Violation]:
-    """A tick has one task, however often it ran."""
+    """Check that a tick has exactly one task, however often that task ran."""
     tasks: dict[tuple[str, float], set[int]] = {}
     for (schedule, id_), moments in _tasks(evidence).items():
         if len(moments) > 1:
@@ -36,7 +36,7 @@ def no_tick_is_enqueued_twice(evidence: Evidence) -> Iterator[Violation]:
 
 
 def ticks_add_up(evidence: Evidence) -> Iterator[Violation]:
-    """Every schedule has ticked until managers were asked to stop, and every tick has one outcome."""
+    """Check that all schedules ticked until the managers were asked to stop, with one outcome per tick."""
     for name in schedules.SCHEDULES.keys() - {row.name for row in evidence.schedules}:
         yield Violation("ticks", f"{name} has no row")
     tasks = _tasks(evidence)
@@ -69,7 +69,7 @@ def _is_in(row: ScheduleRow, moment: float) -> bool:
 
 
 def tasks_of_ticks_end(evidence: Evidence) -> Iterator[Violation]:
-    """The task of a tick runs, and completes."""
+    """Check that the task of a tick runs, and completes."""
     completed = {run.id for run in evidence.ticks if run.how == "completed"}
     for row in evidence.tick_rows:
         name = f"{row.schedule}: task {row.id}"
@@ -82,7 +82,7 @@ def tasks_of_ticks_end(evidence: Evidence) -> Iterator[Violation]:
 
 
 def tasks_without_overlap_follow_each_other(evidence: Evidence) -> Iterator[Violation]:
-    """Without overlap, the first run of a task begins after a run of each earlier one has completed."""
+    """Check that without overlap, the first run of a task begins after all earlier tasks have completed."""
     for name in schedules.SCHEDULES:
         if schedules.is_overlapping(name):
             continue
@@ -99,7 +99,7 @@ def tasks_without_overlap_follow_each_other(evidence: Evidence) -> Iterator[Viol
 
 
 def _tasks(evidence: Evidence) -> dict[tuple[str, int], set[float]]:
-    """Return the moments of each task, by its schedule and its id: there should be one."""
+    """Return the times of each task's ticks, by schedule and id. There should be one per task."""
     found: dict[tuple[str, int], set[float]] = {}
     both: list[TickRun | TickRow] = [*evidence.ticks, *evidence.tick_rows]
     for one in both:

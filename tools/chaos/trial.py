@@ -1,4 +1,4 @@
-"""Run one seed: start everything, break it as planned, let it come to rest, stop it, gather the evidence."""
+"""Run one seed: start everything, inject the faults, wait for all tasks, stop, and gather the evidence."""
 
 import shutil
 import subprocess
@@ -31,7 +31,7 @@ READY_SECONDS = 120.0
 REST_SECONDS = 20.0
 LONGEST_REST_SECONDS = 180.0
 LONGEST_REST_RATIO = 2.0
-"""How much longer the rest may be for each second of the trial, in which tasks have piled up."""
+"""How many seconds longer the rest may take per second of the trial, because tasks pile up in it."""
 STOP_SECONDS = 20.0
 CLOSE_SECONDS = 5.0
 ENQUEUER_SECONDS = 10.0
@@ -43,7 +43,7 @@ SERVER_SETTINGS = {"max_connections": "300", "deadlock_timeout": "500ms"}
 
 @dataclass
 class Outcome:
-    """What a trial came to."""
+    """The result of a trial."""
 
     plan: Plan
     folder: Path
@@ -53,7 +53,7 @@ class Outcome:
 
 
 def run(plan: Plan, folder: Path) -> Outcome:
-    """Run a trial; journals and logs go to ``folder``, which is emptied first."""
+    """Run a trial; journals and logs are written to ``folder``, which is emptied first."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     with postgres.server(durable=True, settings=SERVER_SETTINGS) as server, _temporary_folder() as base:
@@ -162,7 +162,7 @@ def _enqueue(arena: Arena, plan: Plan, folder: Path) -> None:
 
 @contextmanager
 def _stalls_noted(arena: Arena) -> Iterator[None]:
-    """Note when this machine was too busy even for us: a manager may then be late as well."""
+    """Note when this machine was too busy to run this thread: managers may be late then, too."""
     ending = threading.Event()
 
     def watch() -> None:
@@ -184,7 +184,7 @@ def _stalls_noted(arena: Arena) -> Iterator[None]:
 
 
 def _come_to_rest(arena: Arena, plan: Plan, database: Database) -> None:
-    """Wait until every task has ended, or nothing has happened for long."""
+    """Wait until every task has ended, or nothing has happened for a long time."""
     wait_while(arena.enqueuers.are_running, ENQUEUER_SECONDS)
     arena.enqueuers.destroy()
     began_at = changed_at = time.monotonic()
@@ -203,7 +203,7 @@ def _come_to_rest(arena: Arena, plan: Plan, database: Database) -> None:
 
 
 def _stop(arena: Arena, plan: Plan, database: Database, base: Path) -> list[str]:
-    """Ask every manager to stop; return what they leave behind."""
+    """Ask all managers to stop; return descriptions of what they left behind."""
     found: list[str] = []
     arena.fleet.end()
     managers = arena.fleet.all()
@@ -225,10 +225,10 @@ def _stop(arena: Arena, plan: Plan, database: Database, base: Path) -> list[str]
 
 
 def _presence_files(arena: Arena, plan: Plan, host: Path) -> Iterator[str]:
-    """Yield what is wrong about a host's presence files.
+    """Yield problems with a host's presence files.
 
-    If a manager of another host rescued a dead manager's tasks, the dead one's file stays until a sweep; so
-    do the files of its workers that outlived it and could not reach the database.
+    If a manager of another host rescued a dead manager's tasks, the dead manager's file stays until a sweep.
+    So do the files of its workers that were still alive and could not reach the database.
     """
     paths = list(host.glob("django-partisan-*/*.lock"))
     of_host = [manager for seat in arena.fleet.seats if seat.plan.host == host.name for manager in seat.all]

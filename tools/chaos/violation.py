@@ -1,10 +1,10 @@
-"""A broken promise."""
+"""A broken guarantee."""
 
 from typing import NamedTuple
 
 
 class Violation(NamedTuple):
-    """Which promise was broken, and by which task; ``key`` is `None` where it was not a task."""
+    """A broken guarantee and its task; ``key`` is `None` if it is not about a task."""
 
     promise: str
     text: str

@@ -1,4 +1,4 @@
-"""PostgreSQL's protocol, as far as it takes to see which statement is sent and when its answer is complete.
+"""Parse PostgreSQL's protocol, to find out which statement is sent and when its answer is complete.
 
 https://www.postgresql.org/docs/current/protocol-message-formats.html
 """
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 STARTUP_HEADER = struct.Struct("!ii")
 LENGTH = struct.Struct("!i")
 ENCRYPTION_REQUESTS = frozenset((80877103, 80877104))
-"""SSLRequest and GSSENCRequest: the proxy refuses both, as it could not read what is encrypted."""
+"""SSLRequest and GSSENCRequest. The proxy refuses both, because it could not read encrypted data."""
 CANCEL_REQUEST = 80877102
 REFUSED = b"N"
 
@@ -28,23 +28,23 @@ STATEMENTS = {
     "settle": re.compile(r"task\.id = outcome\.id AND .{0,60}task\.claim_token = outcome\.token"),
     "enqueue": re.compile(r"INSERT INTO (?:\w+\.)?django_partisan_task\b"),
 }
-"""How the statements are recognised with which something can be lost."""
+"""Patterns of the statements for which losses can be planned, by name."""
 
 
 def name_of(statement: str) -> str | None:
-    """Return the name of a statement, or `None` if it has none here."""
+    """Return the name of a statement, or `None` if no pattern matches."""
     return next((name for name, pattern in STATEMENTS.items() if pattern.search(statement)), None)
 
 
 class Messages:
-    """Cut what arrives into whole messages, each with its header."""
+    """Splits received data into complete messages with their headers."""
 
     def __init__(self, begins_with_startup: bool = False) -> None:
         self._rest = bytearray()
         self._expects_startup = begins_with_startup
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Yield the messages that are complete now."""
+        """Add data and yield the messages that are now complete."""
         self._rest += data
         while (size := self._size()) is not None and len(self._rest) >= size:
             message = bytes(self._rest[:size])
@@ -62,25 +62,25 @@ class Messages:
 
 
 def startup_code(message: bytes) -> int:
-    """Return the code of a message that begins a connection."""
+    """Return the code of a startup message."""
     return int(STARTUP_HEADER.unpack_from(message)[1])
 
 
 def application_name(startup: bytes) -> str:
-    """Return how a client names itself when it connects."""
+    """Return the application name in a startup message."""
     fields = startup[STARTUP_HEADER.size :].split(b"\0")
     named = dict(zip(fields[::2], fields[1::2], strict=False))
     return named.get(b"application_name", b"").decode(errors="replace")
 
 
 class Statements:
-    """Follow which statements a client sends, by simple queries or by prepared statements."""
+    """Tracks the statements that a client sends, as simple queries or as prepared statements."""
 
     def __init__(self) -> None:
         self._prepared: dict[bytes, str | None] = {}
 
     def sent(self, message: bytes) -> str | None:
-        """Return the name of the statement that a message asks to execute."""
+        """Return the name of the statement that a message executes, if it has one."""
         kind, body = message[:1], message[5:]
         if kind == QUERY:
             return name_of(body.rstrip(b"\0").decode(errors="replace"))

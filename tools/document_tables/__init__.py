@@ -1,1 +1,1 @@
-"""The tables of the documentation that are made from the code: `python -m tools.document_tables`."""
+"""Generate the tables of the documentation from the code: `python -m tools.document_tables`."""

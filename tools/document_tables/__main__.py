@@ -1,4 +1,4 @@
-"""Write the tables of the documentation from the code; `--check` only lists which are out of date."""
+"""Write the tables of the documentation from the code; `--check` only lists outdated pages."""
 
 import argparse
 import os

@@ -20,7 +20,7 @@ OTHERS: Final = (
 
 
 def options(command: str) -> str:
-    """Return a table of a command's arguments and options, without those of every Django command."""
+    """Return a table of a command's arguments and options, without those that all Django commands have."""
     parser = load_command_class("django_partisan", command).create_parser("manage.py", command)
     ours = [action for action in parser._actions if action.dest not in DJANGO_OPTIONS]
     return table(("Option", "Meaning"), ((_spellings(action), _meaning(action)) for action in ours))

@@ -1,4 +1,4 @@
-"""Where the tables stand: between two comments, on a page of the documentation."""
+"""Find and replace tables on the pages of the documentation; each is between two comments."""
 
 import re
 from collections.abc import Iterator
@@ -23,12 +23,12 @@ def pages() -> Iterator[Path]:
 
 
 def tables_of(text: str) -> list[str]:
-    """Return the names of the tables that a page holds."""
+    """Return the names of the tables on a page."""
     return [match["name"] for match in _MARKED.finditer(text)]
 
 
 def with_tables(text: str) -> str:
-    """Return a page's text with its tables written from the code."""
+    """Return a page's text with its tables generated from the code."""
     return _MARKED.sub(lambda match: f"{match['begin']}\n{TABLES[match['name']]()}\n{match['end']}", text)
 
 

@@ -1,4 +1,4 @@
-"""Make each table of the documentation from what the code declares."""
+"""Generate each table of the documentation from the declarations in the code."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -20,7 +20,7 @@ from tools.document_tables.markdown import table
 COMPUTED_DEFAULTS: Final = {"WORKERS_COUNT": "the cores that this process may use"}
 
 GROUPS: Final = {"R": fields.RUN, "T": fields.TASK, "P": fields.WORKER_FIELDS, "E": fields.ERROR}
-"""Letters for fields that go together in log events; a run's before a task's, which it includes."""
+"""Letters for groups of fields in log events. A run's group includes a task's, so it comes first."""
 
 
 def queue_settings() -> str:
@@ -56,7 +56,7 @@ def checks() -> str:
 
 
 def log_events() -> str:
-    """Return every log event; letters stand for fields that go together."""
+    """Return every log event, with letters for groups of fields."""
     rows = (
         (f"`{one.action}`", _level(one), ", ".join(one.by), _named(one.fields), one.when)
         for one in logs.LOG_EVENTS.values()
@@ -65,7 +65,7 @@ def log_events() -> str:
 
 
 def log_fields() -> str:
-    """Return the common fields, and what the letters stand for."""
+    """Return the common fields and the fields of each letter."""
     groups = {
         "every line": fields.COMMON,
         "**T**, a task": fields.TASK,
@@ -105,7 +105,7 @@ def span_attributes() -> str:
 
 
 def metrics() -> str:
-    """Return every metric with the question that it answers."""
+    """Return every metric with the question it answers."""
     return table(
         ("Metric", "Type", "Labels", "From", "Answers", "Help"),
         (
@@ -162,7 +162,7 @@ def _named(of_event: Iterable[Field]) -> str:
             named = [field for field in listed if field.name in members]
             listed = [field for field in listed if field.name not in members]
             names = [field.name for field in listed]
-            # Some fields of R may be absent in any run; where the slot may be, there may be no run.
+            # Some fields of R may be absent in any run. If the slot may be absent, there may be no run.
             no_run = any(field.optional for field in named if field.name == "partisan.worker.slot")
             said.append("**T** or **R**" if no_run else f"**{letter}**")
     return ", ".join([*said, *map(_field, listed)])
@@ -173,6 +173,6 @@ def _field(field: Field) -> str:
 
 
 def _help(metric: Metric) -> str:
-    text = metric.help.partition(" From the database,")[0]  # said once, above the table
+    text = metric.help.partition(" From the database,")[0]  # the page has it once, above the table
     buckets = f" Bounds: {', '.join(f'{bound:g}' for bound in metric.buckets)}." if metric.buckets else ""
     return text + buckets

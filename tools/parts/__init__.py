@@ -1,7 +1,7 @@
-"""Fetch programs that the real-parts tests run, once, into a folder outside the repository.
+"""Fetch the programs that the real-parts tests run, once, into a folder outside the repository.
 
-A part is one module in this package and one entry in `catalogue.PARTS`. `make parts` fetches the parts that
-are quick to fetch, `make parts PARTS=all` all of them, `make parts PARTS="a b"` those named.
+A part has a module in this package and an entry in `catalogue.PARTS`. `make parts` fetches the parts that are
+quick to fetch, `make parts PARTS=all` fetches all parts, and `make parts PARTS="a b"` the named ones.
 """
 
 from .cache import PartMissing as PartMissing

@@ -1,4 +1,4 @@
-"""Fetch parts: `python -m tools.parts [NAME ... | all]`; without a name those that are quick to fetch."""
+"""Fetch parts: `python -m tools.parts [NAME ... | all]`; without names, those that are quick to fetch."""
 
 import subprocess
 import sys

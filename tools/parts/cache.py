@@ -1,4 +1,4 @@
-"""Where parts are kept: a folder for each version, either complete or missing."""
+"""The cache of parts: one folder per version, which is either complete or missing."""
 
 import os
 import shutil
@@ -12,11 +12,11 @@ VARIABLE: Final = "PARTISAN_PARTS"
 
 
 class PartMissing(AssertionError):
-    """A part was not fetched, or cannot be; the message says what to do."""
+    """A part is missing or cannot be fetched; the message names the remedy."""
 
 
 def cache_folder() -> Path:
-    """Return the folder of all parts: PARTISAN_PARTS, or one in the user's cache."""
+    """Return the folder of all parts: PARTISAN_PARTS, or a folder in the user's cache."""
     if folder := os.environ.get(VARIABLE):
         return Path(folder).resolve()
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -44,12 +44,12 @@ def fetch(part: Part) -> bool:
     if part.missing_needs:
         raise PartMissing(f"{part.name} {part.version} cannot be fetched: {_remedy(part)}")
     folder.parent.mkdir(parents=True, exist_ok=True)
-    # Renamed when it is complete: an interrupted download leaves nothing that looks like a part.
+    # Rename the folder when it is complete, so that an interrupted download does not look like a part.
     half = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         part.fetch(half)
         if not (half / part.program).exists():
-            raise PartMissing(f"{part.name} {part.version} was fetched, but holds no {part.program}")
+            raise PartMissing(f"{part.name} {part.version} was fetched, but does not contain {part.program}")
         half.chmod(0o755)
         try:
             half.rename(folder)

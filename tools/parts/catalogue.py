@@ -1,4 +1,4 @@
-"""Every part; a new one is a module of this package and a line here."""
+"""The list of parts. A new part needs a module of this package and an entry here."""
 
 from typing import Final
 
@@ -10,11 +10,11 @@ PARTS: Final[tuple[Part, ...]] = (OPENSEARCH, FILEBEAT, OTELCOL, JAEGER, PROMETH
 
 
 class UnknownPart(Exception):
-    """No part has this name; the message lists the parts."""
+    """A name is not the name of a part; the message lists the parts."""
 
 
 def chosen(names: list[str]) -> list[Part]:
-    """Return the named parts; ``all`` means every part, no name those that are quick to fetch."""
+    """Return the named parts: all for ``all``, and those that are quick to fetch if there are no names."""
     if not names:
         return [part for part in PARTS if part.by_default]
     if names == ["all"]:

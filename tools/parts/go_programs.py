@@ -1,6 +1,6 @@
-"""Programs that are built from Go modules: `go/NAME` in this package pins all modules of each.
+"""Parts that are built from Go modules. `go/NAME` in this package pins all modules of each.
 
-A first build takes about ten minutes on one core; later ones are quick, because Go caches what it compiled.
+A first build takes about ten minutes on one core; later ones are quick, because Go caches compiled packages.
 """
 
 import os
@@ -15,7 +15,7 @@ GO: Final = Need("go", "install Go 1.26 or later (from go.dev, or a distribution
 
 
 def _built(name: str, version: str, *packages: str, tags: str = "") -> Part:
-    """Return the part that builds packages of the module ``go/NAME``, by default that module itself."""
+    """Return the part that builds packages of the module ``go/NAME``, by default the module itself."""
 
     def fetch(folder: Path) -> None:
         command = ["go", "build", "-mod=readonly", f"-tags={tags}", "-o", f"{folder}{os.sep}"]
@@ -28,7 +28,7 @@ FILEBEAT: Final = _built("filebeat", "9.0.0-20241022")
 OTELCOL: Final = _built("otelcol", "0.148.0")
 JAEGER: Final = _built("jaeger", "1.76.0")
 _PROMETHEUS: Final = "github.com/prometheus/prometheus/cmd"
-# Without its web pages, and without service discovery by the APIs of clouds.
+# Without the web interface and without service discovery through cloud APIs.
 PROMETHEUS: Final = _built(
     "prometheus",
     "3.16.0",

@@ -15,14 +15,14 @@ from .part import Need, Part
 
 VERSION: Final = "2.19.6"
 JAVA_MAJORS: Final = range(11, 24)
-"""Versions it runs on: Java 24 and later have no security manager."""
+"""Supported versions of Java. Java 24 and later have no security manager, which OpenSearch needs."""
 _ARTIFACT: Final = f"org.opensearch.distribution.integ-test-zip:opensearch:{VERSION}:zip"
 _REMEDY: Final = "install Maven and Java 17 (on Debian: apt-get install maven openjdk-17-jre-headless)"
 _SHA256: Final = "71d6d8b1c637f3faecda0752b184b1cc526fc6eaad59ec1408c6327bb00b9293"
 
 
 def java() -> Path:
-    """Return a Java that can run it: that of JAVA_HOME, that on the PATH, or an installed one."""
+    """Return a Java that can run OpenSearch: from JAVA_HOME, from the PATH, or another installed one."""
     for home in _homes():
         release = home / "release"
         found = re.search(r'JAVA_VERSION="(\d+)', release.read_text()) if release.exists() else None

@@ -7,22 +7,22 @@ from typing import NamedTuple
 
 
 class Need(NamedTuple):
-    """A program that fetching a part needs, and how to install it."""
+    """A program that is required to fetch a part, and how to install it."""
 
     program: str
     remedy: str
 
     @property
     def is_there(self) -> bool:
-        """Return whether the program is on the PATH."""
+        """Whether the program is on the PATH."""
         return shutil.which(self.program) is not None
 
 
 class Part(NamedTuple):
     """A program that tests run if it was fetched.
 
-    ``fetch`` fills an empty folder, which then has ``program``. Each version has its own folder. A part that
-    takes minutes to build is not ``by_default``.
+    ``fetch`` fills an empty folder, which must then contain ``program``. Each version has its own folder.
+    Parts that take minutes to build are not ``by_default``.
     """
 
     name: str
@@ -34,5 +34,5 @@ class Part(NamedTuple):
 
     @property
     def missing_needs(self) -> list[Need]:
-        """Return what must be installed before the part can be fetched."""
+        """The programs that must be installed before the part can be fetched."""
         return [need for need in self.needs if not need.is_there]

@@ -1,9 +1,9 @@
-"""A PostgreSQL server that is there for one run and leaves nothing behind.
+"""A temporary PostgreSQL server for one run, which leaves nothing behind.
 
     with postgres.server() as server:
         connect(server.url)
 
-`environment()` does the same unless the user has chosen a server with DATABASE_URL or libpq's variables.
+`environment()` does the same unless the user chose a server with DATABASE_URL or the variables of libpq.
 The command line is `python -m tools.postgres run -- COMMAND` and `python -m tools.postgres serve`.
 """
 
@@ -23,7 +23,7 @@ __all__ = ["ProgramsNotFound", "Server", "ServerError", "environment", "server"]
 def environment(
     *, durable: bool = False, settings: Mapping[str, str] | None = None, major: int | None = None
 ) -> Iterator[dict[str, str]]:
-    """Yield the variables that lead to a server: none if the environment names one, else our own's."""
+    """Yield the variables for a temporary server, or none if the environment already names a server."""
     if database_url.names_a_server(os.environ):
         yield {}
     else:

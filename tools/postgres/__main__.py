@@ -1,4 +1,4 @@
-"""Run a command on a server that exists for it, or serve until told to stop."""
+"""Run a command with a temporary server, or keep a temporary server running until interrupted."""
 
 import argparse
 import os
@@ -16,7 +16,7 @@ FORWARDED: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT
 
 
 def main() -> int:
-    """Do what the command line asks and return the exit code."""
+    """Execute the command line and return the exit code."""
     arguments = _parser().parse_args()
     options = {
         "durable": arguments.durable,
@@ -38,7 +38,7 @@ def main() -> int:
 
 
 def serve(url: str) -> None:
-    """Print the address and wait for INT or TERM."""
+    """Print the URL and wait for INT or TERM."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         print(url, flush=True)
@@ -49,7 +49,7 @@ def serve(url: str) -> None:
 
 
 def run(command: list[str], variables: dict[str, str]) -> int:
-    """Run a command to its end, pass signals to it once each, and return its exit code as a shell would."""
+    """Run a command, forward each signal to it once, and return its exit code as a shell would."""
     child: subprocess.Popen[bytes] | None = None
 
     def forward(signum: int, _frame: FrameType | None) -> None:
@@ -62,7 +62,7 @@ def run(command: list[str], variables: dict[str, str]) -> int:
         signal.signal(signum, forward)
     try:
         with deferred(FORWARDED):
-            # In a session of its own, or a Ctrl-C would come twice: from the terminal and from us.
+            # In a separate session, or it would receive Ctrl-C twice: from the terminal and from here.
             child = subprocess.Popen(command, env=os.environ | variables, start_new_session=True)
     except OSError as error:
         print(f"{command[0]}: {error.strerror}", file=sys.stderr)
@@ -73,14 +73,14 @@ def run(command: list[str], variables: dict[str, str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tools.postgres", description=__doc__)
-    parser.add_argument("--durable", action="store_true", help="keep what is committed through a crash")
+    parser.add_argument("--durable", action="store_true", help="keep committed data after a crash")
     parser.add_argument("--major", type=int, help="PostgreSQL's major version (default: PARTISAN_PG_MAJOR)")
     parser.add_argument(
         "-c", dest="settings", type=_setting, action="append", default=[], metavar="NAME=VALUE",
-        help="a setting of postgresql.conf; may be given again",
+        help="a setting of postgresql.conf; can be repeated",
     )  # fmt: skip
     actions = parser.add_subparsers(dest="action", required=True)
-    actions.add_parser("serve", help="start a server, print its address, wait for Ctrl-C")
+    actions.add_parser("serve", help="start a server, print its URL, wait for Ctrl-C")
     run_parser = actions.add_parser("run", help="run COMMAND with the variables of a server set")
     run_parser.add_argument("command", metavar="COMMAND")
     run_parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="ARGUMENT")

@@ -1,4 +1,4 @@
-"""Find the programs of PostgreSQL: PG_BIN, then the wheel, then Debian's folders."""
+"""Find the programs of PostgreSQL: in PG_BIN, then in the wheel, then in Debian's folders."""
 
 import importlib.util
 import os
@@ -19,21 +19,21 @@ NOT_FOUND = """\
 PostgreSQL's programs were not found{wanted}. Install them with one of
     pip install 'django-partisan[embedded]'
     apt-get install postgresql
-or name the folder that holds initdb and pg_ctl in PG_BIN, or a running server in DATABASE_URL."""
+or set PG_BIN to the folder with initdb and pg_ctl, or DATABASE_URL to a running server."""
 
 
 class ProgramsNotFound(Exception):
-    """No usable PostgreSQL on this machine."""
+    """No usable PostgreSQL was found on this machine."""
 
 
 @dataclass(frozen=True)
 class Programs:
-    """The folder of one PostgreSQL version's programs."""
+    """The programs of one PostgreSQL version, in one folder."""
 
     folder: Path
 
     def run(self, name: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-        """Run one program to its end, as an account that PostgreSQL accepts."""
+        """Run a program under an account that PostgreSQL accepts, and wait until it ends."""
         return subprocess.run(
             [self.folder / name, *arguments],
             cwd=cwd,
@@ -47,7 +47,7 @@ class Programs:
         )
 
     def are_reachable(self, cwd: Path) -> bool:
-        """Tell whether the account can run them; root's own folders are often closed to it."""
+        """Return whether the account can run the programs. Often it has no access to root's folders."""
         try:
             return self.run("postgres", "--version", cwd=cwd).returncode == 0
         except PermissionError:
@@ -55,7 +55,7 @@ class Programs:
 
 
 def account() -> dict[str, Any]:
-    """Return subprocess's arguments for PostgreSQL's account: it refuses to run as root."""
+    """Return arguments of `subprocess` for the account to use: PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return {}
     nobody = pwd.getpwnam("nobody")
@@ -63,7 +63,7 @@ def account() -> dict[str, Any]:
 
 
 def find(major: int | None = None) -> Programs:
-    """Return the programs to use; `major` (or PARTISAN_PG_MAJOR) asks for one version."""
+    """Return the programs to use; `major` (or PARTISAN_PG_MAJOR) requests one version."""
     if folder := os.environ.get("PG_BIN"):
         return Programs(_checked(Path(folder)))
     if major is None and (wanted := os.environ.get("PARTISAN_PG_MAJOR")):
@@ -75,13 +75,13 @@ def find(major: int | None = None) -> Programs:
 
 
 def within_reach(programs: Programs, base: Path) -> Programs:
-    """Return the programs, copied into the base folder if the server's account cannot reach them."""
+    """Return the programs, copied into the base folder if the account cannot run them."""
     if programs.are_reachable(cwd=base):
         return programs
     package = programs.folder.parent.parent
     if package.name != WHEEL:
-        raise ProgramsNotFound(f"{programs.folder} holds no PostgreSQL that the user 'nobody' can run")
-    # The layout stays: the programs look for their libraries beside the package.
+        raise ProgramsNotFound(f"{programs.folder} has no PostgreSQL that the user 'nobody' can run")
+    # Keep the layout: the programs look for their libraries beside the package.
     copy = base / "programs" / WHEEL
     install = programs.folder.parent.name
     shutil.copytree(package / install, copy / install, ignore=shutil.ignore_patterns("include", "*.a"))
@@ -92,7 +92,7 @@ def within_reach(programs: Programs, base: Path) -> Programs:
 
 
 def _in_wheel(major: int | None) -> list[Path]:
-    # Found, never imported: the package's import has side effects and warns.
+    # Only find the package: importing it has side effects and emits a warning.
     spec = importlib.util.find_spec(WHEEL)
     if spec is None or spec.origin is None:
         return []
@@ -111,10 +111,10 @@ def _of_debian(major: int | None) -> list[Path]:
 
 def _checked(folder: Path) -> Path:
     if not (folder / "initdb").exists():
-        raise ProgramsNotFound(f"PG_BIN is {str(folder)!r}, but that folder holds no initdb")
+        raise ProgramsNotFound(f"PG_BIN is {str(folder)!r}, but that folder has no initdb")
     return folder.resolve()
 
 
 def _environment() -> dict[str, str]:
-    # PGPORT, PGDATA, PGOPTIONS and their like would reach the server and pg_ctl's own connection.
+    # PGPORT, PGDATA, PGOPTIONS and similar variables would affect the server and pg_ctl's own connection.
     return {name: value for name, value in unmarked(os.environ).items() if not name.startswith("PG")}

@@ -1,4 +1,4 @@
-"""Start, stop and break one throw-away server."""
+"""Start, stop and kill a temporary server."""
 
 import os
 import random
@@ -30,25 +30,25 @@ SETTINGS = {
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 DURABLE = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 
-# Below Linux's range for outgoing connections, so that no client takes the port of a server that is down
-# for a moment.
+# Below Linux's range for outgoing connections, so that no client takes the port of a server while it is
+# briefly down.
 PORTS = range(20_000, 32_000)
 
-# A unix socket's path has some 100 characters, and PostgreSQL adds "/.s.PGSQL.12345" to its folder.
+# The path of a unix socket has at most about 100 characters; PostgreSQL adds "/.s.PGSQL.12345" to the folder.
 LONGEST_BASE = 80
 
 START_SECONDS = 30.0
 PORT_TAKEN = "Address already in use"
-# Until the last backend of a killed server is gone, a new one refuses to start.
+# A new server refuses to start until the last backend of a killed one has ended.
 STILL_DYING = "is still in use"
 
 
 class ServerError(Exception):
-    """The server does not do what it is told."""
+    """The server could not be started, stopped or killed."""
 
 
 class Server:
-    """A server in a folder of its own, reached by TCP on loopback and by a unix socket."""
+    """A server in its own folder, reachable by TCP on the loopback interface and by a unix socket."""
 
     def __init__(self, programs: Programs, base: Path, settings: Mapping[str, str]) -> None:
         self.port = 0
@@ -60,21 +60,21 @@ class Server:
 
     @property
     def url(self) -> str:
-        """Return the address by TCP."""
+        """The URL of the server by TCP."""
         return f"postgresql://{USER}@{HOST}:{self.port}/{DATABASE}"
 
     @property
     def socket_url(self) -> str:
-        """Return the address by unix socket."""
+        """The URL of the server by unix socket."""
         return f"postgresql://{USER}@/{DATABASE}?{urlencode({'host': self.base, 'port': self.port})}"
 
     @property
     def pid(self) -> int | None:
-        """Return the postmaster's process id, None while the server is down."""
+        """The postmaster's process id, None while the server is down."""
         return watchdog.postmaster(self._data)
 
     def env(self) -> dict[str, str]:
-        """Return the variables that lead Django and every client of libpq here."""
+        """Return the variables by which Django and all clients of libpq connect to this server."""
         return {
             "DATABASE_URL": self.url,
             "PGHOST": HOST,
@@ -85,15 +85,15 @@ class Server:
 
     @property
     def log_path(self) -> Path:
-        """Return the file that the server logs to."""
+        """The file that the server logs to."""
         return self._log
 
     def log(self) -> str:
-        """Return what the server has logged so far."""
+        """Return the text that the server has logged so far."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     def start(self) -> None:
-        """Start the server, on the same port as before, and wait until it takes connections."""
+        """Start the server, on the same port as before, and wait until it accepts connections."""
         deadline = time.monotonic() + START_SECONDS
         choose_port = self.port == 0
         while True:
@@ -108,25 +108,25 @@ class Server:
             time.sleep(0.1)
 
     def stop(self, mode: Literal["smart", "fast", "immediate"] = "fast") -> None:
-        """Stop the server in one of pg_ctl's ways; its data stay."""
+        """Stop the server in one of pg_ctl's modes; its data is kept."""
         done = self._pg_ctl("stop", "-m", mode)
         if done.returncode != 0:
             raise ServerError(f"PostgreSQL does not stop:\n{done.stdout}")
 
     def kill(self) -> None:
-        """Kill the postmaster outright, as a crash would.
+        """Kill the postmaster with SIGKILL, as in a crash.
 
-        Its backends live on until they notice, and only a start() frees its shared memory.
+        Its backends keep running until they notice, and only start() frees its shared memory.
         """
         pid = self.pid
         if pid is None:
-            raise ServerError("the server is down already")
+            raise ServerError("the server is already down")
         os.kill(pid, signal.SIGKILL)
         while self.pid == pid:
             time.sleep(0.005)
 
     def _create(self, settings: Mapping[str, str]) -> None:
-        # Every local user may connect: this server is for throw-away data on a machine of one's own.
+        # Every local user may connect: the server is for temporary data on a private machine.
         initdb = ["-D", str(self._data), "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
         done = self._programs.run("initdb", *initdb, cwd=self.base)
         if done.returncode != 0:
@@ -137,8 +137,8 @@ class Server:
 
     def _try_to_start(self) -> str | None:
         if self.pid is None:
-            # A killed server stays a zombie where nobody collects orphans, and PostgreSQL would take it for
-            # alive. Backends that did outlive it are found without these files, by their shared memory.
+            # If no process reaps orphans, a killed server stays a zombie, which PostgreSQL considers alive.
+            # Backends that are still alive are found without these files, by their shared memory.
             for lock in (self._data / "postmaster.pid", self.base / f".s.PGSQL.{self.port}.lock"):
                 lock.unlink(missing_ok=True)
         seen = len(self.log())
@@ -153,10 +153,10 @@ class Server:
 def server(
     *, durable: bool = False, settings: Mapping[str, str] | None = None, major: int | None = None
 ) -> Iterator[Server]:
-    """Run a server of our own for the length of a `with` block.
+    """Run a temporary server for the length of a `with` block.
 
-    It is fast by default and forgets what a crash interrupts; tests of crashes want it `durable`.
-    `settings` are those of postgresql.conf.
+    By default it is fast and loses data in a crash; tests of crashes need `durable`. `settings` are settings
+    of postgresql.conf.
     """
     programs = find(major)
     with _guarded_folder() as base:
@@ -173,7 +173,7 @@ def server(
 
 @contextmanager
 def _guarded_folder() -> Iterator[Path]:
-    """Make a folder that a watchdog empties of servers and removes, whatever becomes of this process."""
+    """Create a folder; a watchdog stops its server and removes it, however this process ends."""
     base = _make_folder()
     guard = subprocess.Popen(
         [sys.executable, "-I", watchdog.__file__, str(base), str(os.getpid())],
@@ -186,9 +186,9 @@ def _guarded_folder() -> Iterator[Path]:
     try:
         yield base
     finally:
-        # A word, not only the end of the pipe: a forked child may hold a copy of our end.
+        # Write something instead of only closing the pipe: a forked child may hold a copy of this end.
         guard.communicate(b"done")
-        if base.exists():  # somebody killed the watchdog
+        if base.exists():  # the watchdog was killed
             watchdog.clean_up(base)
 
 
@@ -214,7 +214,7 @@ def _is_reachable(folder: Path) -> bool:
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on, and that no outgoing connection is given."""
+    """Return a port that is free and outside the range of outgoing connections."""
     while True:
         port = random.choice(PORTS)
         with socket.socket() as probe:

@@ -1,9 +1,9 @@
-"""Stop a server and remove its folder once its owner is done with it or gone.
+"""Stop a server and remove its folder when its owner is done with it or has died.
 
-One such process stands beside each server, in a session of its own, so that neither Ctrl-C nor a SIGKILL
-of the owner's process group reaches it. It ends the server in every case, the ordinary end as well: the
-path that must work after a crash is the path that each run takes. It is started by its path, from any
-working folder, and so imports nothing but the standard library.
+One such process runs beside each server, in its own session, so that neither Ctrl-C nor a SIGKILL of the
+owner's process group reaches it. It also stops the server at a normal end, so every run tests the code that
+must work after a crash. It is started by its path, from any working directory, so it imports only the
+standard library.
 """
 
 import os
@@ -16,7 +16,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-# Within its own five seconds an immediate shutdown kills the server's processes that do not listen.
+# In an immediate shutdown, the server kills processes that do not react within five seconds.
 PATIENCE_SECONDS = 10.0
 POLL_SECONDS = 0.02
 
@@ -31,17 +31,17 @@ def main() -> None:
 
 
 def wait_for_owner(owner: int) -> None:
-    """Return when the owner says a word, closes the pipe or is dead."""
-    # Children that the owner forked hold the pipe open beyond its death: hence the second question.
+    """Return when the owner writes to the pipe, closes it or dies."""
+    # Forked children of the owner keep the pipe open after its death, so check the parent's id, too.
     while os.getppid() == owner:
         if select.select([sys.stdin], [], [], 0.5)[0]:
             return
 
 
 def clean_up(base: Path) -> None:
-    """Stop the server that lives in a folder, if one does, and remove the folder."""
+    """Stop the server in a folder, if there is one, and remove the folder."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    # In a loop, because an initdb or pg_ctl that outlived the owner may still be writing.
+    # Repeat, because an initdb or pg_ctl of the dead owner may still be writing.
     while base.exists() and time.monotonic() < deadline:
         if pid := postmaster(base / "data"):
             stop(pid, base / "data")
@@ -50,7 +50,7 @@ def clean_up(base: Path) -> None:
 
 
 def stop(pid: int, data: Path) -> None:
-    """End a server by an immediate shutdown, or by force when that takes too long."""
+    """Stop a server by an immediate shutdown, and kill it if that takes too long."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGQUIT)
@@ -62,12 +62,12 @@ def stop(pid: int, data: Path) -> None:
 
 
 def postmaster(data: Path) -> int | None:
-    """Return the process id of the server that runs on a data folder, None if there is none."""
+    """Return the process id of the server that uses a data folder, None if there is none."""
     try:
         pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
     except (OSError, ValueError):
         return None
-    # A server that was killed leaves its file behind, and its id may be another process's by now.
+    # A killed server leaves its file behind, and another process may have its id by now.
     return pid if str(data) in _command_line(pid) else None
 
 

@@ -1,4 +1,4 @@
-// A heatmap on Grafana's UPlotChart. The cells are painted by this page: Grafana's own painter is no package.
+// A heatmap on Grafana's UPlotChart. This page draws the cells, because Grafana's own code for it is not published.
 import { DataFrame, formattedValueToString, getValueFormat, GrafanaTheme2 } from '@grafana/data';
 import { AxisPlacement, ScaleDirection, ScaleOrientation } from '@grafana/schema';
 import { UPlotChart, UPlotConfigBuilder, VizLayout } from '@grafana/ui';
@@ -18,7 +18,7 @@ interface Props {
   height: number;
 }
 
-// Prometheus counts in each bucket what is in the smaller ones too; Grafana's data source takes them apart.
+// In Prometheus each bucket includes the smaller ones; Grafana's data source subtracts them, and so does this.
 function takenApart(frames: DataFrame[]) {
   const limit = (frame: DataFrame) => Number((frame.fields[1].labels?.le ?? '').replace('+Inf', 'Infinity'));
   const sorted = [...frames].sort((one, other) => limit(one) - limit(other));

@@ -1,4 +1,4 @@
-// One dashboard on one page: every panel at its place, with what a real Prometheus answers.
+// Draws one dashboard on one page: every panel at its position, with data from a real Prometheus.
 import { createTheme, DataFrame, EventBusSrv, ThemeContext } from '@grafana/data';
 import { DashboardCursorSync } from '@grafana/schema';
 import { GlobalStyles, PanelChrome, PanelContextProvider } from '@grafana/ui';
@@ -74,7 +74,7 @@ function Panel({ panel, span, annotations }: { panel: any; span: Span; annotatio
       Promise.all(panel.targets.map((target: any) => exemplars(target, span))),
     ]).then(
       ([answers, dots]) => {
-        // The fields of a table get their configuration by their names, after the transformations.
+        // The fields of a table are configured later: by their names after the transformations.
         const raw = answers.flat() as DataFrame[];
         const found = panel.type === 'table' ? raw : configure(raw, panel, theme);
         note(panel, found);
@@ -114,7 +114,7 @@ function RowTitle({ panel }: { panel: any }) {
   return <div style={style}>{panel.title}</div>;
 }
 
-// On a phone Grafana puts panels below each other, each as wide as the page, and keeps their heights.
+// On a phone, Grafana stacks the panels, each as wide as the page, and keeps their heights.
 function stacked(panels: any[]) {
   let y = 0;
   return panels.map((panel) => {

@@ -1,4 +1,4 @@
-// What counts as drawn: NaN and infinity are numbers of Prometheus and no points of a graph.
+// Counts the points that a graph can draw. NaN and infinity are valid numbers in Prometheus and are no points.
 
 export function finitePoints(fields) {
   return fields.reduce((sum, field) => sum + field.values.filter(Number.isFinite).length, 0);

@@ -1,4 +1,4 @@
-// Asks Prometheus what a panel's target asks, and makes Grafana's data frames of the answer.
+// Runs the queries of a panel's targets in Prometheus and converts the answers to Grafana's data frames.
 import { DataFrame, FieldType, toDataFrame } from '@grafana/data';
 
 export interface Span {
@@ -142,7 +142,7 @@ export async function exemplars(target: Target, span: Span): Promise<Exemplar[]>
       traceId: one.labels.trace_id,
     }))
   );
-  // As Grafana does, leave out most where they lie close together.
+  // Where exemplars are close together, leave out most of them, as Grafana does.
   const column = (one: Exemplar) => Math.floor(((one.time - span.from) / (span.to - span.from)) * 14);
   const kept = new Map<string, Exemplar>();
   for (const one of all) {

@@ -88,11 +88,11 @@ def test_missing_rights_are_explained(server):
 
     assert done.returncode == 1
     assert "was refused with status 401" in done.stderr
-    assert "Give an account that may manage index templates" in done.stderr
+    assert "Use an account that is allowed to manage index templates" in done.stderr
 
 
 def test_a_server_that_does_not_answer_is_named(server):
     done = install("http://127.0.0.1:9")
 
     assert done.returncode == 1
-    assert "http://127.0.0.1:9 does not answer. Check the address" in done.stderr
+    assert "http://127.0.0.1:9 does not answer. Check the URL" in done.stderr

@@ -86,7 +86,7 @@ def ticks(text: str, minutes: Sequence[tuple[datetime, datetime]]) -> list[datet
 
 
 def matcher(text: str):
-    """Return a function that tells whether a cron text names a local time."""
+    """Return a function that returns whether a cron text names a local time."""
     fields = text.split()
     minutes, hours, _, months, _ = (
         numbers(field, *bounds) if place not in (2, 4) else set()

@@ -57,7 +57,7 @@ def test_a_part_that_was_not_fetched_says_what_to_install_and_run() -> None:
 
 
 def test_nothing_is_left_of_a_download_that_is_incomplete(cache: Path) -> None:
-    with pytest.raises(parts.PartMissing, match="holds no bin/other"):
+    with pytest.raises(parts.PartMissing, match="does not contain bin/other"):
         parts.fetch(_part(program="bin/other"))
 
     assert list(cache.iterdir()) == []

@@ -1,10 +1,10 @@
-"""What tasks and enqueuers write in the transactions that must be kept whole, or not at all."""
+"""Rows that tasks and enqueuers write in transactions, which must be committed as a whole or not at all."""
 
 from django.db import models
 
 
 class Effect(models.Model):
-    """The write of one run of an atomic task."""
+    """The row that a run of an atomic task writes."""
 
     key = models.TextField()
     run = models.TextField()
@@ -14,7 +14,7 @@ class Effect(models.Model):
 
 
 class Marker(models.Model):
-    """The write of an enqueuer beside its tasks: it is there exactly if they were committed."""
+    """The row that an enqueuer writes together with its tasks. It exists only if they were committed."""
 
     transaction = models.TextField(primary_key=True)
 

@@ -1,4 +1,4 @@
-"""The processors; `kinds.py` says how their tasks must end."""
+"""The processors; `kinds.py` defines how their tasks must end."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ MANY = 1_000_000
 
 
 class Refused(Exception):
-    """An error that a task wants to be retried for."""
+    """An error that is retried."""
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def _end_journaled(nonce: str) -> Iterator[None]:
 
 
 class Journaled(BaseTaskProcessor, ABC):
-    """A processor whose runs stand in the journal, from before its work to after it."""
+    """A processor that writes the begin and the end of its runs to the journal."""
 
     UNIQUE_FOR_PARAMS = False
 
@@ -52,14 +52,14 @@ class Journaled(BaseTaskProcessor, ABC):
         journal.write(
             "begun", run=self.nonce, id=task.id, key=self.key, attempt=task.attempt,
             postpones=task.postpones, retries=task.retries, manager=os.getpgrp(),
-            clock=time.clock_gettime(time.CLOCK_REALTIME),  # time() may be off
+            clock=time.clock_gettime(time.CLOCK_REALTIME),  # time() may be wrong
         )  # fmt: skip
         with _end_journaled(self.nonce):
             self.work(float(self.args[-1]))
 
     @property
     def key(self) -> str:
-        """The first argument; that of a unique kind names the kind and the amount."""
+        """The first argument; for a unique kind, it is made of the kind and the amount."""
         return str(self.args[0])
 
     @abstractmethod
@@ -87,7 +87,7 @@ class Ticked(BaseTaskProcessor):
 
 @registry.register
 class SlowlyTicked(Ticked):
-    """Run on when the next tick is due."""
+    """Still run when the next tick is due."""
 
     def work(self) -> None:
         time.sleep(TASK_SECONDS)
@@ -95,7 +95,7 @@ class SlowlyTicked(Ticked):
 
 @registry.register
 class UniquelyTicked(Ticked):
-    """Wait again when the next tick is due: it has a duplicate then."""
+    """Wait again when the next tick is due, whose task is then a duplicate."""
 
     UNIQUE_FOR_PARAMS = True
 
@@ -167,7 +167,7 @@ class Unique(Nap):
 
 @registry.register
 class UniquePostponing(Journaled):
-    """Ask once to run again; there may be a duplicate by then."""
+    """Postpone once; a duplicate may be waiting by then."""
 
     UNIQUE_FOR_PARAMS = True
 
@@ -178,7 +178,7 @@ class UniquePostponing(Journaled):
 
 
 class WritesAtomically(Journaled):
-    """Write in the transaction of the completion; a lost connection is no failure of the task."""
+    """Write in the transaction that completes the task. A lost connection does not fail the task."""
 
     ATOMIC = True
     RETRY_ON_ERROR_CONFIG = ErrorsHandleConfig([Error], retries_count=MANY, retry_pause=RETRY_SECONDS)

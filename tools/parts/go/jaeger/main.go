@@ -1,8 +1,8 @@
-// Command jaeger is Jaeger with the components that take spans by OTLP, keep them in memory and answer searches:
-// its own, without the other ways in and out of the full program, which would take twice as long to build.
+// Command jaeger is Jaeger with only the components that receive spans by OTLP, keep them in memory and answer
+// searches. The full program has more receivers and storages and takes twice as long to build.
 //
-// Jaeger's components are in internal packages. Go lets this module import them because of the module's path, whose
-// last word names the program.
+// Jaeger's components are in internal packages. Go lets this module import them because of its path, whose last
+// part is the name of the program.
 package main
 
 import (

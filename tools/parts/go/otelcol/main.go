@@ -1,5 +1,5 @@
-// Command otelcol is an OpenTelemetry Collector with the components that elk/collector/collector.yaml names, and
-// one exporter more, with which it stands for Tempo in a test.
+// Command otelcol is an OpenTelemetry Collector with the components in elk/collector/collector.yaml and one more
+// exporter, with which it replaces Tempo in a test.
 package main
 
 import (
