@@ -1,7 +1,7 @@
 """Apply operators' actions to many tasks in batches, each a transaction or a savepoint in the caller's.
 
 A batch waits only briefly for the locks of other transactions. If it would have to wait longer, or if a task
-in it has a duplicate, it is split in halves and tried again, so that one such task does not block the others.
+in it has a duplicate, its halves are tried separately, so that one such task does not block the others.
 """
 
 from collections import Counter

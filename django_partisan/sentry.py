@@ -1,6 +1,6 @@
-"""Sentry, if the host project has initialized it: a scope for each run, and one event for each failed task.
+"""Sentry, if the project has initialized it: a scope for each run, and one event for each failed task.
 
-This module never imports sentry-sdk: it uses it if the host has imported and initialized it before this
+This module never imports sentry-sdk: it uses it if the project has imported and initialized it before this
 process is set up. Then each run has an isolation scope, so that no tag, user or breadcrumb of one task
 appears in an event of another. Sentry's own logging integration makes the event of a failure from our log
 line; if that integration is disabled, the subscriber sends the exception.
@@ -32,7 +32,7 @@ TAGS: Final[Mapping[str, str]] = {
 
 _RECORD_FIELDS: Final = "partisan_fields"
 _OF_LINES: Final = ("partisan.", "event.", "error.", "span.", "trace.", "transaction.")
-"""Prefixes of our field names, in log lines that the host's handlers write."""
+"""Prefixes of our field names, in log lines that the project's handlers write."""
 _SENT: Final = "_partisan_sent_by"
 """The attribute of an exception that holds the run that has sent it to Sentry."""
 _ENQUEUE_FAILED: Final = "task.enqueue_failed"
@@ -40,7 +40,7 @@ _NOTHING: Final = nullcontext()
 
 
 def install(role: str) -> None:
-    """Report the runs of a worker, or the failures in a manager, if the host has initialized Sentry."""
+    """Report the runs of a worker, or the failures in a manager, if the project has initialized Sentry."""
     sdk = sys.modules.get(PACKAGE)
     if sdk is None or not hasattr(sdk, "get_global_scope") or not sdk.is_initialized():
         return
@@ -143,7 +143,7 @@ def _frames(event: Any) -> Iterator[dict[str, Any]]:
 
 
 def _without_fields_of_line(event: Any) -> Any:
-    """Remove the fields of our line: Sentry keeps only ten values of ``extra``, for the host's own."""
+    """Remove the fields of our line: Sentry keeps only ten values of ``extra``, for the project's own."""
     extra = event.get("extra", {})
     for name in [name for name in extra if name == _RECORD_FIELDS or name.startswith(_OF_LINES)]:
         del extra[name]

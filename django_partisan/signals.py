@@ -106,7 +106,7 @@ def install() -> None:
 
 @contextmanager
 def withheld() -> Iterator[None]:
-    """Send no signals during a ``with`` block, in a manager: a receiver could block or break it."""
+    """Send no signals during a ``with`` block; used in managers, which a receiver could block or break."""
     is_subscribed = _subscriber in bus.subscribers()
     if is_subscribed:
         bus.unsubscribe(_subscriber)

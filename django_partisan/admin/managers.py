@@ -87,7 +87,7 @@ class ManagerLeaseAdmin(ReadOnly, RefusesLookups, ManagerAdminBase):
 
     @admin.display(description=_("as of"))
     def runs_at(self, lease: ManagerLease) -> str | None:
-        """Return when the manager reported its runs."""
+        """Return when the manager published its runs."""
         return published_at(lease)
 
     @admin.display(description=_("role"))

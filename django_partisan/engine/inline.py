@@ -173,7 +173,7 @@ class InlineManager:
         return bool(lost)
 
     def _with_or_without_keys(self, write: Any) -> list[int]:
-        """Write changes that make tasks wait again; tasks that meet a duplicate give up their unique keys."""
+        """Write changes that make tasks wait again; if one meets a duplicate, all lose their unique keys."""
         try:
             with transaction.atomic(using=self._connection.alias):
                 return list(write(True))

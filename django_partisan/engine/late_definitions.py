@@ -37,8 +37,8 @@ _OF_RETRIES: Final = [field.name for field in fields(ErrorsHandleConfig) if fiel
 class Described(NamedTuple):
     """The parts of a definition that a manager needs, as plain values; error classes stay in the worker.
 
-    The fields have the names of ``TaskDefinition``'s. To add one, add it here, and to ``_RULES`` if projects
-    set its value.
+    The fields have the same names as in ``TaskDefinition``. To add one, add it here, and to ``_RULES`` if
+    projects set its value.
     """
 
     name: str

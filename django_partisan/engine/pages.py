@@ -11,9 +11,9 @@ from typing import Final, NamedTuple
 
 PAGE_BYTES: Final = 64
 READ_TRIES: Final = 100
-# A sequence number that every write changes, the id of the running task (0: none), the time since when
-# (monotonic), the seconds busy before that, and the sequence number again. The number is twice the number of
-# runs begun, plus one while nothing runs.
+# A sequence number that every write changes, the id of the running task (0: none), the monotonic time at
+# which it began (or the worker became idle), the seconds busy before that, and the sequence number again. The
+# number is twice the number of runs begun, plus one while nothing runs.
 _page = struct.Struct("=QqddQ")
 # The last page has the end of the lease and its epoch in place of ``since`` and the busy seconds, then the
 # mark and the database. Earlier versions read it as a slot that runs nothing.

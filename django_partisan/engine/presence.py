@@ -198,7 +198,7 @@ def is_dead(name: UUID) -> bool:
 
 
 def sweep() -> None:
-    """Remove the files of managers that died long ago and that no manager of their queue has rescued."""
+    """Remove the files of managers that died long ago and whose tasks no manager has rescued."""
     for path in all_paths():
         with contextlib.suppress(OSError, ValueError):  # another process was faster, or it is not our file
             if path.stat().st_mtime < time.time() - SWEEP_SECONDS and is_dead(UUID(path.stem)):

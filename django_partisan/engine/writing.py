@@ -48,7 +48,7 @@ class Written(NamedTuple):
     error: Error | None = None
     """Why tasks have to be written again."""
     blockers: str = ""
-    """The sessions that lock rows of ``later``, as far as they were looked up and found."""
+    """The sessions that lock the table or rows of ``later``, as far as they were looked up and found."""
 
     @property
     def left(self) -> list[int]:

@@ -15,7 +15,7 @@ from django.core.signals import setting_changed
 from django_partisan.functions.framework import AnyTask, signals
 
 _senders: Final[dict[str, type]] = {}
-"""The backend classes by alias, cached because the framework's look-up takes 1 µs, twice for every run."""
+"""The backend classes by alias, cached because the framework's look-up takes 1 µs, and each run needs two."""
 
 
 _LOGS: Final = {

@@ -27,7 +27,7 @@ _UNPRINTABLE: Final = dict.fromkeys((*range(9), *range(11, 32), *range(127, 160)
 
 
 class ConsoleFormatter(logging.Formatter):
-    """A formatter for people, with colors if asked for; its output has at most ``max_bytes`` bytes."""
+    """A formatter for people, in color if ``colors`` is true; its output has at most ``max_bytes`` bytes."""
 
     def __init__(self, colors: bool, max_bytes: int = 4000) -> None:
         super().__init__()

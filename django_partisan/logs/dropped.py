@@ -68,7 +68,7 @@ def taken() -> dict[str, int]:
 
 
 class Dropped:
-    """Reports of what a manager and its workers dropped, at most one a minute for each reason.
+    """Reports what a manager and its workers dropped, each reason at most once a minute.
 
     Dropped lines are emitted as events; what is counted elsewhere is only passed to ``log``.
     """

@@ -1,4 +1,4 @@
-"""The log events of one run: its start, its outcome, and its mistakes with transactions."""
+"""The log events of one run: its start, its outcome, and warnings about its transactions."""
 
 from logging import DEBUG, ERROR, INFO, WARNING
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""The model of tasks, and a query set with filters and actions for groups of tasks."""
+"""The model of tasks, and a ``QuerySet`` with filters and actions for groups of tasks."""
 
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class TaskQuerySet(models.QuerySet["Task"]):
-    """A query set whose filters are named after the states of tasks in the documentation."""
+    """A ``QuerySet`` whose filters are named after the states of tasks in the documentation."""
 
     def waiting(self) -> "Self":
         """Select tasks that are waiting to run, due or scheduled."""

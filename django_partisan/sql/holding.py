@@ -123,7 +123,7 @@ class HeldProcessor(NamedTuple):
 
 
 class FailedTask(NamedTuple):
-    """A task that failed without a run, or that had expired before that."""
+    """A task that failed without a run; ``has_expired`` is true if it had expired before that."""
 
     id: int
     processor: str

@@ -9,7 +9,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.sql.connection import execute
 
 LOCK_TIMEOUT_MS: Final = 200
-"""How long a statement waits for the locks of others; less than ``deadlock_timeout``, which is 1 s."""
+"""How long a statement waits for the locks of others; below ``deadlock_timeout``, by default 1 s."""
 IDLE_MS: Final = 5000
 """How long a transaction may be idle before PostgreSQL ends it and releases its locks."""
 

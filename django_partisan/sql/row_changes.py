@@ -75,7 +75,7 @@ class RowChange(NamedTuple):
 
 
 class Crash(NamedTuple):
-    """A crash of a task that runs again, under ``new_token``.
+    """The death of a worker during the run of a task, which runs again under ``new_token``.
 
     ``entry`` and ``started`` mean the same as in ``RowChange``.
     """

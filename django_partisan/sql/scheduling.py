@@ -198,7 +198,7 @@ def write_run(
     open_tick: dict[str, Any] | None,
     last_task_id: int,
 ) -> None:
-    """Write that the task of a schedule was enqueued by hand, outside of its ticks."""
+    """Record that the task of a schedule was enqueued by hand, outside of its ticks."""
     parameters = {
         "name": name,
         "recent_ticks": json.dumps(recent_ticks),

@@ -78,7 +78,7 @@ class Session:
         self.is_worn = False
         """True if the connection must be replaced before the next call."""
         self.waits_since: float | None = None
-        """Monotonic time since when an answer is awaited; ``None`` if none is."""
+        """The monotonic time since which an answer is awaited; ``None`` if none is."""
 
     @property
     def has_ended_idle(self) -> bool:

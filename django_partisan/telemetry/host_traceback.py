@@ -1,4 +1,4 @@
-"""Prepare exceptions for the host's handlers: remove our own frames from the beginning of the traceback.
+"""Prepare exceptions for the project's handlers: remove our own frames from the start of the traceback.
 
 Error trackers store the local variables of every frame. Ours hold the row and the arguments of a task.
 """

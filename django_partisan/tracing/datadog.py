@@ -1,4 +1,4 @@
-"""Keep Datadog's tracer, if the host uses it, from tracing a manager's claims, polls and heartbeats.
+"""Keep Datadog's tracer, if the project uses it, from tracing a manager's claims, polls and heartbeats.
 
 Datadog's library is not a dependency: the tracer is disabled only if an agent has loaded it.
 """
@@ -10,7 +10,7 @@ LIBRARY: Final = "ddtrace.trace"
 
 
 def disable() -> None:
-    """Disable Datadog's tracer in this process, which must be a manager: it runs no code of the host.
+    """Disable Datadog's tracer in this process, which must be a manager: it runs none of the project's code.
 
     The workers are children of another process, in which the agent traces as before.
     """

@@ -101,7 +101,7 @@ class DroppedSpans:
 
 
 def limit_sdk_warnings(silent: bool) -> None:
-    """Limit each SDK warning to once a minute, or silence them all, unless the host has set up logging."""
+    """Limit each SDK warning to once a minute, or silence them all, unless the project has set up logging."""
     logger = logging.getLogger(SDK_LOGGER)
     if logger.handlers or logging.getLogger().handlers:
         return

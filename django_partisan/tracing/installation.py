@@ -13,7 +13,7 @@ _subscriber: TracingSubscriber | None = None
 
 
 def install() -> None:
-    """Trace the tasks that this process enqueues, as soon as its host configures an SDK."""
+    """Trace the tasks that this process enqueues, as soon as the project configures an SDK."""
     if _subscriber is None:
         _replace(TracingSubscriber())
 
@@ -27,7 +27,7 @@ def setup(
     """Set up tracing in a process of ``start_partisan``.
 
     Call it after the process has started, with the manager's pid and, in a worker, the slot. If no SDK is
-    configured, by ``OTEL_*`` or by the host, no subscriber is added, because it would cost time in every run.
+    configured, by ``OTEL_*`` or the project, no subscriber is added, because it would cost time in every run.
     """
     if role == "manager":
         datadog.disable()
@@ -39,7 +39,7 @@ def setup(
 def is_stuck() -> bool:
     """Return whether the spans or metrics of this process were not exported in time.
 
-    The exit handler of a host's SDK would wait for the collector again, and for longer.
+    The exit handler of the project's own SDK would wait for the collector again, and for longer.
     """
     return _subscriber is not None and _subscriber.is_stuck
 

@@ -141,7 +141,7 @@ class LightSpan(SdkSpan):
         return object.__getattribute__(self, name)
 
     def complete_run(self, fields: Attributes) -> bool:
-        """Record that the run completed; return False if this is a full span, which has to be set itself."""
+        """Record that the run completed; return False for a full span, which the caller must complete."""
         with self._mutex:
             if not self._is_full:
                 self.fields, self.completed_at = fields, time_ns()

@@ -1,4 +1,4 @@
-"""Find the OpenTelemetry SDK that the host set up, set one up if there is none, and flush it."""
+"""Find the OpenTelemetry SDK that the project set up, set one up if there is none, and flush it."""
 
 import os
 import threading
@@ -25,7 +25,7 @@ def configured_tracer(provider: trace.TracerProvider | None = None) -> trace.Tra
 
 
 def configure_sdk_if_needed(process_role: str, queue: str) -> None:
-    """Export this process's spans if ``OTEL_*`` variables request it and the host has not set up an SDK.
+    """Export this process's spans if ``OTEL_*`` requests it and the project has not set up an SDK.
 
     Call it in each process after its start, never before a fork: the SDK's threads would not survive one.
     Only the manager prints problems; it raises ``CannotStart`` for an endpoint that cannot work.
@@ -53,7 +53,7 @@ def configure_sdk_if_needed(process_role: str, queue: str) -> None:
 
 
 def flush(timeout: float, tracer_provider: trace.TracerProvider | None = None) -> bool:
-    """Flush this process's spans and the host's metrics and log lines; return whether all finished in time.
+    """Flush this process's spans, and the project's metrics and log lines; return whether all was in time.
 
     Most SDKs ignore the timeout (issue 4568 in the SDK's repository), so the flushes run in threads, and we
     stop waiting for them after ``timeout`` seconds.

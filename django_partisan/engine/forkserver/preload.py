@@ -28,7 +28,7 @@ _MODULES_OF_WORKERS: Final = (
     "django_partisan.engine.worker.worker",
     "django_partisan.telemetry.setup.worker",
 )
-"""After loading these, a worker imports none of our modules: the files may be another version's by then."""
+"""Once these are loaded, workers import no more of our modules, which may be of another version by then."""
 _STARTED_AGAIN: Final = ("OtelBatch", "OtelPeriodicExportingMetricReader")
 """Names of threads that OpenTelemetry's SDK restarts in a forked process."""
 _NEVER: Final = 2**31 - 1  # a garbage collection threshold that no project would set

@@ -78,7 +78,7 @@ class Spawner:
         self._work.put((partial(_exit_code, worker.process, self._method), done))
 
     def give_up(self) -> None:
-        """Make all starts fail, even one that waits for the fork server to load; no worker may be alive."""
+        """Make all starts fail, even one that waits for the fork server; call only if no worker is alive."""
         self._given_up.set()
         if self._method == "forkserver":
             _kill_fork_server()

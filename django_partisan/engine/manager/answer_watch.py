@@ -1,7 +1,7 @@
 """Detect database connections that no longer work, and replace them before more calls are lost.
 
-PostgreSQL may stop answering without an error on the socket, for example if a proxy or a router between
-stops forwarding packets.
+PostgreSQL may stop answering without an error on the socket, for example if a proxy or router in between no
+longer forwards packets.
 """
 
 from collections.abc import Callable, Collection

@@ -34,7 +34,7 @@ Deliver: TypeAlias = Callable[[Callable[[], None]], None]
 Notified: TypeAlias = Callable[[set[str] | None], None]
 
 GIVE_UP_SECONDS: Final = 1.0
-"""Seconds after the shutdown of its connection at which a call that has not ended counts as failed.
+"""A call that has not ended this many seconds after ``hang_up()`` counts as failed.
 
 Such a call was still connecting, so there was no socket to shut down.
 """
@@ -143,7 +143,7 @@ class DatabaseThread:
         return 0.0 if since is None else now - since
 
     def take_ended(self) -> bool:
-        """Return whether the server closed the connection while it listened; reset the answer."""
+        """Return whether the server has closed the connection while it listened, since the last call."""
         has_ended, self._has_ended = self._has_ended, False
         return has_ended
 

@@ -52,7 +52,7 @@ class Heartbeat:
     ) -> Answer:
         """Renew the lease and publish ``state``; rescue tasks of dead managers under ``token``.
 
-        If the heartbeat ``is_first``, register the manager before.
+        Register the manager first if this ``is_first``.
         """
         if is_first:
             self._register(connection, manager)

@@ -42,7 +42,7 @@ EMIT_SECONDS: Final = 60.0
 
 
 class Look(NamedTuple):
-    """The result of a query: processors with held tasks or unknown here, and tasks that failed."""
+    """The result of a query: processors with held tasks, or that are unknown here, and ended tasks."""
 
     found: list[HeldProcessor]
     failed: list[FailedTask]

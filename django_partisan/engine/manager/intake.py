@@ -126,7 +126,7 @@ class Intake:
         since: float | None = None,
         reason: str = REASON_MANAGER_LOST,
     ) -> None:
-        """Add tasks of a dead manager or worker; they run before all others except suspects.
+        """Add tasks of a dead manager or worker; except for suspects, they run before all others.
 
         ``since`` is as in ``on_claimed()``.
         """

@@ -36,7 +36,7 @@ LEAST_PAUSE_SECONDS: Final = 0.05
 
 
 class InterruptedRun:
-    """An interrupted run; ``kill_at`` is the monotonic time to mark its page and later to kill its worker."""
+    """An interrupted run; at ``kill_at`` (monotonic) its page is marked, or then its worker is killed."""
 
     def __init__(self, worker: WorkerProcess, row: TaskRow, message: Interrupt, kill_at: float) -> None:
         self.worker = worker

@@ -1,8 +1,9 @@
 """Keep track of the processors that a manager's workers can run.
 
-Only a worker can detect this: it holds a task whose processor is not registered in it. From then on the
-manager itself holds the tasks of that processor. Every ``TRY_SECONDS`` it lets one of them go to a worker,
-because workers may have loaded other code since, or may have registered the processor late.
+Only a worker can find out that it cannot run a processor: it holds a task whose processor is not registered
+there. From then on the manager itself holds the tasks of that processor. Every ``TRY_SECONDS`` it lets one of
+them go to a worker, because workers may have loaded other code since, or may have registered the processor
+late.
 """
 
 import time

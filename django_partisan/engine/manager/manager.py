@@ -41,7 +41,7 @@ FORCED_SETTLE_SECONDS: Final = 3.0
 FORCED_ANSWER_SECONDS: Final = 1.0
 """How long a forced stop waits for a single answer of the database."""
 FORCED_CLOSE_SECONDS: Final = 0.5
-"""How long a forced stop then waits for calls under way. In all, it must end within five seconds."""
+"""How long a forced stop then waits for calls under way. Supervisors allow five seconds for all of it."""
 EXIT_OK: Final = 0
 EXIT_FORCED: Final = 1
 EXIT_TASK_FAILED: Final = 2

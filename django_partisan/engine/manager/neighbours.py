@@ -5,8 +5,9 @@
 | on this host, with a presence file that can be read | as soon as its process has ended |
 | on another host, or with a file that cannot be read | when its lease has expired |
 
-An outage of the database makes the leases of live managers expire, too. So after an outage no manager is
-considered dead because of its lease until it has had time to send a heartbeat: ``spare_until()``.
+An outage of the database makes the leases of live managers expire, too. So whenever there may have been one,
+as at the start, no manager is considered dead because of its lease until it has had time to send a heartbeat:
+``spare_until()``.
 """
 
 from collections.abc import Callable, Collection

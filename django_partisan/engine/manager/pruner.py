@@ -50,7 +50,8 @@ PASSES: Final = 10.0
 """How many passes begin within the shortest retention time; but at most one every five seconds, and at least
 one every five minutes."""
 KEPT_RATE: Final = 1000.0
-"""A pass that reads and keeps rows delays the next one by at least one second for this many of them."""
+"""Rows that a pass reads and keeps delay the next one: on average, no more than this many are read per
+second."""
 BUSY_SECONDS: Final = 60.0
 """How often other managers check whether the manager that prunes is still active."""
 SILENT_SECONDS: Final = 60.0
@@ -211,7 +212,7 @@ class Pruner(Component):
             bus.emit(PrunePassEnded, self._config.queue, finished, failed, seconds)
 
     def _on_cancelled(self, error: Error, rows: int) -> None:
-        """Try fewer rows after a longer pause; dead rows before the first row slow down any batch."""
+        """Try fewer rows after a longer pause; dead rows before the first row can slow down any batch."""
         self._cancelled += 1
         self._limit.cancelled(rows)
         self._look_at = time.monotonic() + pause_after(self._cancelled, 2 * RETRY_SECONDS, PASS_SECONDS)

@@ -21,7 +21,7 @@ from django_partisan.telemetry.events.tasks import TaskClaimLost
 
 
 class _Changed(NamedTuple):
-    """The tasks of a report that did not complete."""
+    """The tasks whose outcomes a report describes as row changes."""
 
     others: Sequence[TaskRow] = ()
     unregistered: Sequence[TaskRow] = ()
@@ -72,7 +72,7 @@ class Reports:
         return rows
 
     def _change(self, worker: WorkerProcess, changes: Sequence[Any]) -> _Changed:
-        """Pass the outcomes of tasks that did not complete to the settler; return the tasks."""
+        """Pass the outcomes that are row changes to the settler; return their tasks."""
         others, unregistered, expired = list[TaskRow](), list[TaskRow](), list[TaskRow]()
         for values in changes:
             change = RowChange(*values)

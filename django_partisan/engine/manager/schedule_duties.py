@@ -1,4 +1,4 @@
-"""Assemble the components for schedules, which update rows from settings, enqueue ticks, and look up ends."""
+"""The manager's components for schedules: update rows from settings, enqueue ticks, look up ended tasks."""
 
 from collections.abc import Callable, Mapping
 from uuid import UUID

@@ -16,7 +16,7 @@ from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.schedules import ScheduleOperationFailed
 
 RETRY_SECONDS: Final = 1.0
-"""The pause after the first failure; it doubles with each failure in a row, except during an outage."""
+"""The pause after the first failure; it doubles with each failure in a row, except for locks and outages."""
 RETRY_SECONDS_AT_MOST: Final = 60.0
 LOCKED_OFTEN: Final = 5
 """A lock is reported after this many tries in a row; most locks are released sooner."""
@@ -55,7 +55,7 @@ class ScheduleFailures:
         self.retry_at = self._clock() + pause
 
     def report(self, error: Exception) -> None:
-        """Emit an error that occurred after the operation had succeeded, unless it is an outage."""
+        """Emit an error that occurred after the operation had succeeded, unless it is a lock or an outage."""
         if not _is_outage(error):
             self._emit({None: describe(error)})
 

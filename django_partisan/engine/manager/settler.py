@@ -122,7 +122,7 @@ class Settler(Component):
         self._gathered[Kind.KEPT] += zip(rows, runs, strict=True)
 
     def settle(self, row: TaskRow, change: RowChange, *, written: Callable[[], None] | None = None) -> None:
-        """Settle the outcome of a run that did not complete.
+        """Settle a task by applying ``change`` to its row with the next write.
 
         ``written`` is called after the outcome was written, but not if the claim was lost.
         """

@@ -1,8 +1,8 @@
 """Publish the runs of a manager's workers, and its totals, in the manager's row.
 
 Each heartbeat writes them in its own statement. While a run lasts longer than ``LONG_SECONDS``, another
-statement writes them every ``PUBLISH_SECONDS``, so that a run that hangs shows up at once, and also a stop
-that waits for it.
+statement writes them every ``PUBLISH_SECONDS``, so that a run that hangs, and a stop that waits for it,
+show up at once.
 """
 
 import time

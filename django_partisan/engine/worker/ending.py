@@ -9,8 +9,8 @@ steps.
 | ``partisan-ending`` | calls the receivers of ``worker_stopping``, then runs the exit handlers |
 | main | flushes telemetry when the receivers have returned, or after half the time; waits for the other |
 
-This way a dead collector does not keep exit handlers from running, nor a hanging handler telemetry from being
-flushed.
+This way exit handlers run even if a collector is dead, and telemetry is flushed even if an exit handler
+hangs.
 """
 
 import sys

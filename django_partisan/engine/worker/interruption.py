@@ -100,7 +100,7 @@ class Interruption:
             return
         with self._lock:
             self.asked = message
-        with suppress(RuntimeError):  # no thread can be started: the manager kills the worker after the grace
+        with suppress(RuntimeError):  # no thread can be started: the manager will kill the worker later
             threading.Thread(
                 target=self._interrupt, args=(message,), name="partisan-interrupt", daemon=True
             ).start()

@@ -1,4 +1,4 @@
-"""Care for connections that tasks open in other threads, such as those of a thread pool.
+"""Clean up connections that tasks open in other threads, such as those of a thread pool.
 
 Django gives each thread its own connections, which only that thread uses. Between two tasks, depending on the
 thread and its connection:

@@ -31,7 +31,7 @@ class TasksCancelled(NamedTuple):
 
 
 class CancelRequested(NamedTuple):
-    """Ending ``number`` tasks of a processor that managers hold was requested; lists at most 100 ids."""
+    """Cancellation of ``number`` claimed tasks of a processor was requested; lists at most 100 ids."""
 
     queue: str
     processor: str

@@ -28,7 +28,7 @@ class TasksClaimed(NamedTuple):
 
 
 class PolledInVain(NamedTuple):
-    """An idle manager's check found nothing to claim: an empty poll, like a claim without rows."""
+    """A poll of an idle manager found nothing to claim: it counts as empty, like a claim without rows."""
 
     queue: str
 
@@ -41,7 +41,7 @@ class ClaimFailed(NamedTuple):
 
 
 class ClaimErrored(NamedTuple):
-    """A claim failed, or a check or heartbeat that claims wait for; emitted for each."""
+    """A claim failed, or a poll or heartbeat that claims wait for; emitted for each."""
 
     queue: str
 

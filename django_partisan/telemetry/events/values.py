@@ -42,8 +42,8 @@ class Run(NamedTuple):
 class LostRun(NamedTuple):
     """The data that a manager has about a run that ended with its worker; ``*_at`` are Unix timestamps.
 
-    If the worker belonged to another manager, ``began_at`` is the time when the run began according to that
-    manager's row or, if the row does not have it, when the task was claimed; the other values are unknown.
+    If the worker belonged to another manager, ``began_at`` is the time when the run began according to the
+    task's row or, if the row does not have it, when the task was claimed; the other values are unknown.
     """
 
     began_at: float
@@ -57,7 +57,7 @@ class ErrorInfo(NamedTuple):
     """The description of an exception: qualified class name, message and traceback.
 
     Lone surrogates, which no log, collector or database could accept, are replaced with ``?``. ``exception``
-    is for handlers of the host, such as error trackers. It refers to the frames of the run, so it is not
+    is for the project's handlers, such as error trackers. It refers to the frames of the run, so it is not
     kept.
     """
 
