@@ -14,7 +14,7 @@ from django_partisan.config.validation import (
     seconds,
 )
 
-KEPT: Final = or_none(seconds(0), " to keep it forever")
+KEPT: Final = or_none(seconds(0), " to keep rows forever")
 """The rule for how long a row is kept, in seconds."""
 TIME_LIMIT: Final = seconds(0.001)
 """The rule for the time limit of a run, in seconds."""
@@ -44,7 +44,8 @@ KEYS: Final[Mapping[str, Setting]] = {
     "MAX_QUEUE_SIZE": Setting(
         10,
         integer(1),
-        "Maximum number of claimed tasks in the buffer. Raise it if tasks take only milliseconds.",
+        "Maximum number of tasks that a manager has claimed and its workers have not started. "
+        "Raise it if tasks take only milliseconds.",
         int,
         flat=True,
     ),
@@ -130,7 +131,8 @@ KEYS: Final[Mapping[str, Setting]] = {
     "UNREGISTERED_GRACE_SECONDS": Setting(
         86_400,
         seconds(0),
-        "How many seconds a task is held while its processor is not registered. After that it fails. "
+        "How many seconds a task is held while no manager of its queue has registered its processor. After "
+        "that it fails. "
         "Raise it if managers may be deployed more than a day after the code that enqueues.",
     ),
     "DEFAULT_TIMEOUT_SECONDS": Setting(

@@ -81,7 +81,7 @@ def check_queue_name(name: object) -> None:
         )
     if len(name) > QUEUE_NAME_MAX_LENGTH:
         raise WrongSetting(
-            f"Queue name {name!r} has {len(name)} characters; at most {QUEUE_NAME_MAX_LENGTH} are allowed."
+            f"Queue name {name!r} has {len(name)} characters; expected at most {QUEUE_NAME_MAX_LENGTH}."
         )
 
 

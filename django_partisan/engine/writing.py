@@ -25,7 +25,7 @@ class Kind(Enum):
     COMPLETED = "the run completed, and the row is deleted"
     KEPT = "the run completed, and the row is kept"
     CRASHED = "the worker died, and the task runs again here"
-    CHANGED = "the run ended in another way"
+    CHANGED = "the row changes in another way, as its ``RowChange`` describes"
     RELEASED = "the task did not run, or its run was stopped, and it waits again"
 
     @property

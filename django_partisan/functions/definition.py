@@ -29,7 +29,7 @@ def register(task: AnyTask) -> TaskDefinition:
         return known
     if len(name) > PROCESSOR_NAME_MAX_LENGTH:
         raise InvalidTask(
-            f"The path {name!r} has {len(name)} characters; at most {PROCESSOR_NAME_MAX_LENGTH} fit."
+            f"The path {name!r} has {len(name)} characters; expected at most {PROCESSOR_NAME_MAX_LENGTH}."
         )
     definition = _definition(task)
     registry.add(definition)

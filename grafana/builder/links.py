@@ -10,7 +10,7 @@ from grafana_foundation_sdk.cog.builder import Builder
 from grafana_foundation_sdk.models import dashboard as model
 
 DASHBOARDS: Final = {
-    "partisan-overview": ("Overview", "Is work late, is it failing, is capacity gone?"),
+    "partisan-overview": ("Overview", "Is work late, is it failing, is capacity exhausted?"),
     "partisan-processors": ("Processors", "Which kind of task fails, waits or takes long?"),
     "partisan-workers": ("Workers", "Are the worker and manager processes healthy?"),
     "partisan-database": ("Database", "Is PostgreSQL healthy, and can the figures be trusted?"),

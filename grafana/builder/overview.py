@@ -1,4 +1,4 @@
-"""The dashboard Overview: is work late, is it failing, is capacity gone, and why? Read from the top left."""
+"""The dashboard Overview: is work late or failing, is capacity exhausted, and why? Read from the top left."""
 
 from typing import Final
 
@@ -186,7 +186,7 @@ def _since_completed() -> str:
 DASHBOARD: Final = Dashboard(
     "partisan-overview",
     (
-        Row("Is work late, is it failing, is capacity gone, why", summary.figures()),
+        Row("Is work late, is it failing, is capacity exhausted, why", summary.figures()),
         Row("Queues", _queues()),
         Row("Flow", _flow()),
         Row("Duration", _duration()),

@@ -1,4 +1,4 @@
-"""The first row of the overview: is work late, failing, or withheld, is capacity gone, and why?"""
+"""The first row of the overview: is work late, failing, or withheld, is capacity exhausted, and why?"""
 
 from typing import Final
 

@@ -201,7 +201,7 @@ def test_a_manager_that_is_alive_and_cannot_be_scraped_is_told_apart_from_one_th
         _got(stack, "firing", "PartisanManagerDown", instance=instance)
         stack.prometheus.forget(way.server_port)
 
-    assert "is 1, and fewer answer scrapes" in alive["description"]
+    assert "is 1, but fewer answer scrapes" in alive["description"]
     assert not stack.webhook.has_received("firing", "PartisanManagerMissing", queue="unseen")
 
 

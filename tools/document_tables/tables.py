@@ -61,7 +61,7 @@ def log_events() -> str:
         (f"`{one.action}`", _level(one), ", ".join(one.by), _named(one.fields), one.when)
         for one in logs.LOG_EVENTS.values()
     )
-    return table(("`event.action`", "Level", "By", "Fields beside the common ones", "When"), rows)
+    return table(("`event.action`", "Level", "By", "Fields in addition to the common ones", "When"), rows)
 
 
 def log_fields() -> str:

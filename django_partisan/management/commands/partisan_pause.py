@@ -65,5 +65,5 @@ def _described(paused: PausedQueue) -> str:
 def _length(text: str) -> timedelta:
     seconds = duration(text)
     if not seconds:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a duration of a pause; expected above 0 seconds.")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a duration; expected more than 0 seconds.")
     return timedelta(seconds=seconds)

@@ -11,7 +11,7 @@ from django_partisan.outcomes import REASONS_TO_NAME
 from django_partisan.requeueing import requeue_all
 
 EPILOG: Final = f"""\
-A requeued task is due at once. Its retries, postpones and crashes start at 0 again, its attempts do not.
+A requeued task is due at once. Its retries, postpones and crashes start at 0 again, its attempts continue.
 If a duplicate is already waiting, both tasks wait. Tasks that a manager holds are never changed.
 Tasks whose reason is {" or ".join(REASONS_TO_NAME)} are requeued only if --reason or --id names them.
 

@@ -214,7 +214,7 @@ def test_a_queue_name_longer_than_its_column_is_refused():
         QUEUE_NAME = "q" * 51
 
     registry.register(Long)
-    with pytest.raises(WrongSetting, match="at most 50 are allowed"):
+    with pytest.raises(WrongSetting, match="expected at most 50"):
         Long().delay()
 
 

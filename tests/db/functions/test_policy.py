@@ -173,7 +173,7 @@ def test_the_path_of_a_function_must_fit_into_the_table():
     long.__qualname__ = long.__name__ = "l" * 300
     long.__module__ = tasks.__name__
 
-    with pytest.raises(InvalidTask, match="at most 255 fit"):
+    with pytest.raises(InvalidTask, match="expected at most 255"):
         tasks.task(long)
 
 

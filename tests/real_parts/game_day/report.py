@@ -16,7 +16,7 @@ TOP: Final = """\
 # The game day
 
 Which alerts fire for a fault, and how soon.
-Each fault was injected for real, into managers under load.
+Each fault was injected into real managers under load.
 A real Prometheus and Alertmanager ran with the shipped rules and inhibition rules of `grafana/`.
 The alerts in the row fired, no others did, and all were resolved at the latest after the recovery.
 An alert in *Also fired* is a warning about a consequence of the fault.

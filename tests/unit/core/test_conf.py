@@ -233,7 +233,7 @@ def test_a_minimum_may_equal_the_maximum():
 def test_a_queue_name_that_is_too_long_is_refused_before_it_is_stored():
     queues.check_queue_name("default")
 
-    with pytest.raises(WrongSetting, match="has 51 characters; at most 50 are allowed"):
+    with pytest.raises(WrongSetting, match="has 51 characters; expected at most 50"):
         queues.check_queue_name("q" * 51)
 
 
