@@ -10,9 +10,9 @@ from django_partisan import immediate, registry
 from django_partisan.config.immediate import mode as immediate_mode
 from django_partisan.enqueueing import after_commit, wake_after_commit
 from django_partisan.exceptions import UnknownSchedule
-from django_partisan.schedules import book
-from django_partisan.schedules.book import DUPLICATE, ENQUEUED, Tick
+from django_partisan.schedules import tick_record
 from django_partisan.schedules.definition import ScheduleDefinition
+from django_partisan.schedules.tick_record import DUPLICATE, ENQUEUED, Tick
 from django_partisan.sql import scheduling as sql
 from django_partisan.sql.connection import task_connection
 from django_partisan.sql.control import EVERY_QUEUE, notify_control
@@ -51,8 +51,8 @@ def run_now(name: str) -> int | None:
         tasks = TickTasks(definition, task)
         [(task_id, is_new)] = insert_ticks(connection, [tasks.of(now)])
         tick = Tick(now, ENQUEUED if is_new else DUPLICATE, task_id)
-        recent = book.with_ticks(row.recent_ticks, [tick])
-        sql.write_run(connection, name, recent, book.with_open(row.open_tick, [tick]), task_id)
+        recent = tick_record.with_ticks(row.recent_ticks, [tick])
+        sql.write_run(connection, name, recent, tick_record.with_open(row.open_tick, [tick]), task_id)
         event = (name, row.task, tasks.queue, now, task_id, tick.outcome, 0.0)
         after_commit(connection, lambda: bus.emit(ScheduleTicked, *event))
     wake_after_commit(connection, [tasks.queue])

@@ -8,8 +8,8 @@ from django_partisan import arguments
 from django_partisan.config.queues import check_queue_name
 from django_partisan.definitions import TaskDefinition
 from django_partisan.expiry import expires_at
-from django_partisan.schedules.book import text_of
 from django_partisan.schedules.definition import ScheduleDefinition
+from django_partisan.schedules.tick_record import text_of
 from django_partisan.sql.enqueueing import NewTask
 from django_partisan.sql.tick_inserting import NewTick
 from django_partisan.telemetry import bus

@@ -7,6 +7,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan import registry
 from django_partisan.config import queues
 from django_partisan.definitions import TaskDefinition
+from django_partisan.formatting import count, moment, span
 from django_partisan.outcomes import (
     POSTPONED,
     REASON_CANCELLED,
@@ -14,7 +15,6 @@ from django_partisan.outcomes import (
     REASON_UNREGISTERED,
     RETRIED,
 )
-from django_partisan.readable import count, moment, span
 from django_partisan.sql.manager_state import RUNS_AT_MOST, PublishedManager
 from django_partisan.sql.situation import AHEAD_AT_MOST, PauseInForce, Situation, latest_id, situation_of
 

@@ -15,8 +15,8 @@ from django.utils.translation import gettext_lazy as _
 
 from django_partisan import registry
 from django_partisan.admin.argument_search import ArgumentTerm
+from django_partisan.admin.indexed_selection import FAILED, HELD, OF_STATUS, Condition, Index, reached
 from django_partisan.admin.paging import LISTED_MAX, SEARCHED_MAX
-from django_partisan.admin.reach import FAILED, HELD, OF_STATUS, Condition, Index, reached
 from django_partisan.config import queues
 from django_partisan.models import Task
 from django_partisan.outcomes import FAILURE_REASONS, HELD_REASONS, REASONS_TO_NAME

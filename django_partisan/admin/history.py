@@ -10,8 +10,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from django_partisan.admin.wrapping import two_lines, unbroken, wrappable
-from django_partisan.shown import block, duration, moment, seconds_of
+from django_partisan.admin.line_breaks import two_lines, unbroken, wrappable
+from django_partisan.admin_formatting import block, duration, moment, seconds_of
 
 _TITLES: Final = (_("attempt"), _("when"), _("run time"), _("outcome"), _("error or comment"), _("worker"))
 

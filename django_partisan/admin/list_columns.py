@@ -11,9 +11,9 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from django_partisan.admin.wrapping import two_lines, unbroken, wrappable
+from django_partisan.admin.line_breaks import two_lines, unbroken, wrappable
+from django_partisan.admin_formatting import duration, moment, seconds_of
 from django_partisan.models import Task
-from django_partisan.shown import duration, moment, seconds_of
 
 ERROR_SHOWN_MAX: Final = 100
 _LARGE: Final = ("arguments", "extra", "context", "error_message", "error_traceback", "history", "result")

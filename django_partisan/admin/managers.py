@@ -13,11 +13,11 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_partisan.admin.columns import ReadOnly, column
+from django_partisan.admin.line_breaks import two_lines
 from django_partisan.admin.lookups import RefusesLookups
 from django_partisan.admin.runs import published_at, published_runs, runs_table
-from django_partisan.admin.wrapping import two_lines
+from django_partisan.admin_formatting import duration, moment
 from django_partisan.models import ManagerLease, Task
-from django_partisan.shown import duration, moment
 
 if TYPE_CHECKING:
     ManagerAdminBase = admin.ModelAdmin[ManagerLease]

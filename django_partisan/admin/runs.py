@@ -13,8 +13,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
+from django_partisan.admin_formatting import duration, moment
 from django_partisan.models import ManagerLease
-from django_partisan.shown import duration, moment
 
 _TITLES: Final = (_("task"), _("processor"), _("for"), _("process"), _("worker"))
 

@@ -13,14 +13,14 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from django_partisan.admin.columns import UNREADABLE, column
+from django_partisan.admin.line_breaks import two_lines, unbroken
 from django_partisan.admin.task_page import HIDDEN
-from django_partisan.admin.wrapping import two_lines, unbroken
+from django_partisan.admin_formatting import block, duration, moment
 from django_partisan.config import observability
 from django_partisan.models import Schedule
 from django_partisan.schedule_rows import moment_or_now
-from django_partisan.schedules.book import moment_of
 from django_partisan.schedules.definition import ScheduleDefinition
-from django_partisan.shown import block, duration, moment
+from django_partisan.schedules.tick_record import moment_of
 from django_partisan.telemetry import redaction
 
 SHOWN_TICKS: Final = 5

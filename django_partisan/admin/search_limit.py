@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 
 from django_partisan.admin.argument_search import ARGUMENTS_SEARCHED_MAX, ArgumentTerm
 from django_partisan.admin.filters import STATUS, has_index, indexes_of, reach
+from django_partisan.admin.indexed_selection import has_more
 from django_partisan.admin.paging import LISTED_MAX, SEARCHED_MAX
-from django_partisan.admin.reach import has_more
 from django_partisan.models import Task
 
 

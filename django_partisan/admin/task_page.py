@@ -12,9 +12,9 @@ from django.utils.translation import gettext_lazy as _
 from django_partisan.admin.columns import UNREADABLE, column
 from django_partisan.admin.history import history
 from django_partisan.admin.list_columns import status
+from django_partisan.admin_formatting import block, moment
 from django_partisan.config import observability
 from django_partisan.models import ManagerLease, Task
-from django_partisan.shown import block, moment
 from django_partisan.sql.connection import task_connection
 from django_partisan.telemetry import redaction
 from django_partisan.telemetry.trace_context import enqueued_trace_id

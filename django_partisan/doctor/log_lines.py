@@ -8,8 +8,8 @@ from pathlib import Path
 
 from django_partisan.config import observability
 from django_partisan.doctor.finding import ERROR, FINE, WARNING, Finding, Subject
+from django_partisan.logs.configuration import resolve
 from django_partisan.logs.ecs import service_fields
-from django_partisan.logs.setting_up import resolve
 from django_partisan.logs.subscriber import LOGGER
 
 

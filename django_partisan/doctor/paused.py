@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from django.db import connections
 
+from django_partisan.admin_formatting import moment
 from django_partisan.doctor.finding import FINE, WARNING, Finding, Subject
-from django_partisan.shown import moment
 from django_partisan.sql.connection import task_database
 from django_partisan.sql.pausing import paused
 

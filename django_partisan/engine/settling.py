@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.engine.writing import Kind, Writing, Written
+from django_partisan.engine.outcome_writing import Kind, Writing, Written
 from django_partisan.sql.row_changes import Item
 
 T = TypeVar("T")

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from structlog.dev import ConsoleRenderer, plain_traceback
 
-from django_partisan.logs.cutting import STACK_TRACE, with_shorter_trace
 from django_partisan.logs.ecs import fields_of
+from django_partisan.logs.truncation import STACK_TRACE, with_shorter_trace
 from django_partisan.telemetry.redaction import cut
 
 _LABEL: Final = "labels."

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import unquote
 
-from django_partisan.logs import cutting
+from django_partisan.logs import truncation
 from django_partisan.logs.context import event_id, labels, surroundings
 from django_partisan.logs.fields import COMMON, of_error
 from django_partisan.logs.running_task import KEYS, keys_in
@@ -75,8 +75,8 @@ class EcsFormatter(logging.Formatter):
         """Return the line without its line break."""
         message, fields = record.getMessage(), fields_of(record)
         line = self._line(record, message, fields)
-        if cutting.is_longer(line, self.max_bytes - 1):
-            return cutting.shorten(partial(self._line, record), message, fields, self.max_bytes - 1)
+        if truncation.is_longer(line, self.max_bytes - 1):
+            return truncation.shorten(partial(self._line, record), message, fields, self.max_bytes - 1)
         return line
 
     def _line(self, record: logging.LogRecord, message: str, fields: Mapping[str, Any]) -> str:

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from django_partisan.logs import dropped, trouble
+from django_partisan.logs import dropped, write_errors
 from django_partisan.logs.channels import Channel
 
 BUFFER_BYTES: Final = 4 * 1024 * 1024
@@ -147,7 +147,7 @@ class LineWriter:
             except BlockingIOError:
                 self._in_use.wait()
             except OSError:
-                trouble.note(f"A log line could not be written to {self._place}", len(lines))
+                write_errors.note(f"A log line could not be written to {self._place}", len(lines))
                 break
         self._is_torn = 0 < written < len(data)
 

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from typing import Final
 
-from django_partisan.logs import dropped, trouble
+from django_partisan.logs import dropped, write_errors
 from django_partisan.logs.dropped import Dropped
 
 QUEUE_MAX: Final = 10_000
@@ -82,7 +82,7 @@ class LoggingThread:
                 else:
                     logging.getLogger(record.name).handle(record)
             except BaseException:  # a project's handler may even raise SystemExit
-                trouble.note("A line could not be logged")
+                write_errors.note("A line could not be logged")
             record = None  # its exception refers to frames, which would stay alive until the next record
             with self._changed:
                 self._is_handling = False

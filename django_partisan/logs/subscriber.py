@@ -9,14 +9,14 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from django_partisan.config.queues import DEFAULT_QUEUE
-from django_partisan.logs import context, dropped, exporting, host_handlers, trouble
+from django_partisan.logs import context, dropped, exporting, host_handlers, write_errors
 from django_partisan.logs.dropped import Dropped
 from django_partisan.logs.ecs import EVENT_CONSTANTS, RECORD_FIELDS
 from django_partisan.logs.fields import of_task
+from django_partisan.logs.handlers import LineHandler
 from django_partisan.logs.log_event import APP, MANAGER, WORKER
 from django_partisan.logs.logging_thread import LoggingThread
 from django_partisan.logs.table import LOG_EVENTS
-from django_partisan.logs.writing import LineHandler
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import Event
 from django_partisan.telemetry.events.scopes import Running, Scope
@@ -40,7 +40,7 @@ class LogSubscriber(bus.Subscriber):
     In a manager, whose loop must not wait, a thread calls the handlers.
     """
 
-    name = trouble.COUNTED_AS
+    name = write_errors.COUNTED_AS
 
     def __init__(self, role: str = APP) -> None:
         self.become(role)
@@ -84,7 +84,7 @@ class LogSubscriber(bus.Subscriber):
             else:
                 self._thread.log(record)
         except Exception:
-            trouble.note(f"The event {log_event.action} could not be logged")
+            write_errors.note(f"The event {log_event.action} could not be logged")
 
     def _exc_info(self, event: Any) -> ExcInfo | None:
         """Return the exception of an error, for handlers such as error trackers or mail.
@@ -159,7 +159,7 @@ class _TaskLogger(structlog.stdlib.BoundLogger):
         try:
             return super()._proxy_to_logger(method_name, event, *event_args, **event_kw)
         except Exception:
-            return trouble.note("A line of a task could not be logged")
+            return write_errors.note("A line of a task could not be logged")
 
 
 def _as_record(

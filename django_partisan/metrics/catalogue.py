@@ -6,7 +6,7 @@ from typing import Final
 from django_partisan import outcomes
 from django_partisan.config import observability
 from django_partisan.metrics.metric import COUNTER, GAUGE, HISTOGRAM, INFO, OTHER, Key, Labels, Metric
-from django_partisan.schedules.book import TICK_OUTCOMES
+from django_partisan.schedules.tick_record import TICK_OUTCOMES
 
 METRICS: Final[dict[str, Metric]] = {}
 """The metrics by name, in the order in which they are documented and exported."""

@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
 from django_partisan.metrics import catalogue
 from django_partisan.metrics.gauges import Sample
 from django_partisan.metrics.metric import OTHER, clean
-from django_partisan.schedules.book import TICK_OUTCOMES
+from django_partisan.schedules.tick_record import TICK_OUTCOMES
 from django_partisan.sql.errors import is_schema_error
 from django_partisan.sql.queue_statistics import QueueStatistics
 from django_partisan.sql.schedule_statistics import ScheduleStatistics

@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.schedules.book import Ended, TaskState, ended, is_sound
+from django_partisan.schedules.tick_record import Ended, TaskState, ended, is_sound
 from django_partisan.sql.connection import execute, fetch_all
 
 CHORE: Final = "open_ticks"

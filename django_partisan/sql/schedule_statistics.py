@@ -4,7 +4,7 @@ from typing import Final, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.schedules.book import TICK_OUTCOMES
+from django_partisan.schedules.tick_record import TICK_OUTCOMES
 from django_partisan.sql.connection import fetch_all
 
 NAMED_AT_MOST: Final = 200

@@ -15,8 +15,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import DateTimeField, JSONField, Value
 
 from django_partisan.models.schedule import Schedule
-from django_partisan.schedules import book
-from django_partisan.schedules.book import MalformedRow
+from django_partisan.schedules import tick_record
+from django_partisan.schedules.tick_record import MalformedRow
 from django_partisan.sql.connection import fetch_all
 
 ASIDE_SECONDS: Final = 60
@@ -134,7 +134,7 @@ class LockedSchedule(NamedTuple):
         """Raise ``MalformedRow`` unless the row can be read and its values are as managers write them."""
         if self.fault is not None:
             raise self.fault
-        book.ensure_sound(self.row)
+        tick_record.ensure_sound(self.row)
 
 
 def lock_due(

@@ -19,9 +19,9 @@ from django_partisan.engine import protocol
 from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.database_thread import Call, DatabaseThread, Done
+from django_partisan.engine.manager.delayed_outcomes import Part
 from django_partisan.engine.manager.dispatcher import Dispatcher
 from django_partisan.engine.manager.drain import Drain
-from django_partisan.engine.manager.held_up import Part
 from django_partisan.engine.manager.intake import Intake
 from django_partisan.engine.manager.known_processors import KnownProcessors
 from django_partisan.engine.manager.outage import ClaimOutage, Outage, SharedOutage
@@ -33,11 +33,11 @@ from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.sharing import Sharing
 from django_partisan.engine.manager.suspects import Suspects
 from django_partisan.engine.manager.worker_process import WorkerProcess
+from django_partisan.engine.outcome_writing import Kind, Written
 from django_partisan.engine.pipe import ManagerEnd, WorkerEnd
 from django_partisan.engine.presence import PresenceFile, WorkerPage
 from django_partisan.engine.protocol import Ready, Report
 from django_partisan.engine.worker_spec import WorkerSpec
-from django_partisan.engine.writing import Kind, Written
 from django_partisan.sql.claiming import ID, Ahead, TaskRow
 from django_partisan.sql.row_changes import Crash, RowChange
 

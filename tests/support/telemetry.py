@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django_partisan.config import observability
-from django_partisan.logs import setting_up
+from django_partisan.logs import configuration
 from django_partisan.logs.log_event import APP
 from django_partisan.logs.subscriber import output
 from django_partisan.telemetry import bus, swallowed
@@ -17,11 +17,11 @@ from django_partisan.tracing import installation
 @contextmanager
 def telemetry_kept() -> Iterator[None]:
     """Restore loggers, subscribers, settings and tracing at the end of a ``with`` block."""
-    loggers = list(setting_up._our_loggers())
+    loggers = list(configuration._our_loggers())
     before = [(logger, list(logger.handlers), logger.propagate, logger.level) for logger in loggers]
     subscribed, traced_by, last_resort = bus.subscribers(), installation._subscriber, logging.lastResort
     yield
-    setting_up._subscriber.close(10.0)
+    configuration._subscriber.close(10.0)
     logging.lastResort = last_resort
     swallowed.report_errors_to(swallowed.print_error)
     for logger, handlers, propagate, level in before:
@@ -31,7 +31,7 @@ def telemetry_kept() -> Iterator[None]:
         logger.handlers[:], logger.propagate = handlers, propagate
         logger.setLevel(level)
     output.is_ours = False
-    setting_up._subscriber.become(APP)
+    configuration._subscriber.become(APP)
     observability.use_resolved(None)
     installation._subscriber = traced_by  # a manager's set-up removes it if no SDK is configured
     bus.exchange(bus.subscribers(), subscribed)

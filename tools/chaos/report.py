@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from django_partisan.schedules.book import TICK_OUTCOMES
+from django_partisan.schedules.tick_record import TICK_OUTCOMES
 
 from .evidence import COMMITTED, Evidence
 from .schedules import SCHEDULES

@@ -8,7 +8,7 @@ if completed rows are deleted.
 from collections.abc import Iterator
 from itertools import pairwise
 
-from django_partisan.schedules.book import ENQUEUED
+from django_partisan.schedules.tick_record import ENQUEUED
 
 from . import schedules
 from .ends import ENDED

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 from django_partisan import registry
 from django_partisan.engine.forkserver.spawner import Spawner
-from django_partisan.engine.manager.answer_watch import AnswerWatch
 from django_partisan.engine.manager.cancellations import Cancellations
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.claimer import Claimer
 from django_partisan.engine.manager.component import Component
+from django_partisan.engine.manager.connection_watch import ConnectionWatch
 from django_partisan.engine.manager.controls import Controls, Looks
 from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.dispatcher import Dispatcher
@@ -167,7 +167,7 @@ class Assembly:
         self.controls = Controls(config.queue, spec.schema, looks)
         ending = [RunUntil(until, self.drain, self.promoter, pause, finders, holders)] if until else []
         pruner = Pruner(config, threads["chores"], outage, self._claiming_id)
-        watch = AnswerWatch(threads.values(), self.reconciliation.doubt_claims)
+        watch = ConnectionWatch(threads.values(), self.reconciliation.doubt_claims)
         # These come first, because a task that was just claimed or enqueued waits for them.
         first: list[Component] = [self.pool, suspects, dispatcher, watch, self.reconciliation, self.claimer]
         others = [

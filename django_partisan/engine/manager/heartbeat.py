@@ -11,8 +11,8 @@ from uuid import UUID
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.config.queues import QueueConfig
-from django_partisan.engine.manager.left_files import remove_left_files
 from django_partisan.engine.manager.rescue import Rescue, Rescued
+from django_partisan.engine.manager.stale_presence_files import remove_left_files
 from django_partisan.sql import leasing, own_claims
 from django_partisan.sql.leasing import HeartbeatResult, Started
 

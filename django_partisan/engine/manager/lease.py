@@ -22,7 +22,7 @@ from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.heartbeat import Answer, Heartbeat
-from django_partisan.engine.manager.neighbours import Neighbours
+from django_partisan.engine.manager.other_managers import OtherManagers
 from django_partisan.engine.manager.outage import Outage
 from django_partisan.engine.manager.rescue import Rescue
 from django_partisan.outcomes import REASON_MANAGER_LOST
@@ -91,8 +91,8 @@ class Lease(Component):
         self._owner = owner
         self._clock = clock
         host = socket.gethostname()
-        self._neighbours = Neighbours(host, clock)
-        self._rescue = Rescue(config.queue, self._neighbours)
+        self._others = OtherManagers(host, clock)
+        self._rescue = Rescue(config.queue, self._others)
         self._heartbeat = Heartbeat(config, host, lock_name, self._rescue, schedules)
         self._state = State.JOINING
         self._previous_id = self.id
@@ -120,7 +120,7 @@ class Lease(Component):
             return
         if now >= self._watch_at:
             self._watch_at = now + WATCH_SECONDS
-            if self._neighbours.has_any_died():
+            if self._others.has_any_died():
                 self._heartbeat_at = now
         if now >= self._heartbeat_at:
             self._heartbeat_at = now + self._config.lease_seconds / 3
@@ -133,7 +133,7 @@ class Lease(Component):
         """Return the monotonic time of the next heartbeat or the next check of presence files."""
         if self._is_deregistered or self._thread.is_busy:
             return NEVER
-        is_watching = self._neighbours.are_watched
+        is_watching = self._others.are_watched
         return min(self._heartbeat_at, self._watch_at) if is_watching else self._heartbeat_at
 
     def heartbeat_soon(self) -> None:
@@ -150,7 +150,7 @@ class Lease(Component):
         seconds = self._config.lease_seconds
         if self._state is State.HELD and sent_at - self._sent_at > seconds * 2 / 3:
             # This gap may have been an outage for all managers: give the others time to send a heartbeat.
-            self._neighbours.spare_until(sent_at + seconds)
+            self._others.spare_until(sent_at + seconds)
         token = self._tokens.draw(REASON_MANAGER_LOST)
         self._rescue.begin(token)
         is_first = self._state is State.JOINING
@@ -197,11 +197,11 @@ class Lease(Component):
             self._tokens.forget(token)
             if self._state is State.JOINING:  # the others may be cut off, too: give them time again
                 self._has_waited = False
-                self._neighbours.spare_until(NEVER)
+                self._others.spare_until(NEVER)
         self._on_failed(error)
 
     def _on_confirmed(self, sent_at: float, answer: Answer) -> None:
-        self._neighbours.note(answer.found.others)
+        self._others.note(answer.found.others)
         self._owner.answered(answer.found)
         if self._state is State.JOINING and not self._joins(answer):
             return
@@ -213,10 +213,10 @@ class Lease(Component):
         if answer.rescued.are_missing and not self._has_waited:
             self._has_waited = True
             seconds = self._config.lease_seconds / 3
-            self._neighbours.spare_until(self._clock() + seconds)
+            self._others.spare_until(self._clock() + seconds)
             self._heartbeat_at = time.monotonic() + seconds
             return False
-        self._neighbours.spare_until(0.0)
+        self._others.spare_until(0.0)
         return True
 
     def _doubt(self, state: State) -> None:
@@ -237,7 +237,7 @@ class Lease(Component):
             bus.emit(LeaseLost, self._config.queue, self._lost_after, held)
         self._sent_at = sent_at
         lease_end = sent_at + self._config.lease_seconds
-        self._neighbours.spare_until(lease_end)  # the others may need longer to come back
+        self._others.spare_until(lease_end)  # the others may need longer to come back
         self._extend(lease_end if was_lost else self._expires_at)
         self.heartbeat_soon()
 

@@ -21,7 +21,7 @@ from django_partisan.engine.manager.database_thread import DatabaseThread, Notif
 from django_partisan.engine.manager.loop_calls import LoopCalls
 from django_partisan.engine.manager.process_signals import ProcessSignals
 from django_partisan.engine.manager.run_until import Until
-from django_partisan.engine.manager.thread_ends import end_all
+from django_partisan.engine.manager.thread_shutdown import end_all
 from django_partisan.engine.presence import PresenceFile, sweep
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import ID

@@ -17,7 +17,7 @@ from uuid import UUID
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.engine.manager.batch_limit import BatchLimit
-from django_partisan.engine.manager.neighbours import Neighbours
+from django_partisan.engine.manager.other_managers import OtherManagers
 from django_partisan.sql import leasing, rescuing
 from django_partisan.sql.leasing import HeartbeatResult
 from django_partisan.sql.rescuing import RescuedTask
@@ -38,9 +38,9 @@ class Rescued(NamedTuple):
 class Rescue:
     """The rescue of a queue's tasks, in statements small enough not to be cancelled by a timeout."""
 
-    def __init__(self, queue: str, neighbours: Neighbours) -> None:
+    def __init__(self, queue: str, others: OtherManagers) -> None:
         self._queue = queue
-        self._neighbours = neighbours
+        self._others = others
         self._limit = BatchLimit(RESCUED_AT_MOST)
         self._awaited: int | None = None
         self._is_tried = False
@@ -56,14 +56,14 @@ class Rescue:
         """Rescue tasks of the dead managers that a heartbeat found; runs in the database thread."""
         limit = self._limit.rows
         with ExitStack() as files:
-            dead = self._neighbours.find_dead(found.others, files)
+            dead = self._others.find_dead(found.others, files)
             tasks: Sequence[RescuedTask] = ()
             if dead.proven or dead.expired or found.has_abandoned:
                 self._is_tried = True
                 if self._awaited == token:
                     tasks = rescuing.rescue(connection, self._queue, manager, token, dead, limit)
-                self._neighbours.keep_files_of(leasing.registered(connection, dead.proven))
-        return Rescued(tasks, self._neighbours.are_missing(found.others, dead), len(tasks) >= limit)
+                self._others.keep_files_of(leasing.registered(connection, dead.proven))
+        return Rescued(tasks, self._others.are_missing(found.others, dead), len(tasks) >= limit)
 
     def end(self, error: Exception | None = None) -> bool:
         """Record that the heartbeat has ended; return whether it tried to rescue anything."""

@@ -15,14 +15,14 @@ from uuid import UUID
 
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
+from django_partisan.engine.manager.deferred_schedules import DeferredSchedules
 from django_partisan.engine.manager.outage import Outage
 from django_partisan.engine.manager.schedule_failures import ScheduleFailures
 from django_partisan.engine.manager.task_imports import Imported, TaskImports
 from django_partisan.engine.manager.tick_batch import make_batch
 from django_partisan.engine.manager.tick_results import Batch, FailedSchedule, Ticked
-from django_partisan.engine.manager.ticks_aside import TicksAside
 from django_partisan.outcomes import OPERATION_ENQUEUE
-from django_partisan.schedules.book import DUPLICATE, ENQUEUED, OVERLAP
+from django_partisan.schedules.tick_record import DUPLICATE, ENQUEUED, OVERLAP
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.schedules import (
     ScheduleFailed,
@@ -57,7 +57,7 @@ class Scheduler(Component):
         self._enqueued = enqueued
         self._due_at = NEVER
         self._halves: deque[list[str]] = deque()
-        self._aside = TicksAside()
+        self._aside = DeferredSchedules()
         self._imports = TaskImports(thread.deliver, self._on_imported)
         self._failures = ScheduleFailures(queue, OPERATION_ENQUEUE)
 

@@ -9,15 +9,15 @@ from uuid import UUID
 
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager.batch_limit import BatchLimit
+from django_partisan.engine.manager.batch_writing import write_parts
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
-from django_partisan.engine.manager.held_up import Entry, HeldUp, Kept, Part, fitting
+from django_partisan.engine.manager.delayed_outcomes import DelayedOutcomes, Entry, Kept, Part, fitting
 from django_partisan.engine.manager.outage import Outage
-from django_partisan.engine.manager.part_writing import write_parts
 from django_partisan.engine.manager.queue_pause import QueuePause
-from django_partisan.engine.manager.settle_news import SettleNews
+from django_partisan.engine.manager.settle_events import SettleEvents
 from django_partisan.engine.manager.unsettled_limit import UnsettledLimit
-from django_partisan.engine.writing import Kind, Written
+from django_partisan.engine.outcome_writing import Kind, Written
 from django_partisan.outcomes import (
     CRASHED,
     REASON_PAUSED,
@@ -60,37 +60,37 @@ class Settler(Component):
         self._pause = pause
         self._gathered: dict[Kind, list[Entry]] = {kind: [] for kind in Kind}
         self._under_way: list[Part] = []
-        self._held_up = HeldUp()
+        self._delayed = DelayedOutcomes()
         self._awaited: dict[int, Callable[[TaskRow | None], None]] = {}
         """Callbacks for counted crashes, by the new token."""
         self._written: dict[tuple[int, int], Callable[[], None]] = {}
         """Callbacks for written outcomes, by task id and token."""
         self._limit = BatchLimit(BATCH_AT_MOST)
         self._outage = outage
-        self._news = SettleNews(config.queue)
+        self._events = SettleEvents(config.queue)
         self._unsettled_limit = UnsettledLimit()
         self._failed = 0
 
     @property
     def failed(self) -> int:
         """Number of tasks that have failed so far."""
-        return self._failed + self._news.failed
+        return self._failed + self._events.failed
 
     @property
     def released(self) -> int:
         """Number of tasks released since the manager began to drain."""
-        return self._news.released
+        return self._events.released
 
     @property
     def last_finished_at(self) -> float | None:
         """Unix time of the last write of outcomes."""
-        return self._news.last_finished_at
+        return self._events.last_finished_at
 
     @property
     def unsettled(self) -> int:
         """Number of outcomes that are not written yet."""
         under_way = sum(len(part.entries) for part in self._under_way)
-        return sum(map(len, self._gathered.values())) + under_way + len(self._held_up)
+        return sum(map(len, self._gathered.values())) + under_way + len(self._delayed)
 
     @property
     def is_idle(self) -> bool:
@@ -168,7 +168,7 @@ class Settler(Component):
         if self._thread.is_busy:
             return NEVER
         is_waiting = self._under_way or any(self._gathered.values())
-        return self._outage.over_at if is_waiting else max(self._outage.over_at, self._held_up.next_at())
+        return self._outage.over_at if is_waiting else max(self._outage.over_at, self._delayed.next_at())
 
     def rows(self) -> list[TaskRow]:
         """Return the tasks that are not settled yet."""
@@ -187,7 +187,7 @@ class Settler(Component):
     def _entries(self) -> Iterator[Entry]:
         yield from chain(*self._gathered.values())
         yield from chain(*(part.entries for part in self._under_way))
-        yield from self._held_up
+        yield from self._delayed
 
     def _gather(self, now: float) -> list[Part]:
         at_most = self._limit.rows
@@ -197,8 +197,8 @@ class Settler(Component):
                 number = fitting(kind, entries, at_most)
                 parts.append(Part(kind, entries[:number]))
                 self._gathered[kind] = entries[number:]
-        held_up = self._held_up.take(now, at_most)
-        return parts if held_up is None else [*parts, held_up]
+        delayed = self._delayed.take(now, at_most)
+        return parts if delayed is None else [*parts, delayed]
 
     def _on_written(self, started: float, result: list[Written] | Exception) -> None:
         parts = self._under_way
@@ -213,15 +213,15 @@ class Settler(Component):
         delays: list[float] = []
         for part, written in zip(parts, result, strict=True):
             if part.is_retry or written.left:
-                self._held_up.add(part, written)
+                self._delayed.add(part, written)
             if part.kind is Kind.CHANGED:
                 delays += _delays(part.without(written.left))
                 if self._written:
                     self._call_written(part, written)
             elif part.kind is Kind.CRASHED:
                 self._call_back(part, written)
-        self._news.written(parts, result, time.monotonic() - started, self._reason_to_release)
-        self._news.held_up(self._held_up, result)
+        self._events.written(parts, result, time.monotonic() - started, self._reason_to_release)
+        self._events.held_up(self._delayed, result)
         if delays:
             self._requeued(min(delays))  # only after the write: an earlier check would not find them
 

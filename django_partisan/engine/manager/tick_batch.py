@@ -14,13 +14,13 @@ from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan import registry
+from django_partisan.engine.manager.deferred_schedules import NOTHING, Aside
 from django_partisan.engine.manager.tick_errors import TickError, describe, is_of_a_row, locked_duplicate
 from django_partisan.engine.manager.tick_plan import Plan
 from django_partisan.engine.manager.tick_results import Batch, FailedSchedule, Ticked
-from django_partisan.engine.manager.ticks_aside import NOTHING, Aside
-from django_partisan.schedules.book import DUPLICATE, ENQUEUED, MISSED, OVERLAP, MalformedRow, Tick
 from django_partisan.schedules.definition import ScheduleDefinition
 from django_partisan.schedules.due import ENQUEUED_AT_MOST
+from django_partisan.schedules.tick_record import DUPLICATE, ENQUEUED, MISSED, OVERLAP, MalformedRow, Tick
 from django_partisan.sql import scheduling as sql
 from django_partisan.sql.enqueueing import wake
 from django_partisan.sql.own_transaction import transaction_of

@@ -4,10 +4,10 @@ from collections import Counter
 from typing import Any
 
 from django_partisan.engine.manager.tick_results import Ticked
-from django_partisan.schedules import book
-from django_partisan.schedules.book import MISSED
+from django_partisan.schedules import tick_record
 from django_partisan.schedules.definition import ScheduleDefinition
 from django_partisan.schedules.due import due
+from django_partisan.schedules.tick_record import MISSED
 from django_partisan.sql.scheduling import LockedSchedule
 from django_partisan.tick_tasks import TickTasks
 
@@ -39,11 +39,11 @@ class Plan:
         last_at = due_.newest or row.last_at
         return {
             "name": row.name,
-            "next_at": None if due_.next_at is None else book.text_of(due_.next_at),
-            "last_at": None if last_at is None else book.text_of(last_at),
+            "next_at": None if due_.next_at is None else tick_record.text_of(due_.next_at),
+            "last_at": None if last_at is None else tick_record.text_of(last_at),
             "lateness_seconds": lateness,
-            "recent_ticks": book.with_ticks(row.recent_ticks, ticks),
-            "totals": book.with_totals(row.totals, numbers),
-            "open_tick": book.with_open(row.open_tick, ticks),
+            "recent_ticks": tick_record.with_ticks(row.recent_ticks, ticks),
+            "totals": tick_record.with_totals(row.totals, numbers),
+            "open_tick": tick_record.with_open(row.open_tick, ticks),
             "last_task_id": with_task[-1].task if with_task else row.last_task_id,
         }

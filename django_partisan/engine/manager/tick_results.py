@@ -6,8 +6,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from django_partisan.engine.manager.tick_errors import TickError
-from django_partisan.schedules.book import Tick
 from django_partisan.schedules.due import Due
+from django_partisan.schedules.tick_record import Tick
 from django_partisan.telemetry.events.values import ErrorInfo
 
 

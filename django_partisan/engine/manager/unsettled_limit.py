@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from django_partisan.engine.manager.held_up import Entry, written_characters
+from django_partisan.engine.manager.delayed_outcomes import Entry, written_characters
 from django_partisan.sql.claiming import ARGUMENTS
 
 OUTCOMES: Final = 20_000

@@ -19,11 +19,11 @@ from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.config.queues import QueueConfig
+from django_partisan.engine.outcome_writing import Kind
 from django_partisan.engine.settling import write_all
 from django_partisan.engine.worker.prefetch import PrefetchedTasks
 from django_partisan.engine.worker.report import PendingReport
 from django_partisan.engine.worker.run_lease import RunLease
-from django_partisan.engine.writing import Kind
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.row_changes import Item
 from django_partisan.sql.session import Session, answer_seconds

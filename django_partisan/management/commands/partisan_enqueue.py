@@ -11,6 +11,7 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from django_partisan import registry
+from django_partisan.admin_formatting import moment as shown_moment
 from django_partisan.definitions import TaskDefinition
 from django_partisan.enqueueing import Call, enqueue
 from django_partisan.exceptions import PartisanError
@@ -18,7 +19,6 @@ from django_partisan.expiry import AS_DEFINED
 from django_partisan.management.operator_command import OperatorCommand
 from django_partisan.management.times import DURATION, MOMENT, duration, moment
 from django_partisan.models import Task
-from django_partisan.shown import moment as shown_moment
 
 EPILOG: Final = f"""\
 A moment is {MOMENT}.

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from django.core.management.base import CommandError
 
+from django_partisan.admin_formatting import moment as shown_moment
 from django_partisan.config import queues
 from django_partisan.exceptions import UnknownQueue
 from django_partisan.management.operator_command import OperatorCommand
@@ -13,7 +14,6 @@ from django_partisan.management.queue_selection import add_queues, operator
 from django_partisan.management.times import DURATION, duration
 from django_partisan.models import Task
 from django_partisan.pausing import PausedQueue, pause
-from django_partisan.shown import moment as shown_moment
 from django_partisan.sql.connection import task_connection
 
 EPILOG: Final = f"""\

@@ -13,12 +13,12 @@ from django_partisan import processor_validation, retention
 from django_partisan.config import queues
 from django_partisan.config.problems import refuse
 from django_partisan.exceptions import WrongSetting
+from django_partisan.formatting import printable
 from django_partisan.management.confirmation import add_confirmation, is_confirmed
 from django_partisan.management.operator_command import OperatorCommand
 from django_partisan.management.times import DURATION, duration
 from django_partisan.models import Task
 from django_partisan.pruning import count_all, prune_all
-from django_partisan.readable import printable
 from django_partisan.retention import FOREVER, Rules
 from django_partisan.sql.connection import task_connection
 from django_partisan.sql.pruning import Batch, Walk, largest_id

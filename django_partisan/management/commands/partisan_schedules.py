@@ -7,13 +7,13 @@ from typing import Any, Final
 from django.core.management.base import CommandError
 
 from django_partisan.exceptions import PartisanError, WrongSetting
+from django_partisan.formatting import moment as shown_moment
 from django_partisan.management.operator_command import OperatorCommand
 from django_partisan.management.schedules.document import as_json, iso, moments_as_json
 from django_partisan.management.schedules.report import ScheduleStatus, named, read_rows, read_schedules
 from django_partisan.management.schedules.text import WIDTH, as_text
 from django_partisan.management.times import MOMENT, moment
 from django_partisan.models import Schedule
-from django_partisan.readable import moment as shown_moment
 from django_partisan.schedule_rows import moment_or_now
 
 TABLE: Final = "table"

@@ -13,13 +13,13 @@ from django.core.management.base import CommandError
 from django.db import Error
 
 from django_partisan.exceptions import PartisanError
+from django_partisan.formatting import printable
 from django_partisan.management.operator_command import OperatorCommand
 from django_partisan.management.status.document import as_json
 from django_partisan.management.status.exposition import as_exposition
 from django_partisan.management.status.report import StatusReport, read_report
 from django_partisan.management.status.text import WIDTH, as_text
 from django_partisan.management.times import DURATION, duration
-from django_partisan.readable import printable
 from django_partisan.sql.connection import open_connection
 from django_partisan.sql.refusals import refusal_of_command
 from django_partisan.why import explain

@@ -9,9 +9,9 @@ from typing import Any, Final
 from django_partisan.config.schedule_keys import KEYS
 from django_partisan.exceptions import UnknownSchedule
 from django_partisan.models import Schedule
-from django_partisan.schedules.book import moment_of
 from django_partisan.schedules.configured import configured
 from django_partisan.schedules.definition import ScheduleDefinition
+from django_partisan.schedules.tick_record import moment_of
 from django_partisan.sql.connection import task_connection
 
 NEW: Final = "new"

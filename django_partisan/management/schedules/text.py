@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final
 
+from django_partisan.formatting import moment, printable, span
 from django_partisan.management.schedules.report import NEW, ScheduleStatus
 from django_partisan.models import Schedule
-from django_partisan.readable import moment, printable, span
 
 WIDTH: Final = 80
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from django_partisan.formatting import moment, number, printable, span
 from django_partisan.management.status.report import QueueStatus, StatusReport
-from django_partisan.readable import moment, number, printable, span
 from django_partisan.sql.manager_state import PublishedManager
 from django_partisan.sql.overview import ERRORS_AT_MOST, KINDS_AT_MOST
 

@@ -13,7 +13,7 @@ from django_partisan import scheduling
 from django_partisan.exceptions import UnknownQueue, UnknownSchedule, UnregisteredTask
 from django_partisan.models import Schedule, Task
 from django_partisan.processor import BaseTaskProcessor
-from django_partisan.schedules.book import MalformedRow
+from django_partisan.schedules.tick_record import MalformedRow
 from django_partisan.sql.connection import execute
 from django_partisan.sql.control import CONTROL_CHANNEL, decoded
 from django_partisan.sql.listening import Listener

@@ -10,12 +10,12 @@ import pytest
 from django.db import Error, OperationalError, ProgrammingError, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.engine.manager.answer_watch import AnswerWatch
 from django_partisan.engine.manager.component import NEVER
+from django_partisan.engine.manager.connection_watch import ConnectionWatch
 from django_partisan.engine.manager.database_thread import (
     GIVE_UP_SECONDS,
 )
-from django_partisan.engine.manager.thread_ends import end_all
+from django_partisan.engine.manager.thread_shutdown import end_all
 from django_partisan.sql.connection import execute, fetch_all, open_connection
 from django_partisan.sql.control import Control, decoded, notify_control
 from django_partisan.sql.enqueueing import CHANNEL
@@ -256,7 +256,7 @@ def test_a_call_that_does_not_end_is_given_up_and_what_comes_later_is_dropped(pl
 
 def test_where_one_answer_is_late_the_others_are_granted_a_moment_and_other_connections(play, stuck):
     silent = Play()
-    watch = AnswerWatch([silent.thread, play.thread], lambda: None)
+    watch = ConnectionWatch([silent.thread, play.thread], lambda: None)
     before = play.session()
     assert watch.next_at() == NEVER
     silent.thread.submit(stuck, silent.results.append)
@@ -285,7 +285,7 @@ def test_where_one_answer_is_late_the_others_are_granted_a_moment_and_other_conn
 def test_a_call_that_was_granted_but_a_moment_takes_no_patience_from_the_others(play, stuck):
     """Otherwise, where calls take longer than a moment, threads would abort each other's calls forever."""
     silent, slow = Play(), Stuck()
-    watch = AnswerWatch([silent.thread, play.thread], lambda: None)
+    watch = ConnectionWatch([silent.thread, play.thread], lambda: None)
     silent.thread.submit(stuck, silent.results.append)
     stuck.begun.wait(20)
     play.session()
@@ -317,7 +317,7 @@ def test_a_call_that_was_granted_but_a_moment_takes_no_patience_from_the_others(
 def test_where_the_server_ended_one_idle_connection_the_others_are_replaced(play):
     other = Play()
     lost: list[int] = []
-    watch = AnswerWatch(
+    watch = ConnectionWatch(
         [other.thread, play.thread], lambda: lost.append(other.thread.lost + play.thread.lost)
     )
     listening, before = other.session(), play.session()

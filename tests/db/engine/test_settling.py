@@ -12,8 +12,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.engine.manager.outage import Outage, SharedOutage
 from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.engine.manager.settler import Settler
+from django_partisan.engine.outcome_writing import Kind, Written
 from django_partisan.engine.settling import write, write_all, write_part
-from django_partisan.engine.writing import Kind, Written
 from django_partisan.models import Task
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.connection import execute

@@ -11,8 +11,8 @@ from django.db import DataError, Error, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan import registry, scheduling
+from django_partisan.engine.manager.deferred_schedules import Aside
 from django_partisan.engine.manager.tick_batch import make_batch
-from django_partisan.engine.manager.ticks_aside import Aside
 from django_partisan.models import Schedule, Task
 from django_partisan.sql import leasing
 from django_partisan.sql import scheduling as sql

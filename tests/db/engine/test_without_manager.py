@@ -17,6 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from django_partisan.engine.judge import RAN, RunResult
+from django_partisan.engine.outcome_writing import Kind
 from django_partisan.engine.pipe import ManagerEnd, WorkerEnd
 from django_partisan.engine.presence import look
 from django_partisan.engine.presence_folder import all_paths
@@ -24,7 +25,6 @@ from django_partisan.engine.protocol import RunTasks
 from django_partisan.engine.worker.prefetch import PrefetchedTasks
 from django_partisan.engine.worker.report import PendingReport, Unsettled
 from django_partisan.engine.worker.without_manager import WithoutManager
-from django_partisan.engine.writing import Kind
 from django_partisan.models import ManagerLease
 from django_partisan.sql import rescuing
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow

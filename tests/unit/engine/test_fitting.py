@@ -2,8 +2,13 @@
 
 import pytest
 
-from django_partisan.engine.manager.held_up import CHARACTERS_AT_MOST, Entry, fitting, written_characters
-from django_partisan.engine.writing import Kind
+from django_partisan.engine.manager.delayed_outcomes import (
+    CHARACTERS_AT_MOST,
+    Entry,
+    fitting,
+    written_characters,
+)
+from django_partisan.engine.outcome_writing import Kind
 from django_partisan.sql.row_changes import Crash, RowChange
 from tests.support.rows import task_row
 

@@ -11,8 +11,8 @@ from django_partisan import registry
 from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.definitions import TaskDefinition
 from django_partisan.engine.interrupting import TIMEOUT
+from django_partisan.engine.outcome_writing import Written
 from django_partisan.engine.protocol import Interrupt, Report, Returned
-from django_partisan.engine.writing import Written
 from django_partisan.outcomes import (
     REASON_MANAGER_LOST,
     REASON_STOPPED,

@@ -21,10 +21,10 @@ from django_partisan.engine.manager.interruptions import (
     Interruptions,
 )
 from django_partisan.engine.manager.time_limits import TimeLimits
+from django_partisan.engine.outcome_writing import Written
 from django_partisan.engine.pages import condemned
 from django_partisan.engine.presence import PresenceFile, WorkerPage
 from django_partisan.engine.protocol import Interrupt, LogStacks, RunTasks
-from django_partisan.engine.writing import Written
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.telemetry.events.runs import TaskCancelled, TaskFailed, TaskRetried
 from django_partisan.telemetry.events.workers import RunInterrupted, WorkerExited, WorkerKilled

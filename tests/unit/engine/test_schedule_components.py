@@ -9,6 +9,7 @@ from django.db import ProgrammingError
 
 from django_partisan.engine.manager import schedule_failures
 from django_partisan.engine.manager.component import NEVER
+from django_partisan.engine.manager.deferred_schedules import FORGET_SECONDS, Aside
 from django_partisan.engine.manager.listed_schedules import ListedSchedules
 from django_partisan.engine.manager.listing_comparison import Comparison
 from django_partisan.engine.manager.open_ticks import OpenTicks
@@ -17,7 +18,6 @@ from django_partisan.engine.manager.schedule_failures import ScheduleFailures
 from django_partisan.engine.manager.scheduler import RETRY_SECONDS, Scheduler
 from django_partisan.engine.manager.tick_errors import describe
 from django_partisan.engine.manager.tick_results import Batch, FailedSchedule
-from django_partisan.engine.manager.ticks_aside import FORGET_SECONDS, Aside
 from django_partisan.sql.blocking import locked_by
 from django_partisan.sql.leasing import SchedulesSeen
 from django_partisan.telemetry.events.schedules import ScheduleFailed, ScheduleOperationFailed

@@ -8,11 +8,11 @@ from django.db import OperationalError
 
 from django_partisan.engine.manager.batch_limit import BatchLimit
 from django_partisan.engine.manager.component import NEVER
-from django_partisan.engine.manager.held_up import Entry, Part
-from django_partisan.engine.manager.settle_news import EMITTED_AFTER_SECONDS
+from django_partisan.engine.manager.delayed_outcomes import Entry, Part
+from django_partisan.engine.manager.settle_events import EMITTED_AFTER_SECONDS
 from django_partisan.engine.manager.settler import BATCH_AT_MOST
 from django_partisan.engine.manager.unsettled_limit import OUTCOMES, UnsettledLimit
-from django_partisan.engine.writing import Kind, Written
+from django_partisan.engine.outcome_writing import Kind, Written
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN, TaskRow
 from django_partisan.sql.errors import explained
 from django_partisan.sql.history import EndedRun

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from django_partisan.logs import dropped, setting_up, trouble
+from django_partisan.logs import configuration, dropped, write_errors
 from django_partisan.logs.log_event import WORKER
 from django_partisan.logs.subscriber import LOGGER
 from tests.support.telemetry import telemetry_kept
@@ -27,7 +27,7 @@ def logging_as_it_was(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def nothing_reported_yet() -> None:
     dropped.taken()
-    trouble.reported_at.clear()
+    write_errors.reported_at.clear()
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def log_file(tmp_path: Path) -> Path:
     """Set up ECS lines to a file, as a worker does, from the debug level on."""
     path = tmp_path / "partisan.log"
     logging.getLogger(LOGGER).setLevel(logging.DEBUG)
-    setting_up.setup(WORKER, "ecs", path)
+    configuration.setup(WORKER, "ecs", path)
     return path
 
 

@@ -15,7 +15,7 @@ from django.test import override_settings
 from django_partisan.logs import LOG_EVENTS
 from django_partisan.logs.ecs import RECORD_FIELDS, EcsFormatter, NestedFormatter
 from django_partisan.logs.fields import COMMON
-from django_partisan.logs.writing import AppendingHandler
+from django_partisan.logs.handlers import AppendingHandler
 from django_partisan.telemetry import bus, swallowed
 from django_partisan.telemetry.events.queues import ClaimFailed
 from django_partisan.telemetry.events.runs import TaskCompleted, TaskRetried

@@ -13,7 +13,7 @@ from opentelemetry.instrumentation.logging.handler import LoggingHandler
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 
-from django_partisan.logs import exporting, setting_up
+from django_partisan.logs import configuration, exporting
 from django_partisan.logs.log_event import MANAGER, WORKER
 from django_partisan.logs.subscriber import LOGGER, LogSubscriber, task_logger
 from django_partisan.telemetry import bus
@@ -48,19 +48,19 @@ def attributes(exported: InMemoryLogRecordExporter) -> list[dict[str, Any]]:
 def test_auto_is_console_where_nothing_but_an_agent_has_a_handler(exported, no_other):
     no_other()
 
-    assert setting_up.resolve("auto") == "console"
+    assert configuration.resolve("auto") == "console"
 
 
 def test_a_handler_of_the_host_beside_the_agents_is_the_hosts_logging(exported):
     logging.root.handlers.append(logging.StreamHandler())
 
-    assert setting_up.resolve("auto") == "host"
+    assert configuration.resolve("auto") == "host"
 
 
 @pytest.mark.parametrize("log_format", ["auto", "console", "ecs", "json"])
 def test_a_line_is_written_here_and_exported_once_with_its_fields(log_format, exported, no_other, capfd):
     no_other()
-    setting_up.setup(WORKER, log_format)
+    configuration.setup(WORKER, log_format)
     bus.emit(TaskCompleted, samples.RUN, 0.5)
     task_logger(samples.RUN).info("hello", colour="red")
     bus.close(PATIENCE_SECONDS)
@@ -73,8 +73,8 @@ def test_a_line_is_written_here_and_exported_once_with_its_fields(log_format, ex
 
 
 def test_a_second_set_up_exports_each_line_once(exported, capfd):
-    setting_up.setup(MANAGER, "ecs")
-    setting_up.setup(MANAGER, "json")
+    configuration.setup(MANAGER, "ecs")
+    configuration.setup(MANAGER, "json")
     bus.emit(ManagerStarted, "default", 4, "2.0.0", None)
     bus.close(PATIENCE_SECONDS)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from django_partisan.logs import channels, trouble
+from django_partisan.logs import channels, write_errors
 from django_partisan.logs.channels import Channel
 from django_partisan.logs.line_writer import LineWriter
 
@@ -66,7 +66,7 @@ class LineHandler(logging.Handler):
             self._opened = None
 
     def _note_loss(self) -> None:
-        trouble.note(f"A log line could not be written to {self.place}")
+        write_errors.note(f"A log line could not be written to {self.place}")
 
 
 class StandardStreamHandler(LineHandler):
@@ -128,7 +128,7 @@ class AppendingHandler(LineHandler):
                 ):
                     return self.open()
             except OSError:
-                trouble.note(f"The log file {self.place} could not be opened again")
+                write_errors.note(f"The log file {self.place} could not be opened again")
         return self._opened
 
 

@@ -12,12 +12,12 @@ from django.test import override_settings
 
 from django_partisan import logs
 from django_partisan.exceptions import CannotStart
-from django_partisan.logs import dropped, install, setting_up, setup
+from django_partisan.logs import configuration, dropped, install, setup
 from django_partisan.logs.console import ConsoleFormatter
 from django_partisan.logs.ecs import EcsFormatter, NestedFormatter
+from django_partisan.logs.handlers import AppendingHandler, StandardOutputHandler
 from django_partisan.logs.log_event import APP, MANAGER, WORKER
 from django_partisan.logs.subscriber import LOGGER
-from django_partisan.logs.writing import AppendingHandler, StandardOutputHandler
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.managers import ManagerStarted
 from django_partisan.telemetry.events.queues import ClaimFailed, TasksReleased
@@ -34,7 +34,7 @@ def test_auto_is_console_where_no_logging_is_set_up(top, monkeypatch):
     monkeypatch.setattr(logging.root, "handlers", [])  # removes pytest's own
     top.addHandler(logging.NullHandler())
 
-    assert setting_up.resolve("auto") == "console"
+    assert configuration.resolve("auto") == "console"
 
 
 @pytest.mark.parametrize("name", ["", LOGGER])
@@ -42,11 +42,11 @@ def test_auto_is_host_where_logging_is_set_up(name, monkeypatch):
     monkeypatch.setattr(logging.root, "handlers", [])
     logging.getLogger(name).addHandler(logging.StreamHandler())
 
-    assert setting_up.resolve("auto") == "host"
+    assert configuration.resolve("auto") == "host"
 
 
 def test_auto_with_a_file_is_console_in_the_file():
-    assert setting_up.resolve("auto", "a.log") == "console"
+    assert configuration.resolve("auto", "a.log") == "console"
 
 
 def test_host_changes_nothing(top):

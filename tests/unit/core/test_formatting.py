@@ -5,7 +5,7 @@ from datetime import datetime, timezone
 import pytest
 from django.utils.timezone import override
 
-from django_partisan.readable import count, moment, number, span
+from django_partisan.formatting import count, moment, number, span
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ import time
 from collections.abc import Sequence
 from typing import Final
 
-from django_partisan.engine.manager.held_up import Entry, HeldUp, Part
+from django_partisan.engine.manager.delayed_outcomes import DelayedOutcomes, Entry, Part
+from django_partisan.engine.outcome_writing import Kind, Written
 from django_partisan.engine.task_ref import task_ref
-from django_partisan.engine.writing import Kind, Written
 from django_partisan.outcomes import REASON_STOPPED, REASON_UNSETTLEABLE
 from django_partisan.sql.claiming import CONTEXT, ID
 from django_partisan.sql.row_changes import RowChange
@@ -30,7 +30,7 @@ LOCKED: Final = ErrorInfo(
 )
 
 
-class SettleNews:
+class SettleEvents:
     """The events and counts of what the settler of one queue wrote and could not write."""
 
     def __init__(self, queue: str) -> None:
@@ -64,7 +64,7 @@ class SettleNews:
                 ids = tuple(row[ID] for row, _ in settled)
                 bus.emit(OutcomesSettled, self._queue, len(settled), seconds, contexts, ids)
 
-    def held_up(self, held_up: HeldUp, results: Sequence[Written]) -> None:
+    def held_up(self, held_up: DelayedOutcomes, results: Sequence[Written]) -> None:
         """Emit that outcomes are held up, if that lasts long or the write of a single one was cancelled.
 
         ``SettleErrored`` is emitted each time, and ``SettleFailed`` once until nothing is held up any more.

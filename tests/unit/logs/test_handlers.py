@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from django_partisan.logs import trouble
-from django_partisan.logs.writing import (
+from django_partisan.logs import write_errors
+from django_partisan.logs.handlers import (
     AppendingHandler,
     LineHandler,
     StandardErrorHandler,
@@ -171,7 +171,7 @@ def test_each_trouble_is_reported_once_a_minute(monkeypatch, last_resort):
 
     for what, later in (("a", 0.0), ("b", 1.0), ("a", 30.0), ("a", 59.0), ("a", 61.0)):
         now[0] = 100.0 + later
-        trouble.note(what)
+        write_errors.note(what)
 
     assert [message[0] for message in last_resort] == ["a", "b", "a"]
     assert swallowed.counts["logs"] == 5
@@ -180,7 +180,7 @@ def test_each_trouble_is_reported_once_a_minute(monkeypatch, last_resort):
 def test_trouble_without_a_handler_of_last_resort_is_counted(monkeypatch):
     monkeypatch.setattr(logging, "lastResort", None)
 
-    trouble.note("a")
+    write_errors.note("a")
 
     assert swallowed.counts["logs"] == 1
 
@@ -188,7 +188,7 @@ def test_trouble_without_a_handler_of_last_resort_is_counted(monkeypatch):
 def test_trouble_with_reporting_trouble_is_counted_too(monkeypatch):
     monkeypatch.setattr(logging, "lastResort", SimpleNamespace(handle=lambda record: [][0]))
 
-    trouble.note("a")
+    write_errors.note("a")
 
     assert swallowed.counts["logs"] == 2
 

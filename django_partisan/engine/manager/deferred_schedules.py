@@ -32,7 +32,7 @@ class Aside(NamedTuple):
 NOTHING: Final = Aside()
 
 
-class TicksAside:
+class DeferredSchedules:
     """The schedules that were put aside, and since when, by a monotonic clock."""
 
     def __init__(self) -> None:

@@ -7,8 +7,8 @@ from itertools import chain
 from typing import Final, NamedTuple, TypeAlias, cast
 
 from django_partisan.engine.manager.component import NEVER
+from django_partisan.engine.outcome_writing import Kind, Written
 from django_partisan.engine.settling import halves
-from django_partisan.engine.writing import Kind, Written
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.row_changes import Crash, Item, RowChange, Stopped
 
@@ -78,7 +78,7 @@ class Part(NamedTuple):
         return [entry for entry in self.entries if entry[0][ID] not in unwanted] if ids else self.entries
 
 
-class HeldUp:
+class DelayedOutcomes:
     """Outcomes that were held up: some are tried again at once, in halves; others later.
 
     Those that wait for locks of other transactions, or took too long alone, are for later. The pause before

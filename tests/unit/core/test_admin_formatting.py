@@ -2,7 +2,7 @@
 
 import pytest
 
-from django_partisan.shown import duration
+from django_partisan.admin_formatting import duration
 
 
 @pytest.mark.parametrize(

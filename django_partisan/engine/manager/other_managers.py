@@ -20,7 +20,7 @@ from django_partisan.sql.leasing import OtherManager
 from django_partisan.sql.rescuing import Dead
 
 
-class Neighbours:
+class OtherManagers:
     """The other managers of a queue, as seen by a manager on ``host``; ``clock`` is the clock of leases."""
 
     def __init__(self, host: str, clock: Callable[[], float]) -> None:

@@ -10,9 +10,9 @@ from uuid import UUID
 from django.db import DatabaseError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.engine.manager.held_up import Part
+from django_partisan.engine.manager.delayed_outcomes import Part
+from django_partisan.engine.outcome_writing import LOCK_TIMEOUT_MS, Kind, Written
 from django_partisan.engine.settling import PART_LOCK_TIMEOUT_MS, write, write_part
-from django_partisan.engine.writing import LOCK_TIMEOUT_MS, Kind, Written
 from django_partisan.sql.blocking import blocking_sessions
 from django_partisan.sql.claiming import ID
 from django_partisan.sql.errors import ErrorKind, explained, kind_of

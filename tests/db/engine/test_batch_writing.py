@@ -9,12 +9,12 @@ import pytest
 from django.db import OperationalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from django_partisan.engine.manager.held_up import Entry, Part
+from django_partisan.engine.manager.batch_writing import write_parts
+from django_partisan.engine.manager.delayed_outcomes import Entry, Part
 from django_partisan.engine.manager.outage import PAUSE_AT_MOST_SECONDS, Outage, SharedOutage
-from django_partisan.engine.manager.part_writing import write_parts
 from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.engine.manager.settler import Settler
-from django_partisan.engine.writing import Kind
+from django_partisan.engine.outcome_writing import Kind
 from django_partisan.models import Task
 from django_partisan.sql import leasing
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow

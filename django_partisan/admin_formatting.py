@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import is_aware, localtime
 
-from django_partisan.readable import span
+from django_partisan.formatting import span
 
 _BEFORE_UNIT: Final = re.compile(r"(?<=\d) ")
 

@@ -11,15 +11,15 @@ from django_partisan.exceptions import CannotStart
 from django_partisan.logs.console import ConsoleFormatter
 from django_partisan.logs.ecs import EcsFormatter, NestedFormatter
 from django_partisan.logs.exporting import forwarding, is_exporting
-from django_partisan.logs.log_event import APP, MANAGER
-from django_partisan.logs.subscriber import LOGGER, LogSubscriber, output
-from django_partisan.logs.writing import (
+from django_partisan.logs.handlers import (
     AppendingHandler,
     LineHandler,
     StandardErrorHandler,
     StandardOutputHandler,
     why_not_opened,
 )
+from django_partisan.logs.log_event import APP, MANAGER
+from django_partisan.logs.subscriber import LOGGER, LogSubscriber, output
 from django_partisan.telemetry import bus, swallowed
 
 FORMATS: Final = ("auto", "host", "ecs", "json", "console")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from django_partisan.schedules.book import (
+from django_partisan.schedules.tick_record import (
     DUPLICATE,
     ENQUEUED,
     MISSED,

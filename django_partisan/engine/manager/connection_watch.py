@@ -10,7 +10,7 @@ from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
 
 
-class AnswerWatch(Component):
+class ConnectionWatch(Component):
     """The component that shuts down connections whose answers are late.
 
     Their calls fail, and are repeated over new connections. The cause has probably affected all connections,
