@@ -136,8 +136,8 @@ def test_what_cannot_be_run_raises_what_delay_does():
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        (f"args = {UNREADABLE}", "args is JSON that Python cannot read"),
-        (f"kwargs = {UNREADABLE}", "kwargs is JSON that Python cannot read"),
+        (f"args = {UNREADABLE}", "args is JSON that Python cannot parse"),
+        (f"kwargs = {UNREADABLE}", "kwargs is JSON that Python cannot parse"),
         ("recent_ticks = '7'", r"recent_ticks has an unexpected value: 7; .* Set it to \[\]"),
         (f"recent_ticks = {UNREADABLE}", r"recent_ticks is JSON .* Set it to \[\], for example"),
         (f"open_tick = {UNREADABLE}", "open_tick is JSON .* Set it to NULL, for example"),

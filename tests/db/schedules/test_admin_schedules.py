@@ -274,7 +274,7 @@ def test_a_row_with_json_that_python_cannot_read_is_shown_and_not_run(clerk, col
     response = act(browser, "run_now", "broken", "fine")
 
     broken, fine = said(response)
-    assert broken.startswith(f"Schedule broken: {column} is JSON that Python cannot read")
+    assert broken.startswith(f"Schedule broken: {column} is JSON that Python cannot parse")
     assert fine.startswith("Schedule fine: Run now")
     assert browser.get(page_of(row)).status_code == 200
 

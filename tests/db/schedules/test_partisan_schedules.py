@@ -220,7 +220,7 @@ def test_a_row_with_json_that_python_cannot_read_is_listed_and_not_run(column: s
     made(name="odd")
     execute(connection, f"UPDATE django_partisan_schedule SET {column} = {UNREADABLE} WHERE name = 'odd'")
 
-    with pytest.raises(CommandError, match=f"{column} is JSON that Python cannot read"):
+    with pytest.raises(CommandError, match=f"{column} is JSON that Python cannot parse"):
         run("--run", "odd")
 
     assert [one["name"] for one in objects()] == ["nightly", "odd"]
