@@ -3,7 +3,7 @@
 They are active if `PARTISAN_BENCH_PROFILE` names a folder; `PARTISAN_BENCH_PROBE` chooses one of them:
 `calls` (cProfile) times every call by the clock, which overstates the cost of small functions. `sample` reads
 the position of each thread every 2 ms and attributes to it the CPU time used since the last sample. It is
-cheap, but it sees a thread only where that releases the interpreter, which is misleading for short turns
+cheap, but it sees a thread only where the thread releases the GIL, which is misleading for short turns
 between waits. `steps` times the functions in `PARTISAN_BENCH_STEPS` (`module:Class.method`, ...).
 """
 

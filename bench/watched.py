@@ -37,7 +37,7 @@ class Sight:
         return f"{self.name}: " + "; ".join([*parts, *self.missing()])
 
     def missing(self) -> list[str]:
-        """Return warnings about missing telemetry, which make the variant's figures invalid."""
+        """Return a warning for each kind of telemetry that never arrived; the figures are then invalid."""
         variant = Variant.from_environment(environments()[self.name])
         came = {"scrape": bool(self.scrapes), "span": bool(self.spans), "log line": bool(self.log_lines)}
         wanted = ["scrape"] * variant.metrics + ["span", "log line"] * variant.full

@@ -33,7 +33,7 @@ class Catalogue(ThreadingHTTPServer):
         return f"127.0.0.1:{self.server_port}"
 
     def is_in_trouble(self, name: str) -> bool:
-        """Return whether this request fails: for a third of the names never, for a third every other time."""
+        """Return whether this request fails: by name, never, every other time, or two times in three."""
         failures_in_a_row = zlib.crc32(name.encode()) % (MOST_FAILURES_IN_A_ROW + 1)
         with self._lock:
             asked = self._asked[name]

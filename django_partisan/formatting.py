@@ -44,5 +44,5 @@ def count(value: int, word: str) -> str:
 
 
 def printable(line: str) -> str:
-    """Return a line without control characters for the terminal, which names and messages may contain."""
+    """Return a line for the terminal, without the control characters that names and messages may contain."""
     return "".join(character if character.isprintable() else " " for character in line).rstrip()

@@ -52,7 +52,7 @@ def close_to(name: str, known: Collection[str]) -> str | None:
 
 
 def _modules_by_class() -> dict[type[Any], set[str]]:
-    """Return the user's classes among the bases of processors, each with the modules that may read it."""
+    """Return the user's classes among the bases of processors, with the modules that may use their names."""
     found: dict[type[Any], set[str]] = {}
     for processor_class in registry.processor_classes():
         classes = [

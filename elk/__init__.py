@@ -1,1 +1,1 @@
-"""Shipping logs to Elasticsearch: recipes, templates, and what builds those that follow from the code."""
+"""Shipping logs to Elasticsearch: recipes, templates, and builders of the files generated from the code."""

@@ -1,1 +1,1 @@
-"""Programs that build and test the project. They are not part of the installed package."""
+"""Programs that the demo, tests, benchmarks and documentation use. They are not in the installed package."""

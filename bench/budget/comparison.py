@@ -9,7 +9,7 @@ from bench.budget.budget_file import Budget, Key, shown
 from bench.budget.figures import EVERYWHERE, FIGURES, SCENARIOS, TASKS
 
 ROUNDING = 0.05
-"""How far a budget in the file may be rounded, as a fraction of one more in the whole scenario."""
+"""Allowance for the rounding of budgets in the file, as a fraction of one count in the whole scenario."""
 SAME = 0.001
 """Counts with a smaller relative difference are equal; bytes of WAL vary by this much anyway."""
 
@@ -41,7 +41,7 @@ class Line(NamedTuple):
 
     @property
     def verdict(self) -> Verdict:
-        """The result of the comparison. One more or less in the whole scenario is within the budget."""
+        """The result of the comparison. A difference of one in the whole scenario is within the budget."""
         if math.isnan(self.budget):
             return Verdict.NEW
         if math.isnan(self.found):

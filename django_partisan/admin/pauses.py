@@ -23,7 +23,7 @@ else:
 
 
 class PauseForm(PauseFormBase):
-    """The form of a pause. If the queue is already paused, its end and comment are replaced."""
+    """The form of a pause. If the queue is already paused, the end and comment of its pause are replaced."""
 
     queue_name = forms.ChoiceField(label=_("queue"))
     until = forms.SplitDateTimeField(

@@ -67,7 +67,7 @@ class ErrorsHandleConfig:
         return LONGEST_DELAY_SECONDS if most is None else min(most, LONGEST_DELAY_SECONDS)
 
     def _growing_pause(self, retry: int) -> float:
-        """Return the pause without jitter; one above the longest need not be exact, because it is capped."""
+        """Return the pause without jitter; above the longest one it need not be exact: it is capped."""
         if self.retry_pause_strategy == DELAY_STRATEGY_INCREMENTAL:
             return self.retry_pause * retry
         if self.retry_pause_strategy == DELAY_STRATEGY_EXPONENTIAL and self.retry_pause < self._longest_pause:

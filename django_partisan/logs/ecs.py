@@ -124,7 +124,7 @@ class NestedFormatter(EcsFormatter):
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    """Return the fields of a record except the constant ones; fields of no log event become labels."""
+    """Return a record's fields except the constant ones; fields that belong to no log event become labels."""
     own: dict[str, Any] | None = record.__dict__.get(RECORD_FIELDS)
     if own is not None and (not record.exc_info or _ERROR_TYPE in own):
         return own

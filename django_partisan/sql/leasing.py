@@ -159,14 +159,14 @@ def heartbeat(
 
 
 def registered(connection: BaseDatabaseWrapper, managers: Sequence[UUID]) -> set[UUID]:
-    """Return the managers among these that have a row."""
+    """Return those of ``managers`` that have a row."""
     if not managers:
         return set()
     return {row[0] for row in fetch_all(connection, _REGISTERED, ([str(one) for one in managers],))}
 
 
 def registered_files(connection: BaseDatabaseWrapper, names: Sequence[UUID]) -> set[UUID]:
-    """Return the presence files among these whose manager has a row."""
+    """Return those of the presence files ``names`` whose manager has a row."""
     if not names:
         return set()
     return {row[0] for row in fetch_all(connection, _REGISTERED_FILES, ([str(one) for one in names],))}

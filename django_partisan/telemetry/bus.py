@@ -187,7 +187,7 @@ def quiet() -> AbstractContextManager[None]:
 
 
 def headers() -> dict[str, str]:
-    """Return the headers that the subscribers want to store with a new task.
+    """Return the headers that the subscribers want to store with a new task, or with one that runs again.
 
     If they are longer than ``task_context.MAX_BYTES``, or not text that PostgreSQL's JSON can store, they are
     all dropped and counted: a task is never refused because of its context.

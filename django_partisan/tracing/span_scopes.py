@@ -156,7 +156,7 @@ class RunScope(SpanScope):
         super().__exit__(kind, error, tb)
 
     def headers(self) -> dict[str, str]:
-        """Return what the run's own row also carries if the task runs again."""
+        """Return the headers that are added to the run's own row if the task runs again."""
         text = traceparent(self.span)
         return {spans.PREVIOUS_SPAN: text} if text else {}
 

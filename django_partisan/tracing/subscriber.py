@@ -104,7 +104,8 @@ class TracingSubscriber(Subscriber):
     def headers(self) -> dict[str, str]:
         """Return the context for a task's row.
 
-        Inside a run, and outside an enqueueing, this is what the run's own row gets when it is put back.
+        During a run, but not while it enqueues a task, these are the headers that are added to the run's own
+        row if the task runs again.
         """
         scope = current.get()
         # If nothing records spans, a context that came from elsewhere is still passed on.

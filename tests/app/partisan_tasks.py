@@ -364,4 +364,4 @@ class TellSignals(BaseTaskProcessor):
         ]
         asked = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
         kept = [number.name for number in asked if any(mask >> (number - 1) & 1 for mask in masks)]
-        journal.write("signals", caught_or_ignored=kept)
+        journal.write("signals", ignored_or_blocked=kept)

@@ -1,4 +1,4 @@
-"""Processes started by tasks behave as in any Python program, and do nothing of their worker's work."""
+"""Processes started by tasks behave as in any Python program, and do none of their worker's work."""
 
 import multiprocessing
 import signal

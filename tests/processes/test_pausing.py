@@ -1,4 +1,4 @@
-"""No task of a paused queue starts: real managers under load, restarts, kills, and without notifications."""
+"""Real managers start no task of a paused queue: under load, after restarts and kills, or unnotified."""
 
 import signal
 import time

@@ -177,7 +177,7 @@ def test_program_that_a_task_starts_gets_signals_as_usual(bench: Bench):
     processors.TellSignals().delay()
 
     [line] = bench.wait_for("signals")
-    assert line["caught_or_ignored"] == []
+    assert line["ignored_or_blocked"] == []
 
 
 def test_idle_manager_stops_at_once_and_leaves_nothing(bench: Bench):

@@ -18,7 +18,7 @@ PACKAGE = Path(django_partisan.__file__).parent
 DOCUMENTED = {"_asdict", "_fields", "_make", "_replace", "_meta", "_exit"}
 """Names of named tuples, Django's models and ``os``."""
 OURS = {"_postgresql"}
-"""A module of ours that others of our modules use: without the underscore it would be a migration."""
+"""Our own: a module among the migrations. Without the underscore, Django would load it as a migration."""
 
 
 def id_of(api: PrivateApi) -> str:

@@ -144,7 +144,7 @@ class Evidence:
         return found
 
     def end_of(self, run: Run) -> float:
-        """Return when a run was certainly over, or its begin if that is unknown."""
+        """Return when a run was certainly over, or when it began if that is unknown."""
         if run.ended is not None:
             return run.ended
         return max(run.begun, self.killed.get(run.pid, run.begun))

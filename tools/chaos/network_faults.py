@@ -61,7 +61,7 @@ def slow(arena: Arena, fault: PlannedFault) -> bool:
 
 
 def lose(arena: Arena, fault: PlannedFault) -> bool:
-    """Lose the next statement of a name, or its answer."""
+    """Lose the next statements with a name, or their answers."""
     loss = Loss(fault.statement, LOSSES[fault.kind], fault.lasts, fault.times)
     arena.losses.append((fault, loss))
     arena.proxy.lose(

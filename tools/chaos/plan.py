@@ -31,7 +31,7 @@ class ManagerPlan:
 
 @dataclass(frozen=True)
 class PlannedFault:
-    """A fault: its begin and duration in seconds of the trial, and its target."""
+    """A fault: its start and duration in seconds of the trial, and its target."""
 
     at: float
     kind: str

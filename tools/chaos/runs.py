@@ -77,7 +77,7 @@ def no_run_is_repeated_without_need(evidence: Evidence) -> Iterator[Violation]:
 
 
 def lease_expired(evidence: Evidence, run: Run, at: float) -> bool:
-    """Return whether a run's manager may have lost its lease between the run's begin and a given time."""
+    """Return whether a run's manager may have lost its lease between the run's start and a given time."""
     shortest = _shortest_gap(evidence)
     return any(
         gap.ended_at - gap.began_at >= shortest

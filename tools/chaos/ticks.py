@@ -19,7 +19,7 @@ from .violation import Violation
 LATE_SECONDS = 5.0
 """How late a tick may be when no faults are injected."""
 STUCK_SECONDS = 2 * schedules.REST_SECONDS
-"""The longest wait of a task before the managers were asked to stop; without faults it has ended by then."""
+"""How long a task may have waited when the managers were asked to stop; without faults it ends sooner."""
 
 
 def no_tick_is_enqueued_twice(evidence: Evidence) -> Iterator[Violation]:
@@ -82,7 +82,7 @@ def tasks_of_ticks_end(evidence: Evidence) -> Iterator[Violation]:
 
 
 def tasks_without_overlap_follow_each_other(evidence: Evidence) -> Iterator[Violation]:
-    """Check that without overlap, the first run of a task begins after all earlier tasks have completed."""
+    """Check that without overlap, a task first runs after a run of the previous one has completed."""
     for name in schedules.SCHEDULES:
         if schedules.is_overlapping(name):
             continue

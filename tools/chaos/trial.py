@@ -31,7 +31,7 @@ READY_SECONDS = 120.0
 REST_SECONDS = 20.0
 LONGEST_REST_SECONDS = 180.0
 LONGEST_REST_RATIO = 2.0
-"""How many seconds longer the rest may take per second of the trial, because tasks pile up in it."""
+"""How many more seconds the remaining tasks may take per second of the trial, in which they piled up."""
 STOP_SECONDS = 20.0
 CLOSE_SECONDS = 5.0
 ENQUEUER_SECONDS = 10.0

@@ -36,7 +36,7 @@ _NEVER: Final = 2**31 - 1  # a garbage collection threshold that no project woul
 
 @contextmanager
 def _without_collections() -> Iterator[None]:
-    """Suspend garbage collection: loading creates hardly any garbage, and would take nearly a tenth longer.
+    """Suspend garbage collection: it would slow down loading by nearly a tenth, and free hardly anything.
 
     Thresholds that the project sets inside the block are kept.
     """

@@ -19,7 +19,7 @@ OVERDUE_SECONDS: Final = 59.9
 
 
 class Aside(NamedTuple):
-    """What the next batch must know about schedules that were put aside."""
+    """Information for the next batch about schedules that were put aside."""
 
     hidden: Collection[str] = ()
     """Schedules that the batch must leave out."""
@@ -43,7 +43,7 @@ class DeferredSchedules:
         self._is_stale = False
 
     def known(self, now: float) -> Aside:
-        """Return what the next batch must know."""
+        """Return the information for the next batch."""
         if now >= self.forget_at:
             self._since = {name: since for name, since in self._since.items() if name in self._hidden}
             self._imported.clear()

@@ -29,7 +29,7 @@ class UnknownProcessor:
         self._trying: int | None = None
 
     def begin_to_try(self, now: float) -> None:
-        """Let the next incoming task go to a worker, as a try."""
+        """Send the next incoming task to a worker, to find out whether it can run the processor now."""
         self.try_at = now + TRY_SECONDS
         self._may_try = True
 

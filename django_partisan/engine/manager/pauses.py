@@ -1,8 +1,9 @@
-"""Obey pauses of the queue: start no task, and release claimed tasks that have not started.
+"""Apply pauses of the queue: start no task, and release claimed tasks that have not started.
 
 The table of pauses is read after each notification, and after each heartbeat that found a change. These reads
 use the heartbeat's connection for two reasons. Its calls are few and short; on another connection, a read
-could wait behind a long promotion. And answers over one connection arrive in the order of what they saw.
+could wait behind a long promotion. And answers over one connection arrive in the order
+in which the table was read.
 """
 
 import time

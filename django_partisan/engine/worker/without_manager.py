@@ -2,7 +2,7 @@
 
 | thread | does what |
 |---|---|
-| control | everything from the end of the bell to the end of the run, so that no manager repeats the run |
+| control | everything from the manager's death to the end of the run, so that no manager repeats the run |
 | main | ends the run, waits for the other thread, and writes what is left |
 
 The thread that does the work holds ``_duty``. All writes use the claims of the dead manager, so that a write

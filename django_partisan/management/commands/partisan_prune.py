@@ -65,8 +65,8 @@ class Command(OperatorCommand):
             "--without-finished-at",
             "--without_finished_at",
             action="store_true",
-            help="only rows of version 1, which have no finished_at, by the time of their last change; "
-            "needs --older-than",
+            help="select only rows of version 1, which have no finished_at; --older-than, which it needs, "
+            "then applies to their last change",
         )
         parser.add_argument(
             "--rows-per-second",

@@ -174,7 +174,7 @@ class Command(OperatorCommand):
             line = f"{tasks} in queue {config.queue!r}; the next is due at {due}."
         if left.held:
             held = "1 task is held" if left.held == 1 else f"{left.held} tasks are held"
-            line = f"{line} {held}; partisan_doctor says why."
+            line = f"{line} {held}; partisan_doctor shows why."
         self._say(f"{failed} failed. {line}" if failed else line)
 
     def _say(self, line: str) -> None:

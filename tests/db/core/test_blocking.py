@@ -1,4 +1,4 @@
-"""An error after waiting for a lock without result says who holds the lock."""
+"""The error after a failed wait for a lock says who holds the lock."""
 
 import re
 from collections.abc import Iterator

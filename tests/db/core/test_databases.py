@@ -1,4 +1,4 @@
-"""Databases other than the tasks' one: not PostgreSQL, or created by tests without migrations."""
+"""Unusual databases: one that is not PostgreSQL, or one that a test run created without migrations."""
 
 import os
 from collections.abc import Iterator

@@ -99,7 +99,7 @@ def test_until_empty_ends_well_beside_tasks_of_unknown_processors_and_says_that_
 
     _, *ending = start(until_empty=True).splitlines()
 
-    assert ending == [f"Nothing waits in queue 'default'. {held}; partisan_doctor says why."]
+    assert ending == [f"Nothing waits in queue 'default'. {held}; partisan_doctor shows why."]
     assert number_of("new", held="unregistered") == number
 
 

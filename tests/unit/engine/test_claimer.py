@@ -27,7 +27,7 @@ LOCKED_BY_OTHERS = Ahead(0, True, None)
 
 
 class Play(PromoterHarness):
-    """A claimer with a real promoter; the test answers both threads, and is token list and dispatcher."""
+    """A claimer with a real promoter; the test answers both threads and acts as token list and dispatcher."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)

@@ -1,4 +1,4 @@
-"""The memory limit reached first counts, and an unreadable file limits nothing."""
+"""The memory limit that would be reached first applies; an unreadable file sets no limit."""
 
 from pathlib import Path
 from types import SimpleNamespace

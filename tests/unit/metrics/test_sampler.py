@@ -1,4 +1,4 @@
-"""One query serves any number of scrapes; and what is known without an answer."""
+"""One query serves any number of scrapes; after a failure, the last figures are kept for a limited time."""
 
 import threading
 import time

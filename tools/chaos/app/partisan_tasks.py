@@ -42,7 +42,7 @@ def _end_journaled(nonce: str) -> Iterator[None]:
 
 
 class Journaled(BaseTaskProcessor, ABC):
-    """A processor that writes the begin and the end of its runs to the journal."""
+    """A processor that writes the start and the end of its runs to the journal."""
 
     UNIQUE_FOR_PARAMS = False
 
