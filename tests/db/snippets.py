@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import TestCase
 
-from tests.unit.docs.pages import Block, blocks_of
+from tests.support.pages import Block, blocks_of
 
 OF_SETTINGS = "# settings.py"
 NOT_FOR_A_TEST = ("INSTALLED_APPS",)

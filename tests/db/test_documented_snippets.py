@@ -33,7 +33,7 @@ from django_partisan.schedules import configured
 from django_partisan.testing import Ran, drain, run_pending
 from tests.db.snippets import OF_SETTINGS, Project
 from tests.support.database import open_transaction
-from tests.unit.docs.pages import PAGES, blocks_of, name_of, page
+from tests.support.pages import PAGES, blocks_of, name_of, page
 
 pytestmark = pytest.mark.django_db
 

@@ -9,8 +9,8 @@ from django.core.management import call_command
 from django.db import connection
 
 from django_partisan.models import Task
-from tests.unit.docs.consoles import Console, consoles_of
-from tests.unit.docs.pages import blocks_of, page
+from tests.support.consoles import Console, consoles_of
+from tests.support.pages import blocks_of, page
 
 OPERATORS_PAGES = ("docs/deploying.md", "docs/troubleshooting.md")
 READ_ONLY = re.compile(r"\s*SELECT\b", re.IGNORECASE)

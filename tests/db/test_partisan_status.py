@@ -25,8 +25,8 @@ from django_partisan.sql.claiming import ID
 from django_partisan.sql.connection import execute
 from django_partisan.sql.manager_state import Run, manager_state, publish
 from django_partisan.sql.overview import QUEUES_AT_MOST, queues_in_use
+from tests.support.pages import blocks_of, code_in, page
 from tests.support.rows import claimed, insert, insert_many, make_copies, register_manager
-from tests.unit.docs.pages import blocks_of, code_in, page
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

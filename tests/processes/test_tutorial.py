@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.consoles import Console, consoles_of
+from tests.support.pages import Block, blocks_of, page
 from tests.support.walking import Walk
-from tests.unit.docs.consoles import Console, consoles_of
-from tests.unit.docs.pages import Block, blocks_of, page
 from tools import postgres
 from tools.postgres.server import free_port
 

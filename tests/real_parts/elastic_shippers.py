@@ -9,7 +9,8 @@ import pytest
 
 from tests.real_parts.log_path import ELK, LOG_FOLDER, STREAM
 from tests.real_parts.opensearch import DataStream
-from tests.real_parts.servers import HOST, Child, free_port
+from tests.real_parts.servers import HOST, free_port
+from tests.support.child import Child
 from tests.support.tcp_proxy import TcpProxy
 from tools import parts
 from tools.parts.go_programs import FILEBEAT, OTELCOL

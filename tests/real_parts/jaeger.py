@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tests.real_parts.servers import HOST, Child, free_port, get
+from tests.real_parts.servers import HOST, free_port, get
+from tests.support.child import Child
 from tools import parts
 from tools.parts.go_programs import JAEGER
 

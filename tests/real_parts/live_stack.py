@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from tests.real_parts.monitoring import Alertmanager, Prometheus, Webhook
-from tests.real_parts.servers import HOST, Child, free_port
+from tests.real_parts.servers import HOST, free_port
 from tests.real_parts.shortening import shortened
+from tests.support.child import Child
 from tests.support.commands import MANAGE, ROOT, manage, python
 from tools import postgres
 from tools.otlp_sink import OtlpSink

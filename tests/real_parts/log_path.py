@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
-from tests.real_parts.servers import Child, NotReady
+from tests.support.child import Child, NotReady
 from tests.support.commands import MANAGE, ROOT
 from tests.support.progress import descendants, progress_of
 from tests.support.waiting import wait_until

@@ -11,7 +11,8 @@ from typing import Any, TypedDict
 
 import yaml
 
-from tests.real_parts.servers import HOST, Child, free_port, get, program
+from tests.real_parts.servers import HOST, free_port, get, program
+from tests.support.child import Child
 from tests.support.commands import ROOT
 
 INHIBITION = ROOT / "grafana" / "alertmanager" / "alertmanager.yaml"

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from tests.real_parts.servers import HOST, NotReady, answers
+from tests.real_parts.servers import HOST
+from tests.support.child import NotReady, answers
 from tests.support.waiting import wait_until
 from tests.unit.elk.files import types_of
 from tools import parts

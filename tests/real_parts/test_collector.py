@@ -8,7 +8,8 @@ import pytest
 
 from tests.processes.managing import Bench
 from tests.processes.observability.watching import Watching, enqueue_each, wait_until_done
-from tests.real_parts.servers import HOST, Child, free_port, listens
+from tests.real_parts.servers import HOST, free_port, listens
+from tests.support.child import Child
 from tests.support.waiting import wait_until
 from tools.otlp_sink import OtlpSink, ReceivedSpan
 

@@ -12,7 +12,8 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from tests.real_parts.elastic_shippers import OTELCOL_IS_THERE, QUIET, Collector
 from tests.real_parts.log_path import STREAM
-from tests.real_parts.servers import HOST, Child, free_port, listens
+from tests.real_parts.servers import HOST, free_port, listens
+from tests.support.child import Child
 from tests.support.waiting import wait_until
 from tools import parts
 from tools.otlp_sink import OtlpSink

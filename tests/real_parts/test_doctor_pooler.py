@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.real_parts.servers import HOST, NotReady, free_port, listens
+from tests.real_parts.servers import HOST, free_port, listens
+from tests.support.child import NotReady
 from tests.support.commands import manage
 from tests.support.waiting import wait_until
 

@@ -8,7 +8,7 @@ import pytest
 from tests.real_parts.elastic_shippers import is_there
 from tests.real_parts.jaeger import Found, Jaeger
 from tests.real_parts.log_path import ENQUEUE
-from tests.real_parts.servers import Child
+from tests.support.child import Child
 from tests.support.commands import MANAGE, python
 from tests.support.waiting import wait_until
 from tools.parts.go_programs import JAEGER

@@ -14,9 +14,9 @@ import pytest
 from tests.real_parts.log_path import ENQUEUE, STREAM, LogPath, log_path
 from tests.real_parts.opensearch import DataStream, OpenSearch
 from tests.real_parts.test_templates import declared
+from tests.support.consoles import Console, consoles_of
 from tests.support.log_queries import documented
-from tests.unit.docs.consoles import Console, consoles_of
-from tests.unit.docs.pages import blocks_of, page
+from tests.support.pages import blocks_of, page
 from tests.unit.elk.files import saved_objects
 
 HERE = "tests/real_parts/test_log_search.py"

@@ -8,8 +8,8 @@ import pytest
 
 from tests.real_parts.servers import free_port
 from tests.support.commands import ROOT
+from tests.support.consoles import Console, consoles_of
 from tests.support.walking import Walk
-from tests.unit.docs.consoles import Console, consoles_of
 from tools.bulk_endpoint import BulkEndpoint
 from tools.otlp_sink import OtlpSink
 

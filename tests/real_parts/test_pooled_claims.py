@@ -9,7 +9,7 @@ import psycopg2
 import pytest
 
 from tests.processes.own_database import OwnDatabase, own_database
-from tests.real_parts.servers import NotReady
+from tests.support.child import NotReady
 from tests.support.waiting import wait_until
 from tools import database_url, postgres
 from tools.chaos.pooler import NOT_INSTALLED, Pooler, find

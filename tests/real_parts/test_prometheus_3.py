@@ -11,7 +11,8 @@ from typing import Any, Final
 import pytest
 
 from tests.real_parts.live_stack import LOAD, Manager
-from tests.real_parts.servers import HOST, Child, free_port, get, program
+from tests.real_parts.servers import HOST, free_port, get, program
+from tests.support.child import Child
 from tests.support.commands import python
 from tests.support.waiting import wait_until
 

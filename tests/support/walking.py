@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.real_parts.servers import Child
+from tests.support.child import Child
 from tests.support.commands import ROOT
+from tests.support.consoles import Console
 from tests.support.waiting import wait_until
-from tests.unit.docs.consoles import Console
 
 if TYPE_CHECKING:
     from typing import Self

@@ -5,9 +5,11 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
+from tools.docs_site.offline import foreign_resources
 from tools.docs_site.paths import DOCS, ROOT, for_site, linked_files, site_path
 
 LANGUAGES: Final = {".py": "python", ".yaml": "yaml", ".service": "ini"}
@@ -34,6 +36,13 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Return a page's text with links to pages of the site, and with its diagram as a picture."""
     path = _paths.get(page.file.src_uri)
     return markdown if path is None else for_site(path, markdown, _diagram(path))
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """Fail the build if a page loads anything from another server."""
+    if foreign := foreign_resources(output):
+        raise PluginError(f"{page.file.src_uri} loads {', '.join(foreign)}; the site must work offline.")
+    return output
 
 
 def _pages_and_linked() -> Iterator[str]:

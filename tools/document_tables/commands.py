@@ -1,10 +1,12 @@
 """Generate the documentation of the management commands from their parsers."""
 
 from argparse import Action
+from pathlib import Path
 from typing import Final
 
-from django.core.management import load_command_class
+from django.core.management import find_commands, load_command_class
 
+from django_partisan import management
 from tools.document_tables.markdown import table
 
 DJANGO_OPTIONS: Final = frozenset(
@@ -13,10 +15,7 @@ DJANGO_OPTIONS: Final = frozenset(
 )  # fmt: skip
 # Its options are listed in docs/settings.md, with the settings that they override.
 START: Final = "start_partisan"
-OTHERS: Final = (
-    "partisan_cancel", "partisan_doctor", "partisan_enqueue", "partisan_export", "partisan_pause",
-    "partisan_prune", "partisan_requeue", "partisan_resume", "partisan_schedules", "partisan_status",
-)  # fmt: skip
+OTHERS: Final = sorted(set(find_commands(str(Path(management.__file__).parent))) - {START})
 
 
 def options(command: str) -> str:

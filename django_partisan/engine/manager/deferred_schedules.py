@@ -18,7 +18,7 @@ OVERDUE_SECONDS: Final = 59.9
 """After this time it is an error; less than ``FORGET_SECONDS``, so that the first new try reports it."""
 
 
-class Aside(NamedTuple):
+class Deferred(NamedTuple):
     """Information for the next batch about schedules that were put aside."""
 
     hidden: Collection[str] = ()
@@ -29,7 +29,7 @@ class Aside(NamedTuple):
     """Tasks whose modules were imported, each with the error if that failed."""
 
 
-NOTHING: Final = Aside()
+NOTHING: Final = Deferred()
 
 
 class DeferredSchedules:
@@ -42,7 +42,7 @@ class DeferredSchedules:
         self._imported: dict[str, BaseException | None] = {}
         self._is_stale = False
 
-    def known(self, now: float) -> Aside:
+    def known(self, now: float) -> Deferred:
         """Return the information for the next batch."""
         if now >= self.forget_at:
             self._since = {name: since for name, since in self._since.items() if name in self._hidden}
@@ -50,7 +50,7 @@ class DeferredSchedules:
             self.show()
         self._is_stale = False
         overdue = {name for name, since in self._since.items() if now - since >= OVERDUE_SECONDS}
-        return Aside(sorted(self._hidden), overdue, dict(self._imported))
+        return Deferred(sorted(self._hidden), overdue, dict(self._imported))
 
     def put(self, names: Iterable[str]) -> None:
         """Put aside schedules that a batch could not enqueue, unless ``show()`` was called since it began."""

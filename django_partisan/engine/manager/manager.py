@@ -16,13 +16,14 @@ from django.db import connections
 
 import django_partisan
 from django_partisan.engine.forkserver.spawner import Spawner
+from django_partisan.engine.liveness import sweep
 from django_partisan.engine.manager.assembly import Assembly, Resources
 from django_partisan.engine.manager.database_thread import DatabaseThread, Notified
 from django_partisan.engine.manager.loop_calls import LoopCalls
 from django_partisan.engine.manager.process_signals import ProcessSignals
 from django_partisan.engine.manager.run_until import Until
 from django_partisan.engine.manager.thread_shutdown import end_all
-from django_partisan.engine.presence import PresenceFile, sweep
+from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.sql.claiming import ID
 from django_partisan.sql.connection import identity_of, task_database

@@ -14,8 +14,8 @@ from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from uuid import UUID
 
+from django_partisan.engine.liveness import Liveness, if_dead, look
 from django_partisan.engine.manager.component import NEVER
-from django_partisan.engine.presence import Sight, if_dead, look
 from django_partisan.sql.leasing import OtherManager
 from django_partisan.sql.rescuing import Dead
 
@@ -45,8 +45,8 @@ class OtherManagers:
 
     def has_any_died(self) -> bool:
         """Return whether a manager on this host has ended since the last heartbeat; this costs no query."""
-        sights = (look(other.lock_name) for other in self._local)
-        return any(sight is not None and not sight.manager_lives for sight in sights)
+        found = (look(other.lock_name) for other in self._local)
+        return any(one is not None and not one.manager_lives for one in found)
 
     def find_dead(self, others: list[OtherManager], files: ExitStack) -> Dead:
         """Return which of the other managers are dead.
@@ -57,12 +57,12 @@ class OtherManagers:
         dead = Dead([], [], [], [], [])
         is_sparing = self._clock() < self._spared_until
         for other in others:
-            sight = self._sight(other, files)
-            if sight is not None:
+            liveness = self._liveness(other, files)
+            if liveness is not None:
                 dead.sighted.append(other.id)
-                dead.begun.extend(sight.begun)
-                dead.running.extend(sight.running)
-            if sight is not None and not sight.manager_lives:
+                dead.begun.extend(liveness.begun)
+                dead.running.extend(liveness.running)
+            if liveness is not None and not liveness.manager_lives:
                 dead.proven.append(other.id)
             elif other.is_expired and not is_sparing:
                 dead.expired.append(other.id)
@@ -76,10 +76,10 @@ class OtherManagers:
         """Return whether a manager holds tasks whose lease may have expired only because of an outage."""
         return any(other.is_expired and other.has_tasks and other.id not in dead.proven for other in others)
 
-    def _sight(self, other: OtherManager, files: ExitStack) -> Sight | None:
+    def _liveness(self, other: OtherManager, files: ExitStack) -> Liveness | None:
         if other.host != self._host:
             return None
         begun = files.enter_context(if_dead(other.lock_name, lambda: other.id not in self._kept))
         if begun is not None:
-            return Sight(manager_lives=False, running=[], begun=begun)
+            return Liveness(manager_lives=False, running=[], begun=begun)
         return look(other.lock_name)

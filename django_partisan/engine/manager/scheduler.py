@@ -57,7 +57,7 @@ class Scheduler(Component):
         self._enqueued = enqueued
         self._due_at = NEVER
         self._halves: deque[list[str]] = deque()
-        self._aside = DeferredSchedules()
+        self._deferred = DeferredSchedules()
         self._imports = TaskImports(thread.deliver, self._on_imported)
         self._failures = ScheduleFailures(queue, OPERATION_ENQUEUE)
 
@@ -65,22 +65,22 @@ class Scheduler(Component):
         """Enqueue the tasks of due ticks."""
         if now < self.next_at():
             return
-        aside = self._aside.known(now)
+        deferred = self._deferred.known(now)
         names = self._halves.popleft() if self._halves else None
         self._due_at = NEVER
-        make = partial(make_batch, queue=self._queue, aside=aside, names=names)
+        make = partial(make_batch, queue=self._queue, deferred=deferred, names=names)
         self._thread.submit(make, self._on_made)
 
     def next_at(self) -> float:
         """Return the monotonic time at which the next tick is due."""
         if self._thread.is_busy or self._identity() is None:
             return NEVER
-        due_at = 0.0 if self._halves else min(self._due_at, self._aside.forget_at)
+        due_at = 0.0 if self._halves else min(self._due_at, self._deferred.forget_at)
         return NEVER if due_at == NEVER else max(due_at, self._outage.over_at, self._failures.retry_at)
 
     def look_now(self) -> None:
         """Look for due ticks in the next turn, because schedules were changed."""
-        self._aside.show()
+        self._deferred.show()
         self._due_at = 0.0
 
     def on_heartbeat(self, next_in: float | None) -> None:
@@ -97,8 +97,8 @@ class Scheduler(Component):
         batch: Batch = result
         self._note(batch)
         self._halves.extendleft(reversed(batch.halves))
-        self._aside.end(one.schedule for one in batch.ticked)
-        self._aside.put(batch.aside)
+        self._deferred.end(one.schedule for one in batch.ticked)
+        self._deferred.put(batch.deferred)
         self._imports.ask(batch.to_import)
         if batch.is_full or self._halves:
             self._expect(0.0)
@@ -118,7 +118,7 @@ class Scheduler(Component):
             self._failures.end()
 
     def _on_imported(self, imported: Imported) -> None:
-        self._aside.note_imported(imported)
+        self._deferred.note_imported(imported)
         self._due_at = 0.0
 
     def _expect(self, seconds: float) -> None:

@@ -2,7 +2,7 @@
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.engine.presence import dead_with, if_dead
+from django_partisan.engine.liveness import dead_with, if_dead
 from django_partisan.sql import leasing
 from django_partisan.sql.connection import identity_of
 

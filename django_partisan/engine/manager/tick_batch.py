@@ -14,7 +14,7 @@ from django.db import Error
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan import registry
-from django_partisan.engine.manager.deferred_schedules import NOTHING, Aside
+from django_partisan.engine.manager.deferred_schedules import NOTHING, Deferred
 from django_partisan.engine.manager.tick_errors import TickError, describe, is_of_a_row, locked_duplicate
 from django_partisan.engine.manager.tick_plan import Plan
 from django_partisan.engine.manager.tick_results import Batch, FailedSchedule, Ticked
@@ -37,13 +37,16 @@ PLAN_SECONDS: Final = 0.5
 
 
 def make_batch(
-    connection: BaseDatabaseWrapper, queue: str, aside: Aside = NOTHING, names: Sequence[str] | None = None
+    connection: BaseDatabaseWrapper,
+    queue: str,
+    deferred: Deferred = NOTHING,
+    names: Sequence[str] | None = None,
 ) -> Batch:
     """Enqueue the tasks of due ticks, of all schedules or those in ``names``, and wake sleeping managers.
 
-    ``queue`` is the manager's queue; ``aside`` holds the schedules that this manager cannot enqueue.
+    ``queue`` is the manager's queue; ``deferred`` holds the schedules that this manager cannot enqueue.
     """
-    batch = _Batch(queue, aside)
+    batch = _Batch(queue, deferred)
     try:
         with transaction_of(connection):
             batch.make(connection, names)
@@ -60,13 +63,13 @@ def make_batch(
 class _Batch:
     """A batch that is being made, and its results so far."""
 
-    def __init__(self, queue: str, aside: Aside) -> None:
+    def __init__(self, queue: str, deferred: Deferred) -> None:
         self._queue = queue
-        self._known = aside
+        self._known = deferred
         self.names: list[str] = []
         self.ticked: list[Ticked] = []
         self.failed: list[FailedSchedule] = []
-        self.aside: set[str] = set()
+        self.deferred: set[str] = set()
         self.to_import: set[str] = set()
         self.is_full = False
         self.refused: dict[str, TickError] = {}
@@ -101,13 +104,13 @@ class _Batch:
             late_errors.append(error)
         try:
             if not self.is_full:
-                next_in = sql.next_in(connection, sorted({*self._known.hidden, *self.aside}))
+                next_in = sql.next_in(connection, sorted({*self._known.hidden, *self.deferred}))
         except Exception as error:
             late_errors.append(error)
         return Batch(
             self.ticked,
             self.failed,
-            aside=self.aside,
+            deferred=self.deferred,
             to_import=self.to_import,
             is_full=self.is_full,
             next_in=next_in,
@@ -151,7 +154,7 @@ class _Batch:
         except Error as second:
             if not is_of_a_row(second):
                 raise
-            self.aside.add(locked.row.name)
+            self.deferred.add(locked.row.name)
             self.refused[locked.row.name] = found
         else:
             self.failed = [] if is_new is None else [_failed(locked, found, is_new)]
@@ -187,7 +190,7 @@ class _Batch:
         task = registry.find(row.task)
         if task is None:
             if "." in row.task and row.task not in self._known.imported:
-                self.aside.add(row.name)
+                self.deferred.add(row.name)
                 self.to_import.add(row.task)
                 return None
             raise self._known.imported.get(row.task) or registry.unknown(row.task)
@@ -198,7 +201,7 @@ class _Batch:
         self, connection: BaseDatabaseWrapper, locked: LockedSchedule, error: BaseException
     ) -> None:
         """Leave the row to other managers; write the error if none has enqueued the tick for a minute."""
-        self.aside.add(locked.row.name)
+        self.deferred.add(locked.row.name)
         late = (locked.now - (locked.next_at or locked.now)).total_seconds()
         if locked.row.name in self._known.overdue and late >= sql.ASIDE_SECONDS:
             found = describe(error)

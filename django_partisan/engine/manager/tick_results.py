@@ -42,7 +42,7 @@ class Batch(NamedTuple):
     failed: Sequence[FailedSchedule] = ()
     halves: Sequence[list[str]] = ()
     """Names of schedules to try in smaller batches."""
-    aside: Collection[str] = ()
+    deferred: Collection[str] = ()
     """Schedules that this manager cannot enqueue."""
     to_import: Collection[str] = ()
     """Tasks whose modules must be imported first."""

@@ -9,11 +9,12 @@ import pytest
 from django.db import ProgrammingError, connection
 
 from django_partisan.engine import boot_clock
+from django_partisan.engine.liveness import is_dead
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.lease import RETRY_SECONDS, WATCH_SECONDS, Lease, LeaseOwner
 from django_partisan.engine.manager.outage import ClaimOutage, SharedOutage
-from django_partisan.engine.presence import PresenceFile, WorkerPage, is_dead
+from django_partisan.engine.presence import PresenceFile, WorkerPage
 from django_partisan.models import ManagerLease, Task
 from django_partisan.outcomes import REASON_MANAGER_LOST
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN

@@ -277,13 +277,13 @@ def test_what_the_driver_adds_to_a_message_is_neither_stored_nor_another_error(
 
 def a_minute_later(office: Office) -> None:
     """Make the manager believe that it set schedules aside a minute ago."""
-    aside = office.manager._parts.schedules._scheduler._aside
-    aside._since = {name: since - 60 for name, since in aside._since.items()}
-    aside.forget_at = 0.0
+    deferred = office.manager._parts.schedules._scheduler._deferred
+    deferred._since = {name: since - 60 for name, since in deferred._since.items()}
+    deferred.forget_at = 0.0
 
 
 def is_aside(office: Office, *names: str) -> bool:
-    return {*names} == office.manager._parts.schedules._scheduler._aside._hidden
+    return {*names} == office.manager._parts.schedules._scheduler._deferred._hidden
 
 
 def test_rows_at_fault_here_are_left_to_others_for_a_minute(open_office, recorded_events: RecordedEvents):
@@ -360,8 +360,8 @@ def test_a_module_that_cannot_be_imported_delays_no_other_schedule(open_office, 
     add_schedule("nightly")
     office = open_office()
     scheduler = office.manager._parts.schedules._scheduler
-    office.turn_until(lambda: has_ticked("nightly") and len(scheduler._aside._imported) == 5)
-    office.turn_until(lambda: len(scheduler._aside._hidden) == 5)
+    office.turn_until(lambda: has_ticked("nightly") and len(scheduler._deferred._imported) == 5)
+    office.turn_until(lambda: len(scheduler._deferred._hidden) == 5)
 
     a_minute_later(office)
     office.turn_until(lambda: fails_like(5))

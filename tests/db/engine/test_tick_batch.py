@@ -11,7 +11,7 @@ from django.db import DataError, Error, connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan import registry, scheduling
-from django_partisan.engine.manager.deferred_schedules import Aside
+from django_partisan.engine.manager.deferred_schedules import Deferred
 from django_partisan.engine.manager.tick_batch import make_batch
 from django_partisan.models import Schedule, Task
 from django_partisan.sql import leasing
@@ -132,11 +132,11 @@ def test_a_row_with_a_definition_that_only_sql_can_write_is_put_aside_alone(
     add_schedule("nightly", args=[1])
     spoil("bad", change)
 
-    batch = make_batch(own, "default", Aside(overdue={"bad"}))
-    again = make_batch(own, "default", Aside(overdue={"bad"}))
+    batch = make_batch(own, "default", Deferred(overdue={"bad"}))
+    again = make_batch(own, "default", Deferred(overdue={"bad"}))
 
     assert [one.schedule for one in batch.ticked] == ["nightly"]
-    assert ([*batch.aside], batch.halves) == (["bad"], ())
+    assert ([*batch.deferred], batch.halves) == (["bad"], ())
     assert [(one.schedule, one.is_new) for one in batch.failed] == [("bad", True)]
     assert word in error_of("bad")
     assert "secret" not in error_of("bad")
@@ -168,7 +168,7 @@ def test_a_malformed_row_fails_alone(own: BaseDatabaseWrapper, change: str, word
     again = make_batch(own, "default")
 
     assert [one.schedule for one in batch.ticked] == ["nightly"]
-    assert ([*batch.aside], batch.halves) == ([], ())
+    assert ([*batch.deferred], batch.halves) == ([], ())
     assert [(one.schedule, one.is_new) for one in [*batch.failed, *again.failed]] == [
         ("bad", True),
         ("bad", False),

@@ -17,9 +17,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from django_partisan.engine.judge import RAN, RunResult
+from django_partisan.engine.liveness import look
 from django_partisan.engine.outcome_writing import Kind
 from django_partisan.engine.pipe import ManagerEnd, WorkerEnd
-from django_partisan.engine.presence import look
 from django_partisan.engine.presence_folder import all_paths
 from django_partisan.engine.protocol import RunTasks
 from django_partisan.engine.worker.prefetch import PrefetchedTasks

@@ -14,7 +14,8 @@ import psycopg2
 
 from tests.real_parts.live_stack import Manager
 from tests.real_parts.monitoring import Prometheus
-from tests.real_parts.servers import Child, free_port
+from tests.real_parts.servers import free_port
+from tests.support.child import Child
 from tests.support.commands import ROOT, manage
 from tests.support.waiting import wait_until
 from tools import postgres

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import ROOT
-from tests.unit.docs.consoles import Console, consoles_of
-from tests.unit.docs.pages import page
+from tests.support.consoles import Console, consoles_of
+from tests.support.pages import page
 
 MARKED = """\
 <!-- run: exit code 1 -->

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from tests.support.commands import ROOT
-from tests.unit.docs.pages import page
+from tests.support.pages import page
 
 LINKED = re.compile(r"\[`(?P<path>[^`]+)::(?P<name>\w+)`\]\(\.\./(?P<target>[^)]+)\)")
 TEXT = page("docs/guarantees.md")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.commands import ROOT
-from tests.unit.docs.pages import (
+from tests.support.pages import (
     PAGES,
     anchors_of,
     blocks_of,

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.unit.docs.pages import PAGES, blocks_of, name_of
+from tests.support.pages import PAGES, blocks_of, name_of
+from tools.docs_site.offline import foreign_resources
 from tools.docs_site.paths import DOCS, ROOT, for_site, linked_files, site_path
 
 CONFIG = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
@@ -88,7 +89,23 @@ def test_each_diagram_has_a_picture_with_the_same_words():
     assert len(with_diagram) == len({path for path, _ in with_diagram}) == 1, "one diagram on each page"
 
 
-def test_nothing_is_fetched_from_other_servers():
-    assert CONFIG["theme"]["font"] is False
-    assert not [key for key in ("extra_javascript", "repo_url") if key in CONFIG]
-    assert CONFIG["extra_css"] == ["site.css"]
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('<script async src="https://cdn.example/x.js"></script>', ["https://cdn.example/x.js"]),
+        ('<img alt="" src=//example.org/p.png>', ["//example.org/p.png"]),
+        ('<link href="https://fonts.example/a.css" rel="stylesheet">', ["https://fonts.example/a.css"]),
+        ("@import 'https://fonts.example/a.css'; b { background: url(//x.example/y) }",
+         ["https://fonts.example/a.css", "//x.example/y"]),
+        ('<a href="https://pypi.org/">PyPI</a> <link rel="canonical" href="https://example.org/">', []),
+        ('<script src="assets/x.js"></script><link rel="stylesheet" href="../site.css">', []),
+    ],
+)  # fmt: skip
+def test_what_a_page_loads_from_other_servers_is_found(text: str, found: list[str]):
+    assert foreign_resources(text) == found
+
+
+def test_the_style_sheet_loads_nothing_from_other_servers():
+    [sheet] = CONFIG["extra_css"]
+
+    assert foreign_resources((ROOT / DOCS / sheet).read_text()) == []

@@ -2,7 +2,7 @@
 
 import re
 
-from tests.unit.docs.pages import page
+from tests.support.pages import page
 from tests.unit.elk import files
 from tests.unit.elk.test_templates import TABLE
 

@@ -17,17 +17,9 @@ from pathlib import Path
 import pytest
 
 from django_partisan.engine import pages
+from django_partisan.engine.liveness import Liveness, dead_with, if_dead, is_dead, look, sweep
 from django_partisan.engine.pages import PAGE_BYTES, Page
-from django_partisan.engine.presence import (
-    PresenceFile,
-    Sight,
-    WorkerPage,
-    dead_with,
-    if_dead,
-    is_dead,
-    look,
-    sweep,
-)
+from django_partisan.engine.presence import PresenceFile, WorkerPage
 from django_partisan.exceptions import CannotStart
 from tests.support.waiting import wait_until
 
@@ -63,8 +55,8 @@ signal.pause()
 """
 LOOK = """
 import sys, uuid
-from django_partisan.engine import presence
-print(presence.look(uuid.UUID(sys.argv[1])))
+from django_partisan.engine.liveness import look
+print(look(uuid.UUID(sys.argv[1])))
 """
 WORKER = """
 import sys
@@ -184,15 +176,15 @@ def test_a_look_shows_who_of_a_manager_and_its_workers_lives_and_what_they_run()
     name = uuid.uuid4()
 
     with _tree(name) as (manager, first, third):
-        assert look(name) == Sight(True, running=[70, 72], begun=[])
+        assert look(name) == Liveness(True, running=[70, 72], begun=[])
         _kill(first)
-        wait_until(lambda: look(name) == Sight(True, running=[72], begun=[70]))
+        wait_until(lambda: look(name) == Liveness(True, running=[72], begun=[70]))
         _kill(manager)
-        wait_until(lambda: look(name) == Sight(False, running=[72], begun=[70]))
+        wait_until(lambda: look(name) == Liveness(False, running=[72], begun=[70]))
         assert not is_dead(name)
         _kill(third)
         wait_until(lambda: is_dead(name))
-        assert look(name) == Sight(False, running=[], begun=[70, 72])
+        assert look(name) == Liveness(False, running=[], begun=[70, 72])
 
     with if_dead(name) as begun:
         assert begun == [70, 72]
@@ -204,7 +196,7 @@ def test_a_look_at_a_file_of_this_process_shows_itself_alive_and_costs_it_no_loc
     page = WorkerPage(presence.fd, 1)
     page.begin(41, since=1.0)
 
-    assert look(name) == Sight(True, running=[41], begun=[])
+    assert look(name) == Liveness(True, running=[41], begun=[])
     assert not is_dead(name)
     os.utime(presence.path, (1_000_000_000.0, 1_000_000_000.0))
     sweep()
@@ -225,10 +217,10 @@ def test_everybody_of_an_earlier_version_lives_while_one_does(presence: Presence
 
     with path.open("rb+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert look(name) == Sight(True, running=[41], begun=[])
+        assert look(name) == Liveness(True, running=[41], begun=[])
 
     assert is_dead(name)
-    assert look(name) == Sight(False, running=[], begun=[41])
+    assert look(name) == Liveness(False, running=[], begun=[41])
 
 
 def test_the_slot_of_a_worker_that_retires_is_free_for_the_next(presence: PresenceFile):
@@ -327,7 +319,7 @@ def test_a_manager_that_died_before_it_had_pages_had_begun_nothing(temporary_fol
     (folder / f"{name}.lock").touch()
 
     assert is_dead(name)
-    assert look(name) == Sight(False, [], [])
+    assert look(name) == Liveness(False, [], [])
     with if_dead(name) as begun:
         assert begun == []
 

@@ -9,7 +9,7 @@ from django.db import ProgrammingError
 
 from django_partisan.engine.manager import schedule_failures
 from django_partisan.engine.manager.component import NEVER
-from django_partisan.engine.manager.deferred_schedules import FORGET_SECONDS, Aside
+from django_partisan.engine.manager.deferred_schedules import FORGET_SECONDS, Deferred
 from django_partisan.engine.manager.listed_schedules import ListedSchedules
 from django_partisan.engine.manager.listing_comparison import Comparison
 from django_partisan.engine.manager.open_ticks import OpenTicks
@@ -260,39 +260,39 @@ def test_halves_are_tried_at_once_and_one_after_the_other(play: Play):
     assert tried == [["a", "b"], ["c"]]
 
 
-def aside(play: Play, now: float) -> Aside:
+def deferred(play: Play, now: float) -> Deferred:
     """Make the scheduler look at a time; return what its batch should leave out."""
     play.scheduler.turn(now)
-    found: Aside = play.thread.call.keywords["aside"]
+    found: Deferred = play.thread.call.keywords["deferred"]
     return found
 
 
 def test_schedules_put_aside_are_left_out_for_a_while(play: Play):
     wake(play, "scheduler")
-    play.thread.answer(Batch(aside={"nightly"}, next_in=5.0))
+    play.thread.answer(Batch(deferred={"nightly"}, next_in=5.0))
     now = time.monotonic()
 
     assert now + 4 < play.scheduler.next_at() <= now + 5  # not the tick of the one set aside
-    assert aside(play, now + 5) == Aside(["nightly"], set(), {})
+    assert deferred(play, now + 5) == Deferred(["nightly"], set(), {})
     play.thread.answer(Batch(next_in=None))
     assert now + FORGET_SECONDS - 1 < play.scheduler.next_at() <= now + FORGET_SECONDS
-    assert aside(play, now + FORGET_SECONDS) == Aside([], {"nightly"}, {})
+    assert deferred(play, now + FORGET_SECONDS) == Deferred([], {"nightly"}, {})
 
 
 def test_after_a_change_all_schedules_are_tried_at_once(play: Play):
     wake(play, "scheduler")
-    play.thread.answer(Batch(aside={"nightly"}, next_in=None))
+    play.thread.answer(Batch(deferred={"nightly"}, next_in=None))
     now = time.monotonic()
 
     play.scheduler.look_now()
 
     assert play.scheduler.next_at() == 0.0
-    assert aside(play, now).hidden == []
+    assert deferred(play, now).hidden == []
     play.scheduler.look_now()  # the pending batch may not have seen this change
-    play.thread.answer(Batch(aside={"nightly"}, next_in=None))
-    assert aside(play, now).hidden == []
-    play.thread.answer(Batch(aside={"nightly"}, next_in=0.0))
-    assert aside(play, now + 2).hidden == ["nightly"]
+    play.thread.answer(Batch(deferred={"nightly"}, next_in=None))
+    assert deferred(play, now).hidden == []
+    play.thread.answer(Batch(deferred={"nightly"}, next_in=0.0))
+    assert deferred(play, now + 2).hidden == ["nightly"]
 
 
 @pytest.mark.parametrize(("is_partial", "pause"), [(True, 1.0), (False, None)])

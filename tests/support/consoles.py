@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tests.unit.docs.pages import Block, blocks_of
+from tests.support.pages import Block, blocks_of
 
 _RUN = re.compile(r"<!-- run(?P<how>[^>]*) -->\s*\Z")
 _NOT_RUN = re.compile(r"\*Not run in our tests:\s[^*]+\*\s*\Z")
