@@ -24,7 +24,7 @@ print(urllib.request.urlopen(sys.argv[-1]).read().decode())
 
 
 class TutorialWalk(Walk):
-    """A reader who writes the files of the page, and checks that commands print the lines it shows."""
+    """A reader who writes the files of the page, and checks that commands print what it shows."""
 
     def __init__(self, folder: Path, env: dict[str, str], server: postgres.Server) -> None:
         super().__init__(folder, env, defaultdict(free_port))  # chosen when first used, so that it is free
@@ -48,15 +48,18 @@ class TutorialWalk(Walk):
             file.write(text)
 
     def is_right(self, console: Console, command: str, done: "subprocess.CompletedProcess[str]") -> bool:
+        printed = [line.strip() for line in done.stdout.splitlines()]
+        shown = [line.strip() for line in shown_below(console, command)]
         return super().is_right(console, command, done) and all(
-            line in done.stdout for line in shown_below(console, command)
+            part in printed if " " not in part else part in done.stdout for part in shown
         )
 
 
 def shown_below(console: Console, command: str) -> list[str]:
     """Return the lines that the page shows below a command."""
     [block] = [block for block in blocks_of(PAGE) if block.line == console.line]
-    _, _, below = block.text.partition(f"$ {command}\n")
+    _, prompt, below = block.text.partition(f"$ {command}\n")
+    assert prompt, f"the page does not show {command}"
     return below.partition("$ ")[0].splitlines()
 
 

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,8 +33,9 @@ class Walk:
         return self
 
     def __exit__(self, *error: object) -> None:
-        for child in reversed(self.background):
-            child.stop()
+        with ExitStack() as stack:  # an error of one does not leave the others running
+            for child in self.background:
+                stack.callback(child.stop)
 
     def ported(self, text: str) -> str:
         """Return a text with the test's ports."""

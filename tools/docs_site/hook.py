@@ -9,7 +9,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files, InclusionLevel
 from mkdocs.structure.pages import Page
 
-from tools.docs_site.offline import foreign_resources
+from tools.docs_site.offline import loaded_by_page
 from tools.docs_site.paths import DOCS, ROOT, for_site, linked_files, site_path
 
 LANGUAGES: Final = {".py": "python", ".yaml": "yaml", ".service": "ini"}
@@ -39,8 +39,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
 
 def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
-    """Fail the build if a page loads anything from another server."""
-    if foreign := foreign_resources(output):
+    """Fail the build if an element of a page loads something from another server."""
+    if foreign := loaded_by_page(output):
         raise PluginError(f"{page.file.src_uri} loads {', '.join(foreign)}; the site must work offline.")
     return output
 

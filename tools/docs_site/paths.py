@@ -14,6 +14,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 DOCS: Final = "docs"
 
 # Code is matched first, so that text inside it is never treated as a link.
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 _CODE_OR_LINK: Final = re.compile(
     r"(?P<block>^(?P<fence>`{3,})(?P<kind>\w*)\n(?:.*?)^(?P=fence)$)"
     r"|(?P<code>(?P<ticks>`+)[^`].*?(?P=ticks))"
@@ -58,6 +59,6 @@ def for_site(path: str, text: str, diagram: str) -> str:
 def _file_of(path: str, target: str) -> str | None:
     """Return the file that a link on the page at ``path`` points to; ``None`` for other links."""
     file = target.partition("#")[0]
-    if not file or "://" in file:
+    if not file or _SCHEME.match(file):
         return None
     return os.path.normpath(PurePosixPath(path).parent / file)

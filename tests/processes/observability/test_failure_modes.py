@@ -132,6 +132,7 @@ def test_a_scrape_is_answered_while_the_database_is_away(watching: Watching, how
         first = get(address_of(manager))
         wait_for_scrape(
             lambda: "partisan_queue_tasks" not in names(scrape(manager)),
+            seconds=40,
             what="old figures disappear",
         )
         late = get(address_of(manager))

@@ -51,4 +51,4 @@ def test_a_receiver_that_raises_costs_nothing_but_a_count(watching: Watching):
     wait_until(lambda: count_by_status() == {"finished": 2})
 
     assert seen.sum("partisan_telemetry_errors_total", signal="signals") == 2
-    assert manager.err().count("the signals subscriber raised an exception") <= 2  # once per worker
+    assert 1 <= manager.err().count("the signals subscriber raised an exception") <= 2  # once per worker

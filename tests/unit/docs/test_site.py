@@ -8,14 +8,14 @@ import pytest
 import yaml
 
 from tests.support.pages import PAGES, blocks_of, name_of
-from tools.docs_site.offline import foreign_resources
+from tools.docs_site.offline import loaded_by_page, loaded_by_style
 from tools.docs_site.paths import DOCS, ROOT, for_site, linked_files, site_path
 
 CONFIG = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
 
 BEFORE = """\
 [one](tasks.md#a) [two](../CHANGELOG.md#b) [three](../tests/x.py) [four](#c) [five](https://example.org/d.md)
-`[code](../tests/x.py)` ![picture](images/p.png)
+`[code](../tests/x.py)` ![picture](images/p.png) [mail](mailto:a@example.org)
 
 ```python
 handlers[name](event)
@@ -27,7 +27,7 @@ a --> b
 """
 AFTER = """\
 [one](tasks.md#a) [two](CHANGELOG.md#b) [three](tests/x.py.md) [four](#c) [five](https://example.org/d.md)
-`[code](../tests/x.py)` ![picture](images/p.png)
+`[code](../tests/x.py)` ![picture](images/p.png) [mail](mailto:a@example.org)
 
 ```python
 handlers[name](event)
@@ -95,17 +95,21 @@ def test_each_diagram_has_a_picture_with_the_same_words():
         ('<script async src="https://cdn.example/x.js"></script>', ["https://cdn.example/x.js"]),
         ('<img alt="" src=//example.org/p.png>', ["//example.org/p.png"]),
         ('<link href="https://fonts.example/a.css" rel="stylesheet">', ["https://fonts.example/a.css"]),
-        ("@import 'https://fonts.example/a.css'; b { background: url(//x.example/y) }",
-         ["https://fonts.example/a.css", "//x.example/y"]),
+        ('<LINK rel="shortcut icon" href="https://x.example/i.png">', ["https://x.example/i.png"]),
+        ('<img srcset="https://x.example/2.png 2x">', ["https://x.example/2.png"]),
+        ('<svg><image href="https://x.example/d.svg"/></svg>', ["https://x.example/d.svg"]),
+        ("<p>Use <code>url(https://example.org/)</code>.</p>", []),
         ('<a href="https://pypi.org/">PyPI</a> <link rel="canonical" href="https://example.org/">', []),
         ('<script src="assets/x.js"></script><link rel="stylesheet" href="../site.css">', []),
     ],
 )  # fmt: skip
 def test_what_a_page_loads_from_other_servers_is_found(text: str, found: list[str]):
-    assert foreign_resources(text) == found
+    assert loaded_by_page(text) == found
 
 
 def test_the_style_sheet_loads_nothing_from_other_servers():
     [sheet] = CONFIG["extra_css"]
+    foreign = "@import 'https://fonts.example/a.css'; b { background: url(//x.example/y) }"
 
-    assert foreign_resources((ROOT / DOCS / sheet).read_text()) == []
+    assert loaded_by_style((ROOT / DOCS / sheet).read_text()) == []
+    assert loaded_by_style(foreign) == ["https://fonts.example/a.css", "//x.example/y"]
