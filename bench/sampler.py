@@ -31,7 +31,7 @@ class Sampler(threading.Thread):
         """Take samples until `finish()` is called."""
         sys.setswitchinterval(SWITCH_SECONDS)
         while not self._done.wait(INTERVAL_SECONDS):
-            self._look()
+            self._take_sample()
 
     def finish(self) -> dict[str, Any]:
         """Stop; return the seconds by thread and position, as plain values."""
@@ -44,7 +44,7 @@ class Sampler(threading.Thread):
             "lines": [[*place, seconds] for place, seconds in self.lines.items()],
         }
 
-    def _look(self) -> None:
+    def _take_sample(self) -> None:
         frames = sys._current_frames()
         self.samples += 1
         for thread in threading.enumerate():

@@ -16,7 +16,7 @@ STALLED_SECONDS = 120.0
 A slow machine takes longer overall, but not this long between two tasks.
 """
 
-LOOK_SECONDS = 0.25
+POLL_SECONDS = 0.25
 
 # start_partisan --until-empty: all tasks completed, or some failed. The task of the broken file fails.
 GOOD_EXIT_CODES = (0, 2)
@@ -44,7 +44,7 @@ def _follow(terminal: Terminal, manager: Child, telemetry: Telemetry) -> bool:
     """Show the progress until the manager ends; return whether it ended as expected."""
     moved, moved_at = 0, time.monotonic()
     while (code := manager.exit_code()) is None:
-        telemetry.look()
+        telemetry.scrape()
         now = progress.counts()
         if now.done + now.retries != moved:
             moved, moved_at = now.done + now.retries, time.monotonic()
@@ -52,7 +52,7 @@ def _follow(terminal: Terminal, manager: Child, telemetry: Telemetry) -> bool:
             terminal.say(f"No task has ended for {STALLED_SECONDS:.0f} s: stopping the manager.")
             return False
         terminal.update(f"{progress.bar(now)}  {progress.line(now)}")
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     terminal.close_line()
     if code not in GOOD_EXIT_CODES:
         terminal.say(f"The manager exited with code {code}. The end of {manager.log}:")

@@ -74,7 +74,7 @@ class Telemetry:
                     break
         return self._address
 
-    def look(self) -> None:
+    def scrape(self) -> None:
         """Scrape once, as Prometheus does, and keep the result."""
         if self.address is None:
             return

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-LOOK_SECONDS: Final = 5e-6
+POLL_SECONDS: Final = 5e-6
 """How far the clock moves each time it is read: about the duration of an empty task."""
 WAIT_SECONDS: Final = 20e-6
 """How far the clock moves when a thread waits."""
@@ -68,7 +68,7 @@ class Lockstep:
 
     def monotonic(self) -> float:
         """Return the simulated time; a replacement for `time.monotonic()`."""
-        self.now += LOOK_SECONDS
+        self.now += POLL_SECONDS
         return self.now
 
     # Called by the threads of members.

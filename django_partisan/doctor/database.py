@@ -37,7 +37,7 @@ _ALIVE: Final = f"""
 """
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def check(subject: Subject) -> Iterator[Finding]:
     """Connect, and query the version; raise ``CannotStart`` if that fails."""
     ensure_postgresql()
     connection = connections[task_database()]
@@ -46,7 +46,7 @@ def look(subject: Subject) -> Iterator[Finding]:
     yield Finding(FINE, f"{address_of(connection)} answers: PostgreSQL {version}, through {driver}.")
 
 
-def look_at_writes(subject: Subject) -> Iterator[Finding]:
+def check_writes(subject: Subject) -> Iterator[Finding]:
     """Check whether the server is a standby, or read-only."""
     connection = connections[task_database()]
     yield judge_writes(*fetch_all(connection, _WRITABLE)[0])
@@ -61,7 +61,7 @@ def judge_writes(is_standby: bool, read_only: str) -> Finding:
     return Finding(FINE, "PostgreSQL accepts writes.")
 
 
-def look_at_migrations(subject: Subject) -> Iterator[Finding]:
+def check_migrations(subject: Subject) -> Iterator[Finding]:
     """Compare the tables with the migrations of the installed version.
 
     Raises ``CannotStart`` if migrations or permissions are missing.
@@ -80,7 +80,7 @@ def look_at_migrations(subject: Subject) -> Iterator[Finding]:
         yield Finding(FINE, f"All migrations are applied, up to {latest}.")
 
 
-def look_at_clock(subject: Subject) -> Iterator[Finding]:
+def check_clock(subject: Subject) -> Iterator[Finding]:
     """Compare the database's time with this host's time, halfway through the query."""
     connection = connections[task_database()]
     fetch_all(connection, _NOW)  # so that the measurement does not include connecting
@@ -101,7 +101,7 @@ def judge_skew(skew: float, uncertainty: float) -> Finding:
     return Finding(status, message, "Synchronize both hosts with NTP (chrony or systemd-timesyncd).")
 
 
-def look_at_managers(subject: Subject) -> Iterator[Finding]:
+def check_managers(subject: Subject) -> Iterator[Finding]:
     """List the managers whose lease has not expired."""
     connection = connections[task_database()]
     alive = fetch_all(connection, _ALIVE, (subject.queue,))

@@ -27,30 +27,30 @@ from django_partisan.exceptions import CannotStart
 class Check(NamedTuple):
     """A check, and the checks that must have no errors before it can run."""
 
-    look: Callable[[Subject], Iterator[Finding]]
+    run: Callable[[Subject], Iterator[Finding]]
     needs: tuple[str, ...] = ()
     reads: bool = False
     """Whether it only reads the tables of the tasks' database, and so can run with a time limit."""
 
 
 CHECKS: Final[Mapping[str, Check]] = {
-    "settings": Check(settings.look),
-    "limits": Check(time_limits.look, ("settings",)),
-    "database": Check(database.look),
-    "writes": Check(database.look_at_writes, ("database",), reads=True),
-    "migrations": Check(database.look_at_migrations, ("database",), reads=True),
-    "indexes": Check(indexes.look, ("database", "migrations"), reads=True),
-    "notifications": Check(notifications.look, ("database",)),
-    "clock": Check(database.look_at_clock, ("database",)),
-    "managers": Check(database.look_at_managers, ("database", "migrations"), reads=True),
-    "paused": Check(paused.look, ("database", "migrations"), reads=True),
-    "held": Check(held.look, ("database", "migrations"), reads=True),
-    "retention": Check(retention.look, ("settings", "database", "migrations"), reads=True),
-    "host": Check(host.look),
-    "logs": Check(log_lines.look),
-    "traces": Check(traces.look),
-    "metrics": Check(metrics_port.look),
-    "rules": Check(rules.look),
+    "settings": Check(settings.check),
+    "limits": Check(time_limits.check, ("settings",)),
+    "database": Check(database.check),
+    "writes": Check(database.check_writes, ("database",), reads=True),
+    "migrations": Check(database.check_migrations, ("database",), reads=True),
+    "indexes": Check(indexes.check, ("database", "migrations"), reads=True),
+    "notifications": Check(notifications.check, ("database",)),
+    "clock": Check(database.check_clock, ("database",)),
+    "managers": Check(database.check_managers, ("database", "migrations"), reads=True),
+    "paused": Check(paused.check, ("database", "migrations"), reads=True),
+    "held": Check(held.check, ("database", "migrations"), reads=True),
+    "retention": Check(retention.check, ("settings", "database", "migrations"), reads=True),
+    "host": Check(host.check),
+    "logs": Check(log_lines.check),
+    "traces": Check(traces.check),
+    "metrics": Check(metrics_port.check),
+    "rules": Check(rules.check),
 }
 
 
@@ -67,7 +67,7 @@ def examine(subject: Subject, checks: Mapping[str, Check] = CHECKS) -> list[Find
 def _findings_of(check: Check, subject: Subject) -> Iterator[Finding]:
     try:
         with limited() if check.reads else nullcontext():
-            yield from check.look(subject)
+            yield from check.run(subject)
     except CannotStart as error:
         yield Finding(ERROR, error.problem, error.cure)
     except Exception as error:  # an error here must not hide the findings of the other checks

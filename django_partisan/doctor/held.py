@@ -19,7 +19,7 @@ _HELD: Final = f"""
 """
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def check(subject: Subject) -> Iterator[Finding]:
     """Count held tasks by processor, and report whether this host's code could run them."""
     rows = fetch_all(connections[task_database()], _HELD, (subject.queue,))
     if not rows:

@@ -14,7 +14,7 @@ from django_partisan.exceptions import CannotStart
 WORKERS_PER_CORE_MAX = 16
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def check(subject: Subject) -> Iterator[Finding]:
     """Check the start method, the number of workers and the presence folder."""
     if METHOD in multiprocessing.get_all_start_methods():
         yield Finding(FINE, f"Workers start with {METHOD} on Python {sys.version.split()[0]}.")

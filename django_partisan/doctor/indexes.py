@@ -18,7 +18,7 @@ _VALID: Final = """
 """
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def check(subject: Subject) -> Iterator[Finding]:
     """Compare the indexes and constraints that the models declare with those of the tables."""
     connection = connections[task_database()]
     expected = 0

@@ -13,7 +13,7 @@ from django_partisan.logs.ecs import service_fields
 from django_partisan.logs.subscriber import LOGGER
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def check(subject: Subject) -> Iterator[Finding]:
     """Resolve format and file like a manager; check level, file and length. Raises ``CannotStart``."""
     chosen = resolve(subject.log_format, subject.log_file)
     to = subject.log_file or ("your LOGGING's handlers" if chosen == "host" else "standard output")

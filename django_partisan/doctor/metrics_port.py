@@ -17,7 +17,7 @@ _ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}
 _VERSION: Final = re.compile(r'^partisan_build_info\{.*?version="([^"]*)"', re.MULTILINE)
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def check(subject: Subject) -> Iterator[Finding]:
     """Scrape once, and request the manager's readiness."""
     url = (subject.metrics_url or _configured(subject.queue)).rstrip("/")
     if not url:

@@ -20,7 +20,7 @@ WAIT_SECONDS: Final = 2.0
 CHANNEL_OF_DOCTOR: Final = f"{CHANNEL}_doctor"
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def check(subject: Subject) -> Iterator[Finding]:
     """Send a notification, and receive it over a connection like those of managers."""
     with closing(open_connection("doctor")) as listener, closing(open_connection("doctor")) as sender:
         own = Listener(listener, CHANNEL_OF_DOCTOR)

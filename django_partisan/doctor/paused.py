@@ -10,7 +10,7 @@ from django_partisan.sql.connection import task_database
 from django_partisan.sql.pausing import paused
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def check(subject: Subject) -> Iterator[Finding]:
     """Report a pause of the queue: since when, until when, by whom and why."""
     found = [one for one in paused(connections[task_database()]) if one.queue_name == subject.queue]
     if not found:

@@ -19,7 +19,7 @@ KEPT_RATE: Final = 1000.0
 SAMPLE_ROWS: Final = 10_000
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def check(subject: Subject) -> Iterator[Finding]:
     """Count overdue rows among those with the lowest ids, and find when a manager last pruned."""
     connection = connections[task_database()]
     rules = retention.rules()

@@ -22,7 +22,7 @@ _MANAGEMENT: Final = Path(__file__).parents[1] / "management"
 _SUFFIXES_OF_HISTOGRAM: Final = ("_bucket", "_count", "_sum")
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def check(subject: Subject) -> Iterator[Finding]:
     """Check an exported folder if one is given, otherwise the shipped files."""
     if subject.rules is None:
         yield _judge_names(bundled_files.folder_of(GRAFANA), "The shipped rules and dashboards")

@@ -11,7 +11,7 @@ from django_partisan.doctor.finding import ERROR, FINE, WARNING, Finding, Subjec
 from django_partisan.exceptions import PartisanError
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def check(subject: Subject) -> Iterator[Finding]:
     """Run the system checks of this application, and check that the queue is defined."""
     messages = [message for message in run_checks(tags=[TAG]) if not message.is_silenced()]
     for message in messages:

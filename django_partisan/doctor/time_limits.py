@@ -11,7 +11,7 @@ from django_partisan.doctor.finding import FINE, Finding, Subject
 NAMED_AT_MOST: Final = 10
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def check(subject: Subject) -> Iterator[Finding]:
     """List the processors of the queue without a time limit, which is allowed."""
     default = queues.queue_value(subject.queue, "DEFAULT_TIMEOUT_SECONDS")
     of_queue = [one for one in registry.definitions.values() if one.queue == subject.queue]

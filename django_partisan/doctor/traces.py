@@ -16,7 +16,7 @@ CONNECT_SECONDS: Final = 2.0
 OTLP: Final = {"otlp_proto_http": "http://localhost:4318", "otlp_proto_grpc": "http://localhost:4317"}
 
 
-def look(subject: Subject) -> Iterator[Finding]:
+def check(subject: Subject) -> Iterator[Finding]:
     """Check the exporters that the environment selects, as a manager would."""
     if configured_tracer() is not None:
         yield Finding(FINE, "Your project sets up OpenTelemetry's SDK itself; managers use that.")

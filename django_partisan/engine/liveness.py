@@ -33,7 +33,7 @@ class Liveness(NamedTuple):
     """Ids of the tasks that dead workers had begun."""
 
 
-def look(name: UUID) -> Liveness | None:
+def read_liveness(name: UUID) -> Liveness | None:
     """Return which of a manager and its workers are alive and what they run; ``None`` if that is unknown.
 
     A file that cannot be read proves nothing: it may belong to another user, or to a container with its own

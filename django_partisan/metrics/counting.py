@@ -71,7 +71,7 @@ class EventCounter:
             self.count(catalogue.CLAIMS_EMPTY, queue)
         self.deltas.observe((catalogue.CLAIM_DURATION.name, queue), [event.seconds])
 
-    def polled_in_vain(self, event: queues.PolledInVain) -> None:
+    def poll_found_nothing(self, event: queues.PollFoundNothing) -> None:
         self.count(catalogue.CLAIMS, (event.queue,))
         self.count(catalogue.CLAIMS_EMPTY, (event.queue,))
 
@@ -156,7 +156,7 @@ COUNTED: Final[dict[type, Callable[[EventCounter, Any], None]]] = {
     tasks.TaskDeduplicated: _adds_to(catalogue.TASKS_DEDUPLICATED, lambda event: of_task(event.task)),
     tasks.TaskEnqueueFailed: _adds_to(catalogue.TASKS_ENQUEUE_FAILED, of_task),
     queues.TasksClaimed: EventCounter.claimed,
-    queues.PolledInVain: EventCounter.polled_in_vain,
+    queues.PollFoundNothing: EventCounter.poll_found_nothing,
     queues.OutcomesSettled: EventCounter.settled,
     tasks.TaskRescued: _adds_to(catalogue.TASKS_RESCUED, lambda event: (event.task.queue, event.reason)),
     queues.TasksReleased: _adds_to(

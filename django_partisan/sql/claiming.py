@@ -72,7 +72,7 @@ _CLAIMS: Final = {
 }
 
 # The search for a ready row has an ORDER BY, because for a plain EXISTS the planner may scan the table.
-_LOOK_AHEAD = f"""
+_CHECK_QUEUE = f"""
     WITH due AS MATERIALIZED (
         SELECT id FROM django_partisan_task
          WHERE queue_name = %s AND status = 'new' AND NOT ready AND held IS NULL AND execute_after <= now()
@@ -96,7 +96,7 @@ _SET_SLEEPING = "UPDATE django_partisan_manager SET sleeping = %s WHERE id = %s"
 in_running_order = itemgetter(PRIORITY, ID)
 
 
-class Ahead(NamedTuple):
+class QueueCheck(NamedTuple):
     """How many tasks were promoted, whether any is due now, and in how many seconds the next one is due."""
 
     promoted: int
@@ -128,14 +128,16 @@ def claim(
     return rows
 
 
-def look_ahead(connection: BaseDatabaseWrapper, queue: str, limit: int, without: Sequence[str] = ()) -> Ahead:
+def check_queue(
+    connection: BaseDatabaseWrapper, queue: str, limit: int, without: Sequence[str] = ()
+) -> QueueCheck:
     """Promote up to ``limit`` scheduled tasks that are due now, and look for the tasks that are due next.
 
     Tasks of the processors in ``without`` are promoted, too, but do not count as due.
     """
-    sql = _LOOK_AHEAD.format(without=_WITHOUT if without else "")
+    sql = _CHECK_QUEUE.format(without=_WITHOUT if without else "")
     left_out = [list(without)] if without else []
-    return Ahead(*fetch_all(connection, sql, (queue, limit, queue, *left_out, queue))[0])
+    return QueueCheck(*fetch_all(connection, sql, (queue, limit, queue, *left_out, queue))[0])
 
 
 def set_sleeping(connection: BaseDatabaseWrapper, manager: UUID, sleeping: bool) -> None:

@@ -31,7 +31,7 @@ _ALIVE = f"""
 """
 
 # Finds the processors of held rows one after the other, with one index descent for each.
-_LOOK = f"""
+_FIND_HELD = f"""
     WITH RECURSIVE found AS (
         (SELECT processor_class AS name FROM django_partisan_task
           WHERE queue_name = %(queue)s AND held = '{REASON_UNREGISTERED}' AND status = 'new'
@@ -109,7 +109,7 @@ _FAIL = f"""
 """
 
 NAMES_AT_MOST: Final = 1000
-"""How many processors of held rows ``look()`` returns at most."""
+"""How many processors of held rows ``find_held()`` returns at most."""
 
 
 class HeldProcessor(NamedTuple):
@@ -145,12 +145,12 @@ def publish_draining(connection: BaseDatabaseWrapper, manager: UUID) -> None:
     execute(connection, _PUBLISH, (json.dumps({"processors": [], "draining": True}), manager))
 
 
-def look(
+def find_held(
     connection: BaseDatabaseWrapper, queue: str, manager: UUID, unknown: Collection[str]
 ) -> list[HeldProcessor]:
     """Return the processors of held tasks, and the ``unknown`` ones, which this manager cannot run."""
     parameters = {"queue": queue, "manager": manager, "unknown": list(unknown), "limit": NAMES_AT_MOST}
-    return [HeldProcessor(*row) for row in fetch_all(connection, _LOOK, parameters)]
+    return [HeldProcessor(*row) for row in fetch_all(connection, _FIND_HELD, parameters)]
 
 
 def resume(

@@ -33,7 +33,7 @@ _PAUSED = f"""
     SELECT queue_name, paused_at, until, comment, by FROM django_partisan_pause WHERE {IS_ON}
      ORDER BY queue_name
 """
-_LOOK = f"""
+_READ_PAUSE = f"""
     SELECT coalesce(extract(epoch FROM statement_timestamp() - paused_at), 0)::float8,
            extract(epoch FROM until - statement_timestamp())::float8,
            to_char(until AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), comment, by
@@ -54,7 +54,7 @@ class PausedQueue(NamedTuple):
     """Who paused it."""
 
 
-class PauseSeen(NamedTuple):
+class StoredPause(NamedTuple):
     """The pause of a queue, as its managers read it."""
 
     seconds: float
@@ -91,7 +91,7 @@ def paused(connection: BaseDatabaseWrapper) -> list[PausedQueue]:
     return [PausedQueue(*row) for row in fetch_all(connection, _PAUSED)]
 
 
-def look(connection: BaseDatabaseWrapper, queue: str) -> PauseSeen | None:
+def read_pause(connection: BaseDatabaseWrapper, queue: str) -> StoredPause | None:
     """Return the pause of a queue; ``None`` if it is not paused."""
-    rows = fetch_all(connection, _LOOK, (queue,))
-    return PauseSeen(*rows[0]) if rows else None
+    rows = fetch_all(connection, _READ_PAUSE, (queue,))
+    return StoredPause(*rows[0]) if rows else None

@@ -186,7 +186,7 @@ class Batch(NamedTuple):
     seconds: float
 
 
-class Look(NamedTuple):
+class ChoreState(NamedTuple):
     """Whether a manager may prune: it may if ``wait_seconds`` is 0 or less."""
 
     wait_seconds: float
@@ -198,7 +198,7 @@ class Look(NamedTuple):
 
 def take(
     connection: BaseDatabaseWrapper, manager: UUID, interval: float, silent_seconds: float, kept_rate: float
-) -> Look | None:
+) -> ChoreState | None:
     """Take the chore for a manager if a pass is due, or if the manager that prunes has died or is silent.
 
     A pass is due ``interval`` seconds after the last one, or later if the last one left many rows: after
@@ -214,7 +214,7 @@ def take(
     if not rows:
         execute(connection, _INSERT)
         rows = fetch_all(connection, _TAKE, parameters)
-    return next((Look(*row) for row in rows), None)
+    return next((ChoreState(*row) for row in rows), None)
 
 
 def prune_as(

@@ -4,7 +4,7 @@
 | --- | --- |
 | `waits_since`, `connection`, `_abandoned` | the thread that makes calls |
 | `_socket` | that thread, while it holds `_lock` |
-| `is_trusted`, `is_worn` | the loop, and the thread when it connects |
+| `is_trusted`, `must_reconnect` | the loop, and the thread when it connects |
 """
 
 import os
@@ -29,7 +29,7 @@ END_MILLISECONDS: Final = 1000
 NO_TRANSACTION: Final = 0
 """libpq's PQTRANS_IDLE, the same number in both drivers."""
 
-_INTRODUCTION: Final = """
+_IDENTIFY_BACKEND: Final = """
     SELECT own.pid, own.backend_start::text,
            extract(epoch FROM current_setting('statement_timeout')::interval)::float8,
            (SELECT pg_terminate_backend(earlier.pid, %s) FROM pg_stat_activity AS earlier
@@ -55,7 +55,7 @@ class Session:
 
     That limit is sent with each statement, in the same message and for its transaction only, unless the
     session's own limit is shorter. If the server does not answer even then, any thread may call
-    ``hang_up()``; the abandoned session is ended as soon as there is another connection.
+    ``shut_down_connection()``; the abandoned session is ended as soon as there is another connection.
     """
 
     def __init__(self, role: str, answer_seconds: float, schema: str = "") -> None:
@@ -68,14 +68,14 @@ class Session:
         self._idle_limit = _set_local("idle_in_transaction_session_timeout", answer_seconds + GRACE_SECONDS)
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
-        self._guarded: Any = None
-        self._introduced: Any = None
+        self._duplicated_for: Any = None
+        self._identified: Any = None
         self._backend: Backend | None = None
         self._abandoned: Backend | None = None
         self._idle_since = 0.0
         self.is_trusted = True
         """False if another connection to the server was cut off since this one connected."""
-        self.is_worn = False
+        self.must_reconnect = False
         """True if the connection must be replaced before the next call."""
         self.waits_since: float | None = None
         """The monotonic time since which an answer is awaited; ``None`` if none is."""
@@ -90,10 +90,10 @@ class Session:
     def open(self) -> None:
         """Connect unless connected, and find out which process of the server answers."""
         if self.connection.connection is None:
-            self.is_trusted, self.is_worn = True, False
+            self.is_trusted, self.must_reconnect = True, False
             self.connection.ensure_connection()
-        if self._introduced is not self.connection.connection:
-            self._introduce()
+        if self._identified is not self.connection.connection:
+            self._identify_backend()
 
     def begin(self) -> None:
         """Record that an answer is awaited from now on."""
@@ -118,7 +118,7 @@ class Session:
         """Close the connection, whatever its state."""
         if self._backend is not None:
             self._abandoned, self._backend = self._backend, None
-        self._guarded = self._introduced = None
+        self._duplicated_for = self._identified = None
         try:
             self.connection.close()
         except Error:
@@ -127,11 +127,11 @@ class Session:
 
     # From any thread.
 
-    def patience(self) -> float:
+    def answer_timeout(self) -> float:
         """Return how many seconds to wait for an answer."""
         return self._answer_seconds + GRACE_SECONDS if self.is_trusted else GRACE_SECONDS
 
-    def hang_up(self) -> None:
+    def shut_down_connection(self) -> None:
         """End the wait for an answer: the call under way fails as if the server had closed the connection."""
         with self._lock:
             if self._socket is not None:
@@ -140,23 +140,23 @@ class Session:
 
     def distrust(self) -> None:
         """Shorten the wait and replace this connection, because another one to the server was cut off."""
-        self.is_trusted, self.is_worn = False, True
+        self.is_trusted, self.must_reconnect = False, True
 
     # In the thread that makes calls.
 
     def _execute(self, execute: Any, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
         """Execute a statement, and set the limit in its own message, which costs no round trip."""
-        if self._guarded is not self.connection.connection:
-            self._guard()
+        if self._duplicated_for is not self.connection.connection:
+            self._duplicate_socket()
         limits = self._limit if self.connection.autocommit else self._limit + self._idle_limit
         self.waits_since = time.monotonic()
         result = execute(limits + sql, params, many, context)
         self.waits_since = time.monotonic()
         return result
 
-    def _guard(self) -> None:
-        """Keep a duplicate of the new connection's socket, for ``hang_up()``."""
-        self._guarded = raw = self.connection.connection
+    def _duplicate_socket(self) -> None:
+        """Keep a duplicate of the new connection's socket, for ``shut_down_connection()``."""
+        self._duplicated_for = raw = self.connection.connection
         self._keep_socket(socket.socket(fileno=os.dup(raw.fileno())))
 
     def _keep_socket(self, kept: socket.socket | None) -> None:
@@ -165,14 +165,14 @@ class Session:
         if before is not None:
             before.close()
 
-    def _introduce(self) -> None:
+    def _identify_backend(self) -> None:
         """Find out which backend answers and its limit for statements; end the backend abandoned before."""
         self._limit = ""  # otherwise it would be read as the session's own limit
         before = self._abandoned or Backend(0, "")
         parameters = (END_MILLISECONDS, before.pid, before.started_at)
         is_short = False
         try:
-            rows = fetch_all(self.connection, _INTRODUCTION, parameters)
+            rows = fetch_all(self.connection, _IDENTIFY_BACKEND, parameters)
         except ProgrammingError:  # the role cannot end sessions; statement_timeout ends the statement
             rows = []
         for pid, started_at, limit, has_ended_before in rows:
@@ -185,7 +185,7 @@ class Session:
             is_short = 0 < limit <= self._answer_seconds
         self._limit = "" if is_short else self._our_limit
         self._abandoned = None
-        self._introduced = self.connection.connection
+        self._identified = self.connection.connection
 
 
 def _set_local(name: str, seconds: float) -> str:

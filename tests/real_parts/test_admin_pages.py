@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PICTURES = ROOT / "build" / "admin"
 DESKTOP = {"width": 1280, "height": 900}
 PHONE = {"width": 390, "height": 844}
-LOOKS: dict[str, dict[str, Any]] = {
+THEMES: dict[str, dict[str, Any]] = {
     "light": {"viewport": DESKTOP, "color_scheme": "light"},
     "dark": {"viewport": DESKTOP, "color_scheme": "dark"},
     "phone": {"viewport": PHONE, "color_scheme": "light", "is_mobile": True, "has_touch": True},
@@ -64,20 +64,20 @@ def schedules(rows: dict[str, Task]) -> dict[str, Schedule]:
     return admin_schedules.fill()
 
 
-@pytest.fixture(params=LOOKS)
-def look(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=THEMES)
+def theme(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
 @pytest.fixture
-def page(site: str, rows: dict[str, Task], look: str) -> Iterator[Any]:
+def page(site: str, rows: dict[str, Task], theme: str) -> Iterator[Any]:
     """Open a page of a superuser in Chromium; fail if the page reports a problem."""
     user = User.objects.create_superuser("admin")
     client = Client()
     client.force_login(user)
     problems: list[str] = []
     with admin_site.chromium() as browser:
-        context = browser.new_context(base_url=site, **LOOKS[look])
+        context = browser.new_context(base_url=site, **THEMES[theme])
         cookie = client.cookies[settings.SESSION_COOKIE_NAME].value
         context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": cookie, "url": site}])
         opened = context.new_page()
@@ -100,7 +100,7 @@ def picture(page: Any, name: str) -> None:
     page.screenshot(path=str(Path(PICTURES, f"{name}.png")), full_page=True)
 
 
-def test_no_page_is_wider_than_the_window_and_each_can_be_looked_at(page, rows, schedules, look):
+def test_no_page_is_wider_than_the_window_and_each_can_be_looked_at(page, rows, schedules, theme):
     manager = ManagerLease.objects.get(host="web-1.example.org")
     pages = {
         "list": TASKS,
@@ -119,7 +119,7 @@ def test_no_page_is_wider_than_the_window_and_each_can_be_looked_at(page, rows, 
     too_wide = {}
     for name, path in pages.items():
         page.goto(path)
-        picture(page, f"{name}-{look}")
+        picture(page, f"{name}-{theme}")
         over = page.evaluate(OVERFLOW)
         if name.startswith("list"):
             over = max(over, page.evaluate(RESULTS_OVERFLOW))
@@ -129,27 +129,27 @@ def test_no_page_is_wider_than_the_window_and_each_can_be_looked_at(page, rows, 
     assert too_wide == {}
 
 
-def test_a_failed_task_is_requeued_by_the_button_of_its_page(page, rows, look):
+def test_a_failed_task_is_requeued_by_the_button_of_its_page(page, rows, theme):
     page.goto(page_of(rows["failed"]))
     page.get_by_role("button", name="Requeue").click()
     page.get_by_label("Comment").fill("the name server is back")
-    picture(page, f"confirmation-requeue-{look}")
+    picture(page, f"confirmation-requeue-{theme}")
     assert page.evaluate(OVERFLOW) <= 0
     page.get_by_role("button", name="Requeue").click()
-    picture(page, f"requeued-{look}")
+    picture(page, f"requeued-{theme}")
 
     page.get_by_text("Requeued: 1.").wait_for()
     rows["failed"].refresh_from_db()
     assert rows["failed"].status == "new"
 
 
-def test_all_tasks_of_a_filter_are_deleted_by_the_menu_of_the_list(page, look):
+def test_all_tasks_of_a_filter_are_deleted_by_the_menu_of_the_list(page, theme):
     page.goto(f"{TASKS}?status__exact=finished")
     page.locator("#action-toggle").check()
     page.locator("span.question a").click()
     page.locator("select[name=action]").select_option("delete_done")
     page.locator("button[name=index]").click()
-    picture(page, f"confirmation-delete-{look}")
+    picture(page, f"confirmation-delete-{theme}")
     assert page.evaluate(OVERFLOW) <= 0
     page.get_by_role("button", name="Delete").click()
 
@@ -157,12 +157,12 @@ def test_all_tasks_of_a_filter_are_deleted_by_the_menu_of_the_list(page, look):
     assert not Task.objects.finished().exists()
 
 
-def test_a_priority_out_of_range_is_refused_on_the_page(page, rows, look):
+def test_a_priority_out_of_range_is_refused_on_the_page(page, rows, theme):
     page.goto(page_of(rows["due"]))
     page.get_by_role("button", name="Change priority").click()
     page.get_by_label("Priority").fill("99999999999")
     page.get_by_role("button", name="Change priority").click()
-    picture(page, f"confirmation-refused-{look}")
+    picture(page, f"confirmation-refused-{theme}")
     assert page.evaluate(OVERFLOW) <= 0
     page.get_by_label("Priority").fill("1")
     page.get_by_role("button", name="Change priority").click()
@@ -170,11 +170,11 @@ def test_a_priority_out_of_range_is_refused_on_the_page(page, rows, look):
     page.get_by_text("Priority set to 1: 1.").wait_for()
 
 
-def test_a_schedule_is_run_paused_and_resumed_by_the_buttons_of_its_page(page, schedules, look):
+def test_a_schedule_is_run_paused_and_resumed_by_the_buttons_of_its_page(page, schedules, theme):
     row = schedules["hand"]
     page.goto(page_of(row))
     page.get_by_role("button", name="Run now").click()
-    picture(page, f"schedule-was-run-{look}")
+    picture(page, f"schedule-was-run-{theme}")
     assert page.evaluate(OVERFLOW) <= 0
     page.get_by_text("Schedule fetch orders: Run now: task").wait_for()
     page.goto(page_of(row))
@@ -189,13 +189,13 @@ def test_a_schedule_is_run_paused_and_resumed_by_the_buttons_of_its_page(page, s
     assert Task.objects.get(pk=row.last_task_id).scheduled_for is not None
 
 
-def test_a_wrong_schedule_is_refused_on_the_page_and_a_right_one_is_saved(page, schedules, look):
+def test_a_wrong_schedule_is_refused_on_the_page_and_a_right_one_is_saved(page, schedules, theme):
     page.goto(f"{SCHEDULES}add/")
     page.locator("#id_name").fill("hourly")
     page.locator("#id_task").fill("Pass")
     page.locator("#id_cron").fill("61 * * * *")
     page.get_by_role("button", name="Save", exact=True).click()
-    picture(page, f"schedule-refused-{look}")
+    picture(page, f"schedule-refused-{theme}")
     assert page.evaluate(OVERFLOW) <= 0
     page.locator("#id_cron").fill("@hourly")
     page.get_by_role("button", name="Save", exact=True).click()

@@ -38,7 +38,7 @@ from django_partisan.engine.pipe import ManagerEnd, WorkerEnd
 from django_partisan.engine.presence import PresenceFile, WorkerPage
 from django_partisan.engine.protocol import Ready, Report
 from django_partisan.engine.worker_spec import WorkerSpec
-from django_partisan.sql.claiming import ID, Ahead, TaskRow
+from django_partisan.sql.claiming import ID, QueueCheck, TaskRow
 from django_partisan.sql.row_changes import Crash, RowChange
 
 
@@ -54,7 +54,7 @@ def error_with(sqlstate: str, kind: type[Error] = OperationalError) -> Error:
 AWAY: Final = OperationalError("the server closed the connection")
 CANCELLED: Final = error_with("57014")
 ALL_WRITTEN: Final = Written([], [], [], [])
-NOTHING_DUE: Final = Ahead(0, False, None)
+NOTHING_DUE: Final = QueueCheck(0, False, None)
 MANAGER: Final = UUID(int=1)
 NO_PID: Final = 2**22 + 1
 """A process id that is never in use: Linux assigns at most one less."""
@@ -190,7 +190,7 @@ class FakeStarter:
         self.workers: list[FakeWorker] = []
         self.asked: list[WorkerSpec] = []
         self.fails: Exception | None = None
-        self.has_given_up = False
+        self.has_cancelled_starts = False
         self.later: list[Callable[[], None]] = []
         self.collected: list[WorkerProcess] = []
 
@@ -204,8 +204,8 @@ class FakeStarter:
         self.workers.append(worker)
         self.later.append(lambda: done(worker.seen))
 
-    def give_up(self) -> None:
-        self.has_given_up = True
+    def cancel_starts(self) -> None:
+        self.has_cancelled_starts = True
 
     def collect(self, worker: WorkerProcess, done: Callable[[int | None], None]) -> None:
         code = worker.process.exitcode
@@ -340,7 +340,7 @@ class PromoterHarness:
         self.processors = KnownProcessors([])
         self.promoter = Promoter(self.config, self.chores, self.outage, self.processors)
 
-    def looked(self, result: Any = NOTHING_DUE, later: float = 0.0) -> None:
+    def answers_check(self, result: Any = NOTHING_DUE, later: float = 0.0) -> None:
         """Run one turn, ``later`` seconds from now, and answer the promoter's next call."""
         self.promoter.turn(time.monotonic() + later)
         assert self.chores.call.keywords == {
@@ -350,7 +350,7 @@ class PromoterHarness:
         }
         self.chores.answer(result)
 
-    def seconds_to_look(self) -> float:
+    def seconds_to_check(self) -> float:
         return self.promoter.next_at() - time.monotonic()
 
 

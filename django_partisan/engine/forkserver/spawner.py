@@ -2,7 +2,7 @@
 
 | thread | does what |
 |---|---|
-| the manager's loop | calls ``start()``, ``collect()`` and ``give_up()``; runs ``done`` with the result |
+| the manager's loop | calls ``start()``, ``collect()``, ``cancel_starts()``; runs ``done`` with the result |
 | ``partisan-spawner`` | does the work, one request after another |
 """
 
@@ -42,7 +42,7 @@ _abandoned: Final[list[int]] = []
 METHOD: Final = "spawn" if sys.platform == "darwin" else "forkserver"
 
 
-class GivenUp(Exception):
+class StartCancelled(Exception):
     """The manager is stopping and needs no more workers."""
 
 
@@ -55,7 +55,7 @@ class Spawner:
         # unlock our byte.
         self._presence = Connection(os.dup(presence_fd))
         self._deliver = deliver
-        self._given_up = threading.Event()
+        self._is_cancelled = threading.Event()
         self._context: Any = get_context(method)
         modules = [
             "django_partisan.engine.forkserver.bootstrap",
@@ -77,9 +77,9 @@ class Spawner:
         """Wait for the exit code of a worker that has ended, and pass it to ``done``; ``None`` if unknown."""
         self._work.put((partial(_exit_code, worker.process, self._method), done))
 
-    def give_up(self) -> None:
+    def cancel_starts(self) -> None:
         """Make all starts fail, even one that waits for the fork server; call only if no worker is alive."""
-        self._given_up.set()
+        self._is_cancelled.set()
         if self._method == "forkserver":
             _kill_fork_server()
 
@@ -99,8 +99,8 @@ class Spawner:
             del asked, work, done, result  # otherwise the last collected worker keeps its descriptors open
 
     def _started(self, spec: WorkerSpec) -> WorkerProcess:
-        if self._given_up.is_set():
-            raise GivenUp
+        if self._is_cancelled.is_set():
+            raise StartCancelled
         ours, theirs = self._context.Pipe()
         bell, ring = self._context.Pipe(duplex=False)
         process = self._context.Process(
@@ -111,7 +111,7 @@ class Spawner:
         try:
             with _without_main_module():
                 if self._method == "forkserver":
-                    _start_from_fork_server(process, self._given_up)
+                    _start_from_fork_server(process, self._is_cancelled)
                 else:
                     process.start()
             pipe = ManagerEnd(os.dup(ours.fileno()))
@@ -157,7 +157,7 @@ def _start_from_fork_server(process: BaseProcess, given_up: threading.Event) -> 
         process.start()
     except (FileNotFoundError, ConnectionRefusedError) as error:
         if given_up.is_set():  # the server was killed for this reason
-            raise GivenUp from error
+            raise StartCancelled from error
         _abandon_fork_server()
         _ensure_fork_server(given_up)
         process.start()

@@ -15,7 +15,7 @@ from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.claimer import Claimer
 from django_partisan.engine.manager.component import Component
 from django_partisan.engine.manager.connection_watch import ConnectionWatch
-from django_partisan.engine.manager.controls import Controls, Looks
+from django_partisan.engine.manager.controls import Controls, TableReader
 from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.dispatcher import Dispatcher
 from django_partisan.engine.manager.drain import Drain
@@ -159,12 +159,12 @@ class Assembly:
             self.held_tasks,
             self.claimer,
         ]
-        looks: dict[str, Looks] = {
+        readers: dict[str, TableReader] = {
             "cancel": self.cancellations,
             "pause": self.pauses,
             "schedule": self.schedules,
         }
-        self.controls = Controls(config.queue, spec.schema, looks)
+        self.controls = Controls(config.queue, spec.schema, readers)
         ending = [RunUntil(until, self.drain, self.promoter, pause, finders, holders)] if until else []
         pruner = Pruner(config, threads["chores"], outage, self._claiming_id)
         watch = ConnectionWatch(threads.values(), self.reconciliation.doubt_claims)

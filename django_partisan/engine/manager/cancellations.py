@@ -52,7 +52,7 @@ class Interrupter(Protocol):
         """
 
 
-class Look(NamedTuple):
+class FoundRequests(NamedTuple):
     """The requests that were read, and the tasks that were ended, each with the comment of its request."""
 
     requests: list[Request]
@@ -84,8 +84,8 @@ class Cancellations(Component):
         self._pool = pool
         self._interrupter = interrupter
         self._identity = identity
-        self._look_at = NEVER
-        self._is_looking = False
+        self._read_at = NEVER
+        self._is_reading = False
         self._has_failed = False
         self._is_to_repeat = False
         self._pause = RETRY_SECONDS
@@ -97,44 +97,44 @@ class Cancellations(Component):
     @property
     def is_idle(self) -> bool:
         """True if the requests are neither due to be read nor being read, or if the manager drains."""
-        return self.is_stopped or not (self._is_looking or self._look_at <= time.monotonic())
+        return self.is_stopped or not (self._is_reading or self._read_at <= time.monotonic())
 
-    def look_now(self) -> None:
+    def read_now(self) -> None:
         """Read the requests in the next turn."""
-        self._look_at = 0.0
+        self._read_at = 0.0
         self._pause = RETRY_SECONDS
 
     def on_heartbeat(self, has_requests: bool) -> None:
         """Read the requests in the next turn if the heartbeat found any."""
         if has_requests:
-            self._look_at = 0.0
+            self._read_at = 0.0
 
     def turn(self, now: float) -> None:
         """Read the requests if it is time; check the tasks to cancel."""
         self._next_at = NEVER
         if self._is_to_repeat:
-            self._look_again(now)
+            self._read_again(now)
         if self._requests:
             if now >= self._check_at:
                 self._check_at = now + CHECK_SECONDS
                 self._forget_ended(now)
                 self._interrupt()
             self._next_at = self._check_at
-        if self._look_at == NEVER:
+        if self._read_at == NEVER:
             return
         manager = self._identity()
         if manager is None or self._thread.is_busy:
             return
-        look_at = max(self._look_at, self._outage.over_at)
-        if now < look_at:
-            self._next_at = min(self._next_at, look_at)
+        read_at = max(self._read_at, self._outage.over_at)
+        if now < read_at:
+            self._next_at = min(self._next_at, read_at)
             return
-        self._look_at, self._is_looking = NEVER, True
-        look = partial(_look, queue=self._queue, manager=manager)
-        self._thread.submit(look, self._on_looked)
+        self._read_at, self._is_reading = NEVER, True
+        call = partial(_read_requests, queue=self._queue, manager=manager)
+        self._thread.submit(call, self._on_read)
 
-    def _on_looked(self, result: Any) -> None:
-        self._is_looking = False
+    def _on_read(self, result: Any) -> None:
+        self._is_reading = False
         if isinstance(result, Exception):
             self._has_failed = self._is_to_repeat = True
             self._outage.note(result)
@@ -142,21 +142,21 @@ class Cancellations(Component):
         if self._has_failed:
             self._has_failed = False
             self._outage.end()
-        look: Look = result
-        for task, comment in look.ended:
+        found: FoundRequests = result
+        for task, comment in found.ended:
             emit([task], comment)
         self._requests.replace(
-            {(one.task_id, one.token): one.comment for one in look.requests if one.token is not None}
+            {(one.task_id, one.token): one.comment for one in found.requests if one.token is not None}
         )
         self._held = self._known()
         # The other tasks are locked, held by another manager, or on their way to or from this one.
-        self._is_to_repeat = len(look.requests) > len(look.ended) + len(self._held)
+        self._is_to_repeat = len(found.requests) > len(found.ended) + len(self._held)
         self._intake.cancel_unstarted()
         self._check_at = 0.0
 
-    def _look_again(self, now: float) -> None:
+    def _read_again(self, now: float) -> None:
         self._is_to_repeat = False
-        self._look_at = min(self._look_at, now + self._pause)
+        self._read_at = min(self._read_at, now + self._pause)
         self._pause = min(2 * self._pause, self._longest_pause)
 
     def _known(self) -> set[Pair]:
@@ -171,7 +171,7 @@ class Cancellations(Component):
         for pair in self._held - known:
             self._held.discard(pair)
             self._requests.drop(pair)
-            self._look_at = now
+            self._read_at = now
 
     def _interrupt(self) -> None:
         """Interrupt the runs of the tasks to cancel; recall those tasks that a worker has not started.
@@ -188,7 +188,7 @@ class Cancellations(Component):
                     worker.recall()
 
 
-def _look(connection: BaseDatabaseWrapper, queue: str, manager: UUID) -> Look:
+def _read_requests(connection: BaseDatabaseWrapper, queue: str, manager: UUID) -> FoundRequests:
     """Delete stale requests, read those for tasks of a queue, and end the tasks among them that wait."""
     delete_stale_requests(connection)
     requests = find_requests(connection, queue, manager, REQUESTS_AT_MOST)
@@ -196,7 +196,7 @@ def _look(connection: BaseDatabaseWrapper, queue: str, manager: UUID) -> Look:
     for request in requests:
         if request.is_waiting:
             waiting[request.comment].append(request.task_id)
-    return Look(
+    return FoundRequests(
         requests,
         [
             (task, comment)

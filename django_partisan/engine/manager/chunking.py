@@ -124,15 +124,15 @@ def _chunk(worker: WorkerProcess, buffer: Buffer, pace: Pace, at_most: int) -> l
 
 
 def recall_stuck(
-    workers: Iterable[WorkerProcess], presence: PresenceFile, now: float, patience: float
+    workers: Iterable[WorkerProcess], presence: PresenceFile, now: float, longest_seconds: float
 ) -> float:
-    """Recall the tasks behind runs that last longer than ``patience`` seconds; return when to check again."""
-    look_at = NEVER
+    """Recall the tasks behind runs longer than ``longest_seconds``; return when to check again."""
+    check_at = NEVER
     for worker in workers:
         if len(worker.held) > 1 and not worker.is_recalling:
-            stale_at = max(presence.page(worker.slot).since, worker.active_at) + patience
+            stale_at = max(presence.page(worker.slot).since, worker.active_at) + longest_seconds
             if stale_at <= now:
                 worker.recall()
             else:
-                look_at = min(look_at, stale_at)
-    return look_at
+                check_at = min(check_at, stale_at)
+    return check_at

@@ -28,7 +28,7 @@ from django_partisan.sql import claiming
 from django_partisan.sql.claiming import CONTEXT, ID, PRIORITY, TaskRow
 from django_partisan.sql.session import answer_seconds
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events.queues import ClaimErrored, PolledInVain, TasksClaimed
+from django_partisan.telemetry.events.queues import ClaimErrored, PollFoundNothing, TasksClaimed
 
 FROM_START_SECONDS: Final = 1.0
 """In a backlog, a claim begins at the start of the queue again after this many seconds."""
@@ -36,15 +36,15 @@ AWAKE_AFTER_FULL_CLAIMS: Final = 3
 EMITTED_IDS: Final = 100
 
 
-class Need(Enum):
+class NextStep(Enum):
     """The next step of the claimer."""
 
     CLAIM = "tasks may be due: claim when there is room"
-    LOOK = "the last claim returned fewer tasks than its limit: wait for the promoter's answer"
+    CHECK = "the last claim returned fewer tasks than its limit: wait for the promoter's answer"
     REST = "nothing was due: wait for a notification, or for the promoter"
 
 
-class _Sent(NamedTuple):
+class _SentAt(NamedTuple):
     """When a claim was sent, by the monotonic clock and by the boot clock, which leases and expiries use."""
 
     at: float
@@ -100,7 +100,7 @@ class Claimer(Component):
         self._dispatcher = dispatcher
         self._identity = identity
         self._pause = pause
-        self._need = Need.CLAIM
+        self._next_step = NextStep.CLAIM
         self._cursor = Cursor()
         self._is_asleep = False
         self._full_claims = 0
@@ -115,7 +115,7 @@ class Claimer(Component):
     def is_idle(self) -> bool:
         """True if nothing was due or nothing may be claimed, and no call is under way."""
         claims_nothing = self.is_stopped or self._pause.is_on
-        return not self._thread.is_busy and (claims_nothing or self._need is Need.REST)
+        return not self._thread.is_busy and (claims_nothing or self._next_step is NextStep.REST)
 
     def turn(self, now: float) -> None:
         """Start the next call, if any is needed."""
@@ -125,53 +125,53 @@ class Claimer(Component):
         if self._pause.is_on:
             self._rest_while_paused()
             return
-        self._take_look()
+        self._use_check()
         if now < self._outage.over_at:
             self._next_at = self._outage.over_at
-        elif self._need is Need.CLAIM or self._outage.is_on:  # only an answer ends an outage
+        elif self._next_step is NextStep.CLAIM or self._outage.is_on:  # only an answer ends an outage
             self._claim_if_possible(now)
-        elif self._need is Need.REST and self._config.listen and not self._is_asleep:
+        elif self._next_step is NextStep.REST and self._config.listen and not self._is_asleep:
             self._publish(asleep=True)
 
     def notified(self) -> None:
         """Claim next, from the start of the queue, because a task may have been enqueued."""
-        self._need = Need.CLAIM
+        self._next_step = NextStep.CLAIM
         self._cursor.reset()
 
     def renew(self) -> None:
         """Claim again after the lease was renewed; a new row does not have ``sleeping`` set."""
         self._is_asleep = False
-        self._need = Need.CLAIM
+        self._next_step = NextStep.CLAIM
 
     def _rest_while_paused(self) -> None:
         """Publish once that the manager does not sleep, so that new tasks do not wake it."""
-        if self._promoter.take_look() is not None:
+        if self._promoter.take_check() is not None:
             self.last_claim_at = time.time()
         if self._outage.has_paused:  # only an answer ends an outage, and no claim is sent
-            self._promoter.look_soon()
+            self._promoter.check_soon()
         elif self._is_asleep:
             self._publish(asleep=False)
 
-    def _take_look(self) -> None:
-        look = self._promoter.take_look()
-        if look is None:
+    def _use_check(self) -> None:
+        check = self._promoter.take_check()
+        if check is None:
             return
-        is_fresh = self._promoter.looked_from >= self._answered_at
-        if look.any_due and (look.promoted or not self._was_empty):
-            self._need = Need.CLAIM
+        is_fresh = self._promoter.check_began_at >= self._answered_at
+        if check.any_due and (check.promoted or not self._was_empty):
+            self._next_step = NextStep.CLAIM
         elif is_fresh:
-            if self._need is Need.LOOK:
-                self._need = Need.REST
-            elif self._need is Need.REST:
-                self._polled_in_vain()
-            if look.any_due:  # but other transactions lock it: claiming again at once would be a busy loop
-                self._promoter.look_soon()
+            if self._next_step is NextStep.CHECK:
+                self._next_step = NextStep.REST
+            elif self._next_step is NextStep.REST:
+                self._record_empty_poll()
+            if check.any_due:  # but other transactions lock it: claiming again at once would be a busy loop
+                self._promoter.check_soon()
         if is_fresh:
             self._was_empty = False
 
-    def _polled_in_vain(self) -> None:
+    def _record_empty_poll(self) -> None:
         self.last_claim_at = time.time()
-        bus.emit(PolledInVain, self._config.queue)
+        bus.emit(PollFoundNothing, self._config.queue)
 
     def _claim_if_possible(self, now: float) -> None:
         manager = self._identity()
@@ -197,13 +197,13 @@ class Claimer(Component):
             behind=behind,
             without=self._promoter.left_to_others,
         )
-        sent = _Sent(now, boot_clock.now())
+        sent = _SentAt(now, boot_clock.now())
         self._claims += 1
         if self._claims % self._config.checks_before_cleanup == 0:
             claim = partial(_check_connection_first, claim)
         self._thread.submit(claim, partial(self._on_claimed, sent, token, room, behind is None))
 
-    def _on_claimed(self, sent: _Sent, token: int, limit: int, is_from_start: bool, result: Any) -> None:
+    def _on_claimed(self, sent: _SentAt, token: int, limit: int, is_from_start: bool, result: Any) -> None:
         if isinstance(result, Exception):
             self._tokens.failed(token)
             is_early = time.monotonic() - sent.at < answer_seconds(self._config.lease_seconds)
@@ -231,9 +231,9 @@ class Claimer(Component):
             if is_from_start:  # else more may be due before the last row claimed
                 self._full_claims = 0
                 self._was_empty = not rows
-                self._need = Need.LOOK
+                self._next_step = NextStep.CHECK
                 self._answered_at = time.monotonic()
-                self._promoter.look_now()
+                self._promoter.check_now()
         if rows:
             self._dispatcher.take(rows, sent.boot_at)
 
@@ -256,10 +256,10 @@ class Claimer(Component):
         elif self._is_asleep:
             # An insert that read our row before this update has not notified us: poll two more times.
             self._full_claims = 0
-            self._promoter.look_now(repeats=True)
+            self._promoter.check_now(repeats=True)
 
     def _fail(self, error: Exception) -> None:
-        self._need = Need.CLAIM
+        self._next_step = NextStep.CLAIM
         self._outage.fail(error)
 
 

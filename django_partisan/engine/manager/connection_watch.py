@@ -28,7 +28,7 @@ class ConnectionWatch(Component):
 
         All connections are replaced if one is late, or if the server closed one that listened.
         """
-        late = [thread for thread in self._threads if thread.hang_up_if_late(now)]
+        late = [thread for thread in self._threads if thread.shut_down_if_late(now)]
         if late:
             for thread in self._threads:
                 thread.distrust()

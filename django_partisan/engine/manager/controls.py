@@ -6,10 +6,10 @@ from typing import Protocol
 from django_partisan.sql.control import EVERY_QUEUE, decoded
 
 
-class Looks(Protocol):
+class TableReader(Protocol):
     """A component that reads a table with each heartbeat, and earlier when asked."""
 
-    def look_now(self) -> None:
+    def read_now(self) -> None:
         """Read the table in the next turn."""
 
 
@@ -20,7 +20,7 @@ class Controls:
     ``schema`` are ignored, and so are unknown ones. An empty ``schema`` matches any.
     """
 
-    def __init__(self, queue: str, schema: str, components: Mapping[str, Looks]) -> None:
+    def __init__(self, queue: str, schema: str, components: Mapping[str, TableReader]) -> None:
         self._queue = queue
         self._schema = schema
         self._components = components
@@ -32,7 +32,7 @@ class Controls:
         """
         names = set(self._components) if payloads is None else self._named(payloads)
         for name in names & self._components.keys():
-            self._components[name].look_now()
+            self._components[name].read_now()
 
     def _named(self, payloads: set[str]) -> set[str]:
         return {

@@ -5,7 +5,7 @@ The loop never waits for PostgreSQL. Duties that must not wait for each other us
 | | written by |
 | --- | --- |
 | `_calls` | appended by the loop, popped by the thread |
-| `_pending`, `_submitted`, `_hung_up_on` | the loop |
+| `_pending`, `_submitted`, `_shut_down_since` | the loop |
 | `_has_ended` | set by the thread, cleared by the loop |
 | `lost` | the thread |
 | `_waiting`, `_listener`, the session (except where it allows any thread) | the thread |
@@ -34,7 +34,7 @@ Deliver: TypeAlias = Callable[[Callable[[], None]], None]
 Notified: TypeAlias = Callable[[set[str] | None], None]
 
 GIVE_UP_SECONDS: Final = 1.0
-"""A call that has not ended this many seconds after ``hang_up()`` counts as failed.
+"""A call that has not ended this many seconds after ``shut_down_connection()`` counts as failed.
 
 Such a call was still connecting, so there was no socket to shut down.
 """
@@ -56,7 +56,7 @@ class DatabaseThread:
     the return value of the call, or with the exception that it raised; after a lock or statement timeout,
     the exception names the sessions that lock the table, if any do. After an error the connection is closed
     if it is unusable, and opened again for the next call. A call that gets no answer fails, because the loop
-    calls ``hang_up_if_late()``.
+    calls ``shut_down_if_late()``.
 
     With ``listeners``, by channel, the connection listens for notifications after its first call. Each
     listener gets the payloads of its channel, if any, or ``None`` if some may have been missed: when the
@@ -75,7 +75,7 @@ class DatabaseThread:
         self.deliver = deliver
         self._calls: deque[Submitted | None] = deque()
         self._submitted: deque[Submitted] = deque()
-        self._hung_up_on: float | None = None
+        self._shut_down_since: float | None = None
         self._bell, self._ring = os.pipe()
         self._listeners = listeners
         self._has_listened = False
@@ -97,7 +97,7 @@ class DatabaseThread:
     @property
     def needs_connection(self) -> bool:
         """True if the next call will replace the connection; must be read only while no call is under way."""
-        return self._session.is_worn or (self._listener is None and self._session.has_ended_idle)
+        return self._session.must_reconnect or (self._listener is None and self._session.has_ended_idle)
 
     def submit(self, call: Call, done: Done) -> None:
         """Make a call after all those submitted before."""
@@ -112,12 +112,12 @@ class DatabaseThread:
         since = self._session.waits_since
         if since is None:
             return None
-        late_at = since + self._session.patience()
-        if self._hung_up_on != since:
+        late_at = since + self._session.answer_timeout()
+        if self._shut_down_since != since:
             return late_at
         return None if self._submitted[0].is_given_up else late_at + GIVE_UP_SECONDS
 
-    def hang_up_if_late(self, now: float) -> bool:
+    def shut_down_if_late(self, now: float) -> bool:
         """Shut down the connection if its answer is late; return True, once, if others should be distrusted.
 
         They should not if this connection was distrusted itself, which shortens its deadline. A call that
@@ -129,12 +129,12 @@ class DatabaseThread:
         late_at = self.late_at()
         if late_at is None or now < late_at:
             return False
-        if self._hung_up_on == since:
+        if self._shut_down_since == since:
             self._give_up(now - since)
             return False
-        self._hung_up_on = since
+        self._shut_down_since = since
         was_trusted = self._session.is_trusted
-        self._session.hang_up()
+        self._session.shut_down_connection()
         return was_trusted
 
     def waited(self, now: float) -> float:
@@ -149,15 +149,15 @@ class DatabaseThread:
 
     def renew(self) -> None:
         """Replace the connection before the next call."""
-        self._session.is_worn = True
+        self._session.must_reconnect = True
 
     def distrust(self) -> None:
         """Replace the connection before the next call; wait at most a second for the current answer."""
         self._session.distrust()
 
-    def hang_up(self) -> None:
+    def shut_down_connection(self) -> None:
         """Shut down the connection, so that the current call fails."""
-        self._session.hang_up()
+        self._session.shut_down_connection()
 
     def end(self) -> None:
         """Request the end of the thread after the calls submitted before; do not wait."""

@@ -41,7 +41,7 @@ EMIT_SECONDS: Final = 60.0
 """Minimum seconds between two ``TasksHeld`` events of a processor."""
 
 
-class Look(NamedTuple):
+class HeldTasksFound(NamedTuple):
     """The result of a query: processors with held tasks, or that are unknown here, and ended tasks."""
 
     found: list[HeldProcessor]
@@ -75,7 +75,7 @@ class HeldTasks(Component):
         self._limit = BatchLimit(ROWS_AT_MOST)
         self._may_fail_at = time.monotonic() + config.lease_seconds
         """Monotonic time before which no task fails: managers with other code may be starting too."""
-        self._look_at = 0.0
+        self._query_at = 0.0
         self._began_at = 0.0
         self._published: tuple[UUID, int] | None = None
         """Id of the manager's row that was written last, and version of the known processors in it."""
@@ -102,7 +102,7 @@ class HeldTasks(Component):
         """Resume tasks that can run here; query held tasks if it is time."""
         if self._processors.not_emitted:
             self._emit_held(now)
-        if now < self._look_at and self._is_up_to_date:
+        if now < self._query_at and self._is_up_to_date:
             return
         manager = self._identity()
         if self.is_stopped or manager is None or self._thread.is_busy or now < self._outage.over_at:
@@ -113,14 +113,14 @@ class HeldTasks(Component):
         elif self._trying:
             self._try(self._trying.pop())
         else:
-            self._look(now, manager)
+            self._query(now, manager)
 
     def next_at(self) -> float:
         """Return the monotonic time of the next call."""
         if self.is_stopped or self._thread.is_busy or self._identity() is None:
             return NEVER
         at_once = self._resuming or self._trying
-        return max(0.0 if at_once else self._look_at, self._outage.over_at)
+        return max(0.0 if at_once else self._query_at, self._outage.over_at)
 
     def stop(self) -> None:
         """Publish that this manager drains and can run no processor, unless that would delay its stop."""
@@ -137,12 +137,12 @@ class HeldTasks(Component):
                 del self._processors.not_emitted[name]
                 bus.emit(TasksHeld, self._config.queue, name, number, REASON_UNREGISTERED)
 
-    def _look(self, now: float, manager: UUID) -> None:
-        self._look_at = now + self._config.lease_seconds / 3
+    def _query(self, now: float, manager: UUID) -> None:
+        self._query_at = now + self._config.lease_seconds / 3
         publishes = manager, self._processors.version
         limit = self._limit.rows
-        look = partial(
-            _look,
+        call = partial(
+            _query,
             queue=self._config.queue,
             manager=manager,
             publish=None if self._published == publishes else frozenset(self._processors.known),
@@ -150,19 +150,19 @@ class HeldTasks(Component):
             grace_seconds=None if now < self._may_fail_at else self._config.unregistered_grace_seconds,
             limit=limit,
         )
-        self._thread.submit(look, partial(self._on_looked, now, publishes, limit))
+        self._thread.submit(call, partial(self._on_found, now, publishes, limit))
 
-    def _on_looked(self, now: float, published: tuple[UUID, int], limit: int, result: Any) -> None:
+    def _on_found(self, now: float, published: tuple[UUID, int], limit: int, result: Any) -> None:
         if not self._is_answer(result, limit):
             return
-        look: Look = result
+        found: HeldTasksFound = result
         self._published = published
-        for failed in look.failed:
+        for failed in found.failed:
             self._emit_ended(failed)
-        if len(look.failed) >= limit:
-            self._look_at = now
-        self._processors.note_look(look.found, now)
-        for name in (one.name for one in look.found if one.is_held):
+        if len(found.failed) >= limit:
+            self._query_at = now
+        self._processors.note_found(found.found, now)
+        for name in (one.name for one in found.found if one.is_held):
             unknown = self._processors.unknown.get(name)
             if unknown is None:
                 self._resuming.setdefault(name, 0)
@@ -226,7 +226,7 @@ class HeldTasks(Component):
         bus.emit(TaskFailed, ref, None, REASON_UNREGISTERED, error)
 
 
-def _look(
+def _query(
     connection: BaseDatabaseWrapper,
     queue: str,
     manager: UUID,
@@ -234,16 +234,16 @@ def _look(
     unknown: list[str],
     grace_seconds: float | None,
     limit: int,
-) -> Look:
+) -> HeldTasksFound:
     """Publish the known processors, query held tasks, and fail those held for too long, in this order."""
     if publish is not None:
         holding.publish(connection, manager, publish)
-    found = holding.look(connection, queue, manager, unknown)
+    found = holding.find_held(connection, queue, manager, unknown)
     if grace_seconds is None or not any(one.is_held and not one.is_known_elsewhere for one in found):
-        return Look(found, [])
+        return HeldTasksFound(found, [])
     error = ErrorInfo.of(registry.unknown("%s"))
     expired = expiring.ERROR.type, expiring.ERROR.message
     failed = holding.fail_expired(
         connection, queue, grace_seconds, limit, (error.type, error.message), expired
     )
-    return Look(found, failed)
+    return HeldTasksFound(found, failed)

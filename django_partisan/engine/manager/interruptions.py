@@ -61,7 +61,7 @@ class Interruptions(Component):
         self._presence = presence
         self._limits = limits
         self._runs: dict[WorkerProcess, InterruptedRun] = {}
-        self._look_at = NEVER
+        self._check_at = NEVER
         self._shortest = NEVER
         """The shortest time limit at the last check, in seconds."""
         self._follow_at = NEVER
@@ -88,33 +88,35 @@ class Interruptions(Component):
             self._follow_at = min((self._follow(run, now) for run in runs), default=NEVER)
         shortest = self._limits.shortest
         # Code that a worker imports late may bring a shorter limit, which applies to runs under way, too.
-        if shortest < NEVER and (now >= self._look_at or self._look_at == NEVER or shortest < self._shortest):
+        if shortest < NEVER and (
+            now >= self._check_at or self._check_at == NEVER or shortest < self._shortest
+        ):
             self._shortest = shortest
-            self._look_at = self._look(now, shortest)
+            self._check_at = self._check_limits(now, shortest)
 
     def next_at(self) -> float:
         """Return the monotonic time of the next check; ``NEVER`` if no worker holds a task."""
-        return min(self._look_at, self._follow_at)
+        return min(self._check_at, self._follow_at)
 
-    def _look(self, now: float, shortest: float) -> float:
+    def _check_limits(self, now: float, shortest: float) -> float:
         """Interrupt the runs that exceed their limit; return the monotonic time of the next check."""
-        look_at = NEVER
+        check_at = NEVER
         for worker in self._pool.workers:
             if not worker.held or not _is_shown(worker):
                 continue
             # A run that starts after this check cannot exceed its limit before the shortest limit has passed.
-            look_at = min(look_at, now + max(shortest, LEAST_PAUSE_SECONDS))
+            check_at = min(check_at, now + max(shortest, LEAST_PAUSE_SECONDS))
             page = self._presence.page(worker.slot)
             row = worker.held.get(page.task_id)
             if row is None:
                 continue
             limit = self._limits.of(row[PROCESSOR])
             if page.since + limit > now:
-                look_at = min(look_at, page.since + limit)
+                check_at = min(check_at, page.since + limit)
             else:
                 text = f"{row[PROCESSOR]} ran longer than its time limit of {limit:g} s."
                 self._interrupt(worker, row, page, TIMEOUT, text)
-        return look_at
+        return check_at
 
     def _interrupt(self, worker: WorkerProcess, row: TaskRow, page: Page, kind: str, comment: str) -> None:
         """Ask the worker to interrupt the run that its page shows, unless it was asked before."""

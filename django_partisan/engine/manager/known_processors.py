@@ -97,7 +97,7 @@ class KnownProcessors:
             self.known.add(name)
             self.version += 1
 
-    def note_look(self, found: Iterable[HeldProcessor], now: float) -> None:
+    def note_found(self, found: Iterable[HeldProcessor], now: float) -> None:
         """Record which processors had held tasks at ``now``, and which of them other managers can run.
 
         A processor whose tasks were held before this manager started may be tried at once. A processor that

@@ -77,7 +77,7 @@ class ListedSchedules(Component):
             return NEVER
         return max(self._compare_at, self._outage.over_at, self._failures.retry_at)
 
-    def look_now(self) -> None:
+    def read_now(self) -> None:
         """Compare the rows in the next turn, because somebody has changed schedules."""
         if self._definitions:
             self._compare_at = 0.0

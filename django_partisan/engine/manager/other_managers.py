@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from uuid import UUID
 
-from django_partisan.engine.liveness import Liveness, if_dead, look
+from django_partisan.engine.liveness import Liveness, if_dead, read_liveness
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.sql.leasing import OtherManager
 from django_partisan.sql.rescuing import Dead
@@ -45,7 +45,7 @@ class OtherManagers:
 
     def has_any_died(self) -> bool:
         """Return whether a manager on this host has ended since the last heartbeat; this costs no query."""
-        found = (look(other.lock_name) for other in self._local)
+        found = (read_liveness(other.lock_name) for other in self._local)
         return any(one is not None and not one.manager_lives for one in found)
 
     def find_dead(self, others: list[OtherManager], files: ExitStack) -> Dead:
@@ -82,4 +82,4 @@ class OtherManagers:
         begun = files.enter_context(if_dead(other.lock_name, lambda: other.id not in self._kept))
         if begun is not None:
             return Liveness(manager_lives=False, running=[], begun=begun)
-        return look(other.lock_name)
+        return read_liveness(other.lock_name)

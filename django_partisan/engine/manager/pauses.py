@@ -22,7 +22,7 @@ from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.worker_process import WorkerProcess
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.sql import pausing
-from django_partisan.sql.pausing import PauseSeen
+from django_partisan.sql.pausing import StoredPause
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.operators import QueuePaused, QueueResumed
 
@@ -55,9 +55,9 @@ class Pauses(Component):
         self._settler = settler
         self._presence = presence
         self._resumed = resumed
-        self._look_at = NEVER
-        self._is_looking = False
-        self._has_looked = False
+        self._read_at = NEVER
+        self._is_reading = False
+        self._has_read = False
         self._recall_at = 0.0
         self._emitted: QueuePaused | None = None
 
@@ -70,12 +70,12 @@ class Pauses(Component):
         has_changed = is_paused != self._pause.is_on
         if has_changed and is_paused:
             self._begin()
-        if has_changed or not self._has_looked:
-            self.look_now()
+        if has_changed or not self._has_read:
+            self.read_now()
 
-    def look_now(self) -> None:
+    def read_now(self) -> None:
         """Read the table in the next turn."""
-        self._look_at = 0.0
+        self._read_at = 0.0
 
     def turn(self, now: float) -> None:
         """Read the table if it is due; during a pause, recall tasks that workers have not started.
@@ -84,9 +84,9 @@ class Pauses(Component):
         """
         if self.is_stopped:
             return
-        if not self._is_looking and now >= self._look_at:
-            self._look_at, self._is_looking = NEVER, True
-            self._thread.submit(partial(pausing.look, queue=self._queue), self._on_looked)
+        if not self._is_reading and now >= self._read_at:
+            self._read_at, self._is_reading = NEVER, True
+            self._thread.submit(partial(pausing.read_pause, queue=self._queue), self._on_read)
         if self._pause.is_on and now >= self._recall_at:
             self._recall(now)
 
@@ -94,27 +94,27 @@ class Pauses(Component):
         """Return the monotonic time of the next read or recall."""
         if self.is_stopped:
             return NEVER
-        look_at = NEVER if self._is_looking else self._look_at
-        return min(look_at, self._recall_at) if self._pause.is_on else look_at
+        read_at = NEVER if self._is_reading else self._read_at
+        return min(read_at, self._recall_at) if self._pause.is_on else read_at
 
-    def _on_looked(self, result: Any) -> None:
-        self._is_looking = False
+    def _on_read(self, result: Any) -> None:
+        self._is_reading = False
         if isinstance(result, Error):  # heartbeats report whether the database answers
-            self._look_at = min(self._look_at, time.monotonic() + RETRY_SECONDS)
+            self._read_at = min(self._read_at, time.monotonic() + RETRY_SECONDS)
         elif isinstance(result, Exception):
             raise result
         elif not self.is_stopped:
-            self._has_looked = True
+            self._has_read = True
             if result is None:
                 self._end()
             else:
                 self._note(result)
 
-    def _note(self, seen: PauseSeen) -> None:
+    def _note(self, seen: StoredPause) -> None:
         self._begin(seen.seconds)
         if seen.seconds_left is not None:
             ends_at = time.monotonic() + max(seen.seconds_left, LEAST_SECONDS)
-            self._look_at = min(self._look_at, ends_at)
+            self._read_at = min(self._read_at, ends_at)
         event = QueuePaused(self._queue, seen.until, seen.comment, seen.by)
         if event != self._emitted:
             self._emitted = event

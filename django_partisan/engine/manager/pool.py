@@ -124,7 +124,7 @@ class Pool(Component):
         for worker in self.workers:
             worker.recall()
             self._ask_to_stop(worker)
-        self._give_up_starts()
+        self._cancel_starts()
 
     def kill(self) -> None:
         """Kill every worker."""
@@ -157,10 +157,10 @@ class Pool(Component):
         if self.is_stopped:
             self._ask_to_stop(worker)
 
-    def _give_up_starts(self) -> None:
+    def _cancel_starts(self) -> None:
         """If stopped without workers, do not wait for starts: the fork server may be loading much code."""
         if self.is_stopped and self._starting and not self.workers:
-            self._spawner.give_up()
+            self._spawner.cancel_starts()
 
     def _ask_to_stop(self, worker: WorkerProcess) -> None:
         if worker.begin_to_stop():
@@ -299,4 +299,4 @@ class Pool(Component):
             self._intake.on_run_killed(begun, killed_for, lost, run)
             begun = None
         self._intake.on_exited(begun, rest, lost, run)
-        self._give_up_starts()
+        self._cancel_starts()

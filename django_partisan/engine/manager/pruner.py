@@ -26,7 +26,7 @@ from django_partisan.engine.manager.retry_pause import pause_after
 from django_partisan.models import Task
 from django_partisan.sql import pruning
 from django_partisan.sql.errors import ErrorKind, explained, kind_of
-from django_partisan.sql.pruning import BATCH_SECONDS_AT_MOST, Batch, Look, Walk
+from django_partisan.sql.pruning import BATCH_SECONDS_AT_MOST, Batch, ChoreState, Walk
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.queues import PruneFailed, PrunePassEnded, TasksPruned
 from django_partisan.telemetry.events.values import ErrorInfo
@@ -93,7 +93,7 @@ class Pruner(Component):
         self._outage = outage
         self._identity = identity
         self._limit = BatchLimit(ROWS_AT_MOST)
-        self._look_at = 0.0
+        self._due_at = 0.0
         self._cancelled = 0
         self._pass: Pass | None = None
         self._pruned: Counter[tuple[str, str]] = Counter()
@@ -101,7 +101,7 @@ class Pruner(Component):
 
     def turn(self, now: float) -> None:
         """If it is time, delete the next batch or ask whether a pass is due."""
-        if now < self._look_at:
+        if now < self._due_at:
             return
         manager = self._identity()
         if manager is None or now < self.next_at():
@@ -111,13 +111,13 @@ class Pruner(Component):
         if self._pass is not None:
             self._make_batch(self._pass, now)
         else:
-            self._look(manager, now)
+            self._take_chore(manager, now)
 
     def next_at(self) -> float:
         """Return the monotonic time of the next batch or question."""
         if self.is_stopped or self._thread.is_busy or self._identity() is None:
             return NEVER
-        return max(self._look_at, self._outage.over_at)
+        return max(self._due_at, self._outage.over_at)
 
     def stop(self) -> None:
         """Release an unfinished pass to other managers, unless that would delay the stop."""
@@ -126,35 +126,35 @@ class Pruner(Component):
             release = partial(pruning.release, manager=self._pass.manager)
             self._thread.submit(release, lambda result: self._end_pass())
 
-    def _look(self, manager: UUID, now: float) -> None:
+    def _take_chore(self, manager: UUID, now: float) -> None:
         rules = retention.rules()
         interval = min(max(rules.shortest / PASSES, PASS_SECONDS_MIN), PASS_SECONDS)
-        self._look_at = now + interval
+        self._due_at = now + interval
         if rules.shortest == retention.FOREVER:
             return
-        look = partial(
+        call = partial(
             pruning.take,
             manager=manager,
             interval=interval,
             silent_seconds=SILENT_SECONDS,
             kept_rate=KEPT_RATE,
         )
-        self._thread.submit(look, partial(self._on_looked, manager, rules, interval))
+        self._thread.submit(call, partial(self._on_chore, manager, rules, interval))
 
-    def _on_looked(self, manager: UUID, rules: retention.Rules, interval: float, result: Any) -> None:
+    def _on_chore(self, manager: UUID, rules: retention.Rules, interval: float, result: Any) -> None:
         if isinstance(result, Exception):
             self._on_failed(result)
             return
-        look: Look | None = result
+        chore: ChoreState | None = result
         now = time.monotonic()
-        if look is None or look.wait_seconds > 0:
-            wait = interval if look is None or look.is_others else look.wait_seconds
-            is_on = look is None or look.is_others
-            self._look_at = now + min(wait, BUSY_SECONDS if is_on else PASS_SECONDS)
+        if chore is None or chore.wait_seconds > 0:
+            wait = interval if chore is None or chore.is_others else chore.wait_seconds
+            is_on = chore is None or chore.is_others
+            self._due_at = now + min(wait, BUSY_SECONDS if is_on else PASS_SECONDS)
         elif not self.is_stopped:
             queues = retention.queues_of_manager(self._config.queue)
-            self._pass = Pass(manager, Walk(rules, look.after, queues=queues), look.kept, now)
-            self._look_at = now
+            self._pass = Pass(manager, Walk(rules, chore.after, queues=queues), chore.kept, now)
+            self._due_at = now
 
     def _make_batch(self, current: Pass, now: float) -> None:
         rows = self._limit.rows
@@ -179,7 +179,7 @@ class Pruner(Component):
         batch: Batch | None = result
         if batch is None:
             self._end_pass()
-            self._look_at = now + BUSY_SECONDS
+            self._due_at = now + BUSY_SECONDS
             return
         self._has_emitted, self._cancelled = False, 0
         for (queue, status), number in batch.numbers.items():
@@ -187,7 +187,7 @@ class Pruner(Component):
         self._pruned.update(batch.numbers)
         deleted = sum(batch.numbers.values())
         rest = max(REST_SECONDS, REST * batch.seconds, deleted / ROWS_PER_SECOND - (now - began_at))
-        self._look_at = now + rest
+        self._due_at = now + rest
         walk, kept = current.walk._replace(after=batch.last), current.kept + batch.kept
         self._pass = current._replace(walk=walk, kept=kept)
         if batch.is_over:
@@ -215,7 +215,7 @@ class Pruner(Component):
         """Try fewer rows after a longer pause; dead rows before the first row can slow down any batch."""
         self._cancelled += 1
         self._limit.cancelled(rows)
-        self._look_at = time.monotonic() + pause_after(self._cancelled, 2 * RETRY_SECONDS, PASS_SECONDS)
+        self._due_at = time.monotonic() + pause_after(self._cancelled, 2 * RETRY_SECONDS, PASS_SECONDS)
         if self._cancelled >= CANCELLED_OFTEN:
             text = TOO_LONG.format(self._cancelled, BATCH_SECONDS_AT_MOST, str(error).strip())
             self._emit_failed(OperationalError(text))
@@ -224,7 +224,7 @@ class Pruner(Component):
         """Try again later; emit ``PruneFailed`` once, unless other components report the cause."""
         if not isinstance(error, Error):
             raise error
-        self._look_at = time.monotonic() + RETRY_SECONDS
+        self._due_at = time.monotonic() + RETRY_SECONDS
         if kind_of(error) is ErrorKind.CANCELLED:
             self._emit_failed(explained(error))
         elif not passes(error):

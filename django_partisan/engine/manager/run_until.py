@@ -51,7 +51,7 @@ class RunUntil(Component):
         elif self._pause.is_on:
             if all(component.is_idle for component in self._finders if component is not self._promoter):
                 self._drain.ask()
-        elif self._promoter.has_looked_since(self._busy_at):
+        elif self._promoter.has_checked_since(self._busy_at):
             is_empty_enough = self._until is Until.IDLE or self._promoter.next_due_in is None
             if is_empty_enough and all(component.is_idle for component in self._finders):
                 self._drain.ask()

@@ -30,7 +30,7 @@ class ScheduleDuties:
     ) -> None:
         self._scheduler = Scheduler(queue, thread, outage, identity, enqueued)
         self._listed = ListedSchedules(
-            queue, thread, outage, configured(), identity, changed=self._scheduler.look_now
+            queue, thread, outage, configured(), identity, changed=self._scheduler.read_now
         )
         self._open = OpenTicks(queue, thread, outage, identity)
         self.components: list[Component] = [self._listed, self._scheduler, self._open]
@@ -40,10 +40,10 @@ class ScheduleDuties:
         """The fingerprints of the schedules in the settings, by name."""
         return self._listed.fingerprints
 
-    def look_now(self) -> None:
+    def read_now(self) -> None:
         """Check the schedules in the next turn, because somebody has changed them."""
-        self._scheduler.look_now()
-        self._listed.look_now()
+        self._scheduler.read_now()
+        self._listed.read_now()
 
     def on_heartbeat(self, seen: SchedulesSeen) -> None:
         """Pass what a heartbeat has found to the components."""

@@ -78,7 +78,7 @@ class Scheduler(Component):
         due_at = 0.0 if self._halves else min(self._due_at, self._deferred.forget_at)
         return NEVER if due_at == NEVER else max(due_at, self._outage.over_at, self._failures.retry_at)
 
-    def look_now(self) -> None:
+    def read_now(self) -> None:
         """Look for due ticks in the next turn, because schedules were changed."""
         self._deferred.show()
         self._due_at = 0.0

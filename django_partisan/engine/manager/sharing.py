@@ -26,7 +26,7 @@ SHARE_SECONDS: Final = 1.0
 A task with unknown run time is expected to take this long, so there may be one per worker. If all workers are
 busy and silent for this long, nothing more is claimed, and unstarted tasks count as surplus.
 """
-LOOK_SECONDS: Final = 0.25
+CHECK_SECONDS: Final = 0.25
 """How often the buffer is examined."""
 ASK_SECONDS: Final = 1.0
 """How old the last heartbeat must be before another one is sent to find out which managers sleep."""
@@ -54,7 +54,7 @@ class Sharing(Component):
         self._is_another_asleep = False
         self._ask_at = 0.0
         self._pause = ASK_SECONDS
-        self._look_at = 0.0
+        self._check_at = 0.0
 
     def on_heartbeat(self, others: Iterable[OtherManager]) -> None:
         """Record whether other managers serve the queue now, and whether one of them sleeps."""
@@ -82,8 +82,8 @@ class Sharing(Component):
         if not self._buffer:
             self._pause = ASK_SECONDS
             self._next_at = NEVER
-        elif is_wanted or now >= self._look_at:
-            self._look_at = self._next_at = now + LOOK_SECONDS
+        elif is_wanted or now >= self._check_at:
+            self._check_at = self._next_at = now + CHECK_SECONDS
             self._examine(now, is_wanted)
 
     def _examine(self, now: float, is_wanted: bool) -> None:

@@ -23,7 +23,7 @@ from django_partisan.sql import manager_state
 from django_partisan.sql.claiming import PROCESSOR
 from django_partisan.sql.manager_state import Run
 
-LOOK_SECONDS: Final = 0.5
+CHECK_SECONDS: Final = 0.5
 """How often the workers' pages are read while workers hold tasks; this costs no query."""
 LONG_SECONDS: Final = 1.0
 PUBLISH_SECONDS: Final = 2.0
@@ -52,7 +52,7 @@ class StatePublisher(Component):
         self._presence = presence
         self._totals = totals
         self._identity = identity
-        self._look_at = 0.0
+        self._check_at = 0.0
         self._published_at = 0.0
 
     def state(self) -> str:
@@ -69,10 +69,10 @@ class StatePublisher(Component):
 
     def turn(self, now: float) -> None:
         """Publish the state if a run has lasted long and a write is due."""
-        if now < self._look_at:
+        if now < self._check_at:
             return
-        self._look_at = now + LOOK_SECONDS
-        self._next_at = NEVER if self._pool.is_idle else self._look_at
+        self._check_at = now + CHECK_SECONDS
+        self._next_at = NEVER if self._pool.is_idle else self._check_at
         if now < self._published_at + PUBLISH_SECONDS or self._thread.is_busy or now < self._outage.over_at:
             return
         manager = self._identity()

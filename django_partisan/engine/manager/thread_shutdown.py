@@ -6,18 +6,18 @@ from typing import Final
 
 from django_partisan.engine.manager.database_thread import DatabaseThread
 
-HANG_UP_SECONDS: Final = 0.5
-"""How long threads may take to end after their connections were hung up."""
+SHUT_DOWN_SECONDS: Final = 0.5
+"""How long threads may take to end after their connections were shut down."""
 
 
 def end_all(threads: Collection[DatabaseThread], seconds: float) -> bool:
-    """End threads together, and after ``seconds`` hang up on the rest; return whether all have ended."""
+    """End threads; after ``seconds`` shut down the connections of the rest; return whether all ended."""
     for thread in threads:
         thread.end()
     late = _join(threads, seconds)
     for thread in late:
-        thread.hang_up()
-    return not _join(late, HANG_UP_SECONDS)
+        thread.shut_down_connection()
+    return not _join(late, SHUT_DOWN_SECONDS)
 
 
 def _join(threads: Collection[DatabaseThread], seconds: float) -> list[DatabaseThread]:

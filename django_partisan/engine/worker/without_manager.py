@@ -136,7 +136,7 @@ class WithoutManager:
         task.
         """
         session = Session(f"without manager {self._config.queue}", self._answer_seconds)
-        watch = threading.Timer(CALLS_AT_MOST * self._answer_seconds, session.hang_up)
+        watch = threading.Timer(CALLS_AT_MOST * self._answer_seconds, session.shut_down_connection)
         watch.daemon = True
         watch.start()
         try:

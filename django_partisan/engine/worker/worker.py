@@ -40,7 +40,7 @@ from django_partisan.telemetry.events.runs import TransactionLeftOpen, WrittenOu
 from django_partisan.telemetry.reporting import reporting, stop
 
 IDLE_SECONDS: Final = 1.0
-LEASE_LOOK_SECONDS: Final = 0.05
+LEASE_CHECK_SECONDS: Final = 0.05
 """How often a worker that holds tasks checks whether the expired lease was extended, in seconds."""
 MAXRSS_UNIT_BYTES: Final = 1 if sys.platform == "darwin" else 1024
 
@@ -150,7 +150,7 @@ class Worker:
         if self._tasks.stopping or (self._limit is not None and self._page.begun >= self._limit):
             return False
         bus.refresh()  # now, so that it does not delay the tasks that arrive next
-        if self._tasks.wait(IDLE_SECONDS if may_start else LEASE_LOOK_SECONDS, may_start):
+        if self._tasks.wait(IDLE_SECONDS if may_start else LEASE_CHECK_SECONDS, may_start):
             self._connections.before_chunk()
         self._threads.close_ended()
         return True

@@ -27,7 +27,7 @@ class TasksClaimed(NamedTuple):
     contexts: tuple[str, ...]
 
 
-class PolledInVain(NamedTuple):
+class PollFoundNothing(NamedTuple):
     """A poll of an idle manager found nothing to claim: it counts as empty, like a claim without rows."""
 
     queue: str
@@ -121,7 +121,7 @@ class PruneFailed(NamedTuple):
 QueueEvent: TypeAlias = (
     TasksEnqueued
     | TasksClaimed
-    | PolledInVain
+    | PollFoundNothing
     | ClaimFailed
     | ClaimErrored
     | TasksReleased

@@ -71,7 +71,7 @@ class Manager(Racer):
     def step(self, own: BaseDatabaseWrapper) -> None:
         chance = self.random.random()
         if chance < 0.2:
-            self.note("cancelled", look(own, self.id))
+            self.note("cancelled", end_waiting_tasks(own, self.id))
         elif chance < 0.3:
             claim(own, "default", self.id, 2)
             self.die(own)
@@ -107,7 +107,7 @@ class Manager(Racer):
         return cancelling.find_requests(own, "default", self.id, 100)
 
 
-def look(own: BaseDatabaseWrapper, manager: UUID) -> list[int]:
+def end_waiting_tasks(own: BaseDatabaseWrapper, manager: UUID) -> list[int]:
     """End waiting tasks that have a cancel request, as a manager does; return their ids."""
     cancelling.delete_stale_requests(own)
     found = cancelling.find_requests(own, "default", manager, 100)
@@ -128,7 +128,7 @@ def test_each_end_of_a_task_is_followed_by_a_requeue_or_is_the_last(seed):
     last = Manager(seed, ids, key)
     for rescued in rescuing.rescue(of_the_test, "default", last.id, new_token(), dead()):
         last.run(of_the_test, rescued.row)
-    last.note("cancelled", look(of_the_test, last.id))
+    last.note("cancelled", end_waiting_tasks(of_the_test, last.id))
     counts: Counter[tuple[int, str]] = sum((racer.counts for racer in (*racers, last)), Counter())
     print(f"seed {seed}: {counts}")
     tasks = list(Task.objects.filter(pk__in=ids))

@@ -18,7 +18,7 @@ from django_partisan.sql.claiming import (
     RETRIES,
     TOKEN,
     WAIT,
-    look_ahead,
+    check_queue,
     set_sleeping,
 )
 from tests.support.registry import Idle
@@ -111,7 +111,7 @@ def test_looking_ahead_promotes_what_is_due_and_tells_when_the_next_will_be(mana
     ahead = insert(execute_after=seconds_from_now(100))
     insert(execute_after=LATER)
 
-    found = look_ahead(connection, "default", 10)
+    found = check_queue(connection, "default", 10)
 
     assert (found.promoted, found.any_due) == (1, True)
     assert found.next_due_in is not None
@@ -127,7 +127,7 @@ def test_looking_ahead_promotes_no_more_than_asked_the_longest_due_first_and_no_
 
     with transaction.atomic():
         Task.objects.select_for_update().get(pk=ids[3])
-        found = look_ahead(second, "default", 2)
+        found = check_queue(second, "default", 2)
 
     assert found.promoted == 2
     assert set(Task.objects.filter(ready=True).values_list("id", flat=True)) == {ids[1], ids[2]}
@@ -136,8 +136,8 @@ def test_looking_ahead_promotes_no_more_than_asked_the_longest_due_first_and_no_
 def test_looking_ahead_finds_tasks_that_are_ready_already_and_stays_in_its_queue():
     insert("mail", execute_after=seconds_from_now(-1))
 
-    assert look_ahead(connection, "default", 10) == (0, False, None)
-    assert look_ahead(connection, "mail", 10) == (0, True, None)
+    assert check_queue(connection, "default", 10) == (0, False, None)
+    assert check_queue(connection, "mail", 10) == (0, True, None)
 
 
 def test_a_manager_publishes_that_it_sleeps(manager):

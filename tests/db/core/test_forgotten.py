@@ -77,7 +77,7 @@ def claim_behind(session: BaseDatabaseWrapper, rows: list[TaskRow]) -> None:
 def promote(session: BaseDatabaseWrapper, rows: list[TaskRow]) -> None:
     Task.objects.filter(status="new").update(ready=False)
     execute(session, "TRUNCATE noted")
-    assert claiming.look_ahead(session, "default", 10).promoted
+    assert claiming.check_queue(session, "default", 10).promoted
 
 
 def forget_and_restore(session: BaseDatabaseWrapper, rows: list[TaskRow]) -> None:

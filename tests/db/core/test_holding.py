@@ -12,7 +12,7 @@ from django.utils import timezone
 from django_partisan.models import ManagerLease, Task
 from django_partisan.sql import holding
 from django_partisan.sql.backlog import waiting
-from django_partisan.sql.claiming import ID, TOKEN, TaskRow, claim, look_ahead
+from django_partisan.sql.claiming import ID, TOKEN, TaskRow, check_queue, claim
 from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.holding import HeldProcessor
 from django_partisan.sql.row_changes import RowChange
@@ -41,8 +41,8 @@ def held(number: int = 1, processor: str = "Gone", days: float = 0.0, **task: An
     return ids
 
 
-def look(manager: UUID, *unknown: str) -> list[HeldProcessor]:
-    return sorted(holding.look(connection, "default", manager, unknown))
+def find_held(manager: UUID, *unknown: str) -> list[HeldProcessor]:
+    return sorted(holding.find_held(connection, "default", manager, unknown))
 
 
 def fail(days: float = 1.0, limit: int = 10) -> list[int]:
@@ -73,7 +73,7 @@ def test_a_row_that_an_earlier_version_settled_is_not_held(manager):
     held(2)
     Task.objects.update(status="finished")
 
-    assert look(manager()) == []
+    assert find_held(manager()) == []
 
 
 def test_neither_claims_nor_looks_see_it_and_it_is_counted_apart(manager):
@@ -81,7 +81,7 @@ def test_neither_claims_nor_looks_see_it_and_it_is_counted_apart(manager):
     held(2, execute_after=timezone.now() - timedelta(minutes=1))
     insert(execute_after=timezone.now() + timedelta(hours=1))
 
-    assert look_ahead(connection, "default", 10)[:2] == (0, False)
+    assert check_queue(connection, "default", 10)[:2] == (0, False)
     assert claim(connection, "default", one, new_token(), 10) == []
     assert (waiting(connection, "default").number, waiting(connection, "default").held) == (1, 2)
     assert list(Task.objects.held().values_list("processor_class")) == [("Gone",)] * 2
@@ -129,7 +129,7 @@ def test_a_look_names_each_processor_of_which_rows_are_set_aside_once_and_those_
     hold(claimed(1, processor="Paused"), "paused")
     held(1, "Elsewhere", queue="mail")
 
-    assert look(one, "Late", "Never") == [
+    assert find_held(one, "Late", "Never") == [
         HeldProcessor("Gone", True, False),
         HeldProcessor("Late", True, False),
         HeldProcessor("Never", False, False),
@@ -145,7 +145,10 @@ def test_a_look_says_whether_another_live_manager_of_the_queue_knows_the_process
     ManagerLease.objects.filter(pk=other).update(heartbeat_at=timezone.now() - timedelta(seconds=age))
     held(1)
 
-    assert look(one, "Mine") == [HeldProcessor("Gone", True, is_known), HeldProcessor("Mine", False, False)]
+    assert find_held(one, "Mine") == [
+        HeldProcessor("Gone", True, is_known),
+        HeldProcessor("Mine", False, False),
+    ]
 
 
 def test_the_first_by_priority_are_resumed_and_wake_a_manager_that_sleeps():
@@ -215,8 +218,8 @@ def test_a_claim_and_a_look_leave_out_processors_that_are_left_to_others(behind,
     rows = claim(connection, "default", manager(), new_token(), 10, behind, without=["Other", "Third"])
 
     assert [row[ID] for row in rows] == mine
-    assert look_ahead(connection, "default", 10, without=["Other"]) == (0, False, None)
-    assert look_ahead(connection, "default", 10, without=["Third"]) == (0, True, None)
+    assert check_queue(connection, "default", 10, without=["Other"]) == (0, False, None)
+    assert check_queue(connection, "default", 10, without=["Third"]) == (0, True, None)
     assert set(Task.objects.filter(pk__in=others).values_list("status", "ready")) == {("new", True)}
 
 

@@ -18,7 +18,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.test import override_settings
 
 from django_partisan.sql import leasing, rescuing
-from django_partisan.sql.claiming import ID, POSTPONES, RETRIES, look_ahead
+from django_partisan.sql.claiming import ID, POSTPONES, RETRIES, check_queue
 from django_partisan.sql.connection import fetch_all
 from django_partisan.sql.tokens import new_token
 from tests.support.database import NoMigrations
@@ -179,7 +179,7 @@ def test_what_was_in_process_is_rescued_at_once_and_what_is_due_is_claimed_after
     manager = register_manager(old)
 
     rescued = rescuing.rescue(old, "default", manager, new_token(), dead())
-    look_ahead(old, "default", 100)
+    check_queue(old, "default", 100)
     claimed = claim(old, "default", manager, 100)
 
     assert [task.row[ID] for task in rescued] == [ids["in process"], ids["begun"]]
@@ -210,7 +210,7 @@ def test_old_code_goes_on_enqueueing_during_a_rolling_deploy(applied, old):
     migrate()
     manager = register_manager(old)
 
-    look_ahead(old, "default", 100)
+    check_queue(old, "default", 100)
 
     assert [row[ID] for row in claim(old, "default", manager, 100)] == pks
 

@@ -52,7 +52,7 @@ def test_a_pause_with_an_end_is_over_then_by_itself(is_duration: bool):
     made = pause("mail", until=IN_AN_HOUR if is_duration else now() + IN_AN_HOUR)
     assert made.until is not None
     assert abs(made.until - now() - IN_AN_HOUR) < timedelta(minutes=1)
-    seen = pausing.look(connection, "mail")
+    seen = pausing.read_pause(connection, "mail")
     assert seen is not None
     assert seen.seconds_left == pytest.approx(3600, abs=60)
     assert seen.until == made.until.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -60,7 +60,7 @@ def test_a_pause_with_an_end_is_over_then_by_itself(is_duration: bool):
     end_pauses()
 
     assert paused_queues() == []
-    assert pausing.look(connection, "mail") is None
+    assert pausing.read_pause(connection, "mail") is None
     assert not resume("mail")
 
 
@@ -82,7 +82,7 @@ def test_a_row_of_a_processor_pauses_no_queue(manager):
     Pause.objects.create(queue_name="mail", processor_class="Letter")
 
     assert paused_queues() == []
-    assert pausing.look(connection, "mail") is None
+    assert pausing.read_pause(connection, "mail") is None
     assert not heartbeat(connection, "mail", manager("mail")).is_paused
 
 
@@ -115,7 +115,7 @@ def test_a_pause_counts_with_the_commit_and_notifies_the_managers_then(second: B
 def test_a_row_without_its_beginning_is_a_pause_too():
     Pause.objects.create(queue_name="mail", paused_at=None)
 
-    seen = pausing.look(connection, "mail")
+    seen = pausing.read_pause(connection, "mail")
 
     assert paused_queues() == [("mail", None, None, "", "")]
     assert seen == (0.0, None, None, "", "")

@@ -14,7 +14,7 @@ from django_partisan.models import Task
 from django_partisan.retention import rules_of_age
 from django_partisan.sql import claiming, holding, leasing, overview, own_claims, pruning, rescuing, settling
 from django_partisan.sql.backlog import waiting
-from django_partisan.sql.claiming import look_ahead
+from django_partisan.sql.claiming import check_queue
 from django_partisan.sql.connection import execute, fetch_all, open_connection
 from django_partisan.sql.forgotten import restore
 from django_partisan.sql.pruning import Walk
@@ -213,10 +213,10 @@ def test_a_claim_reads_the_index_of_ready_tasks(behind, without):
 @pytest.mark.parametrize(
     ("act", "indexes"),
     [
-        (lambda: look_ahead(connection, "default", 100), {"upcoming", "ready"}),
-        (lambda: look_ahead(connection, "default", 100, ["Bill"]), {"upcoming", "ready"}),
+        (lambda: check_queue(connection, "default", 100), {"upcoming", "ready"}),
+        (lambda: check_queue(connection, "default", 100, ["Bill"]), {"upcoming", "ready"}),
         (lambda: waiting(connection, "default"), {"upcoming", "ready", "held"}),
-        (lambda: holding.look(connection, "default", uuid4(), ["Bill"]), {"held"}),
+        (lambda: holding.find_held(connection, "default", uuid4(), ["Bill"]), {"held"}),
         (lambda: holding.resume(connection, "default", "Bill", 100), {"held"}),
         (
             lambda: holding.fail_expired(
@@ -234,10 +234,10 @@ def test_a_claim_reads_the_index_of_ready_tasks(behind, without):
         (lambda: list(FAILED.order_by("-finished_at")[:100]), {"failed"}),
     ],
     ids=[
-        "look ahead",
-        "look ahead but for",
+        "check queue",
+        "check queue but for",
         "waiting",
-        "look at held",
+        "find held",
         "resume",
         "fail",
         "heartbeat",

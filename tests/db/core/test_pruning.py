@@ -16,7 +16,7 @@ from django_partisan.retention import FOREVER, Rules, rules, rules_of_age
 from django_partisan.sql import pruning
 from django_partisan.sql.connection import execute, fetch_all, open_connection
 from django_partisan.sql.errors import ErrorKind, kind_of
-from django_partisan.sql.pruning import Batch, Look, Walk
+from django_partisan.sql.pruning import Batch, ChoreState, Walk
 from tests.support.registry import Idle
 from tests.support.rows import register_manager
 from tests.support.waiting import wait_until
@@ -197,7 +197,7 @@ def test_filters_select_by_queue_and_processor():
 # Which manager prunes.
 
 
-def take(manager: UUID, interval: float = 300, silent: float = 60) -> Look | None:
+def take(manager: UUID, interval: float = 300, silent: float = 60) -> ChoreState | None:
     return pruning.take(connection, manager, interval, silent, 1000)
 
 

@@ -6,7 +6,7 @@ import pytest
 from django.db import connection
 
 from django_partisan import registry
-from django_partisan.engine.manager.cancellations import _look
+from django_partisan.engine.manager.cancellations import _read_requests
 from django_partisan.models import CancelRequest, Task
 from django_partisan.telemetry.events.operators import TasksCancelled
 from django_partisan.telemetry.events.runs import TaskStarted
@@ -51,7 +51,7 @@ def test_a_look_ends_what_waits_and_only_names_what_a_manager_holds():
     for task_id in (waiting, running):
         CancelRequest.objects.create(task_id=task_id)
 
-    look = _look(connection, "default", uuid4())
+    found = _read_requests(connection, "default", uuid4())
 
-    assert {request.task_id for request in look.requests} == {waiting, running}
+    assert {request.task_id for request in found.requests} == {waiting, running}
     assert statuses_of(waiting, running) == ["error", "in_process"]

@@ -214,13 +214,13 @@ def test_closing_makes_the_calls_submitted_before_and_ends_the_thread_and_the_se
 def test_a_call_whose_answer_is_late_fails_and_the_next_is_made_over_another_connection(through, proxy):
     before = through.session()
     assert through.thread.late_at() is None
-    assert not through.thread.hang_up_if_late(time.monotonic() + 1000)
+    assert not through.thread.shut_down_if_late(time.monotonic() + 1000)
     proxy.abandon()
     through.thread.submit(lambda connection: execute(connection, "SELECT"), through.results.append)
     late_at = wait_until(through.thread.late_at)
 
-    assert not through.thread.hang_up_if_late(late_at - 1.0)
-    assert through.thread.hang_up_if_late(late_at + PATIENT_SECONDS)
+    assert not through.thread.shut_down_if_late(late_at - 1.0)
+    assert through.thread.shut_down_if_late(late_at + PATIENT_SECONDS)
     through.turn_until(lambda: through.results)
 
     assert isinstance(through.results.pop(), OperationalError)
@@ -235,16 +235,16 @@ def test_a_call_that_does_not_end_is_given_up_and_what_comes_later_is_dropped(pl
     late_at = play.thread.late_at()
     assert play.thread.waited(late_at) == pytest.approx(PATIENT_SECONDS + GRACE_SECONDS)
 
-    assert play.thread.hang_up_if_late(late_at)
-    assert not play.thread.hang_up_if_late(late_at)
+    assert play.thread.shut_down_if_late(late_at)
+    assert not play.thread.shut_down_if_late(late_at)
     assert play.results == []
     assert play.thread.late_at() == late_at + GIVE_UP_SECONDS
-    assert not play.thread.hang_up_if_late(late_at + GIVE_UP_SECONDS)
+    assert not play.thread.shut_down_if_late(late_at + GIVE_UP_SECONDS)
 
     [error] = play.results
     assert str(error) == f"PostgreSQL has not answered for {PATIENT_SECONDS + GRACE_SECONDS + 1:.1f} s"
     assert play.thread.late_at() is None
-    assert not play.thread.hang_up_if_late(late_at + 1000)
+    assert not play.thread.shut_down_if_late(late_at + 1000)
     assert play.thread.is_busy
     stuck.go_on.set()
     play.turn_until(lambda: not play.thread.is_busy)

@@ -10,7 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from django_partisan import registry, scheduling
-from django_partisan.engine.manager.open_ticks import LOOK_SECONDS
+from django_partisan.engine.manager.open_ticks import LOOK_UP_SECONDS
 from django_partisan.models import Chore, Schedule, Task
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql import open_ticks
@@ -189,13 +189,13 @@ def test_a_look_that_failed_is_reported_and_left_to_the_next_minute(
     finally:
         execute(connection, "ALTER TABLE hidden RENAME TO django_partisan_chore")
     component = office.manager._parts.schedules._open
-    next_at = component._look_at
+    next_at = component._look_up_at
     office.manager._parts.lease.heartbeat_soon()
     office.turn_until(lambda: component._has_any and office.is_quiet)
     assert component.next_at() == next_at
-    assert 50 < next_at - time.monotonic() <= LOOK_SECONDS
+    assert 50 < next_at - time.monotonic() <= LOOK_UP_SECONDS
 
-    component._look_at = 0.0  # as if a minute had passed
+    component._look_up_at = 0.0  # as if a minute had passed
 
     office.turn_until(lambda: not Schedule.objects.filter(open_tick__isnull=False))
     failed = [one for one in recorded_events.of(ScheduleOperationFailed) if one.operation == "look_up"]

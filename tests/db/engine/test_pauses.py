@@ -196,7 +196,7 @@ def test_a_pause_that_is_changed_is_emitted_again_and_one_that_is_seen_again_is_
     pause("default")
     office.turn_until(lambda: recorded_events.of(QueuePaused))
 
-    office.manager._parts.pauses.look_now()
+    office.manager._parts.pauses.read_now()
     office.turn_until(lambda: not office.manager._threads["pulse"].is_busy)
     pause("default", comment="it takes longer")
     office.turn_until(lambda: len(recorded_events.of(QueuePaused)) > 1)

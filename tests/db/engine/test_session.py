@@ -123,8 +123,8 @@ def test_what_the_server_still_does_for_a_session_ends_before_the_next_does_anyt
     session = sessions.open()
     pid = pid_of(session)
     raw = session.connection.connection
-    session.hang_up()
-    session.hang_up()
+    session.shut_down_connection()
+    session.shut_down_connection()
     assert session.is_lost(failure(session, "SELECT"))
     assert raw.closed
     session.close()
@@ -229,7 +229,7 @@ def test_a_connection_that_is_opened_within_a_call_is_guarded_as_well(sessions):
     session.connection.close()
     execute(session.connection, "SELECT")
 
-    session.hang_up()
+    session.shut_down_connection()
 
     assert sqlstate(failure(session, "SELECT")) is None
 
@@ -238,7 +238,7 @@ def test_there_is_nothing_to_hang_up_before_a_connection(sessions):
     session = sessions.open()
     session.close()
 
-    session.hang_up()
+    session.shut_down_connection()
 
     assert session.connection.connection is None
 

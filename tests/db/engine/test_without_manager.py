@@ -17,7 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
 from django_partisan.engine.judge import RAN, RunResult
-from django_partisan.engine.liveness import look
+from django_partisan.engine.liveness import read_liveness
 from django_partisan.engine.outcome_writing import Kind
 from django_partisan.engine.pipe import ManagerEnd, WorkerEnd
 from django_partisan.engine.presence_folder import all_paths
@@ -169,14 +169,14 @@ def test_while_it_runs_a_task_it_holds_that_one_under_a_row_of_its_own_and_nothi
         assert (row.queue_name, row.host, row.pid) == ("default", socket.gethostname(), os.getpid())
         assert row.is_worker
         assert [(run["task"], run["pid"]) for run in (row.state or {})["runs"]] == [(runs[ID], os.getpid())]
-        sight = look(row.lock_name)
-        assert sight is not None
-        assert (sight.manager_lives, sight.running) == (True, [runs[ID]])
+        liveness = read_liveness(row.lock_name)
+        assert liveness is not None
+        assert (liveness.manager_lives, liveness.running) == (True, [runs[ID]])
         side.completes(runs)
 
     assert statuses_of(runs[ID]) == ["finished"]
     assert own_rows() == 0
-    assert look(row.lock_name) is None
+    assert read_liveness(row.lock_name) is None
 
 
 def test_its_lease_is_renewed(side_with):
@@ -285,7 +285,7 @@ def test_without_a_folder_for_its_file_it_holds_its_task_by_the_lease_alone(side
 
     with side.keeping():
         row = row_that_holds(runs)
-        assert look(row.lock_name) is None
+        assert read_liveness(row.lock_name) is None
 
     assert own_rows() == 0
 

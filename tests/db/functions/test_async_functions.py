@@ -80,14 +80,14 @@ def test_a_coroutine_reads_all_of_its_result():
 def test_an_asynchronous_receiver_reads_all_of_the_result():
     seen: list[Any] = []
 
-    async def look(task_result: Any, **_: Any) -> None:
+    async def receive(task_result: Any, **_: Any) -> None:
         seen.append((task_result.enqueued_at, task_result.worker_ids))
 
-    signals.task_started.connect(look)
+    signals.task_started.connect(receive)
     try:
         result = async_tasks.surroundings.enqueue("plain")
         return_values(result)
     finally:
-        signals.task_started.disconnect(look)
+        signals.task_started.disconnect(receive)
 
     assert seen == [(result.enqueued_at, result.worker_ids)]

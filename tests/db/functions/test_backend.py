@@ -202,15 +202,15 @@ def test_run_after_is_the_time_of_the_call_until_another_one_is_set():
 def test_the_result_of_a_finished_atomic_run_names_the_worker_of_each_run_once():
     seen: list[Any] = []
 
-    def look(task_result: Any, **_: Any) -> None:
+    def receive(task_result: Any, **_: Any) -> None:
         seen.append((task_result.attempts, len(task_result.worker_ids), len(task_result.errors)))
 
-    signals.task_finished.connect(look)
+    signals.task_finished.connect(receive)
     try:
         tasks.together_later.enqueue()
         drain(now=timezone.now() + datetime.timedelta(days=1))
     finally:
-        signals.task_finished.disconnect(look)
+        signals.task_finished.disconnect(receive)
 
     assert seen == [(2, 2, 1)]
 
@@ -248,17 +248,17 @@ def test_an_error_of_a_receiver_is_not_taken_for_one_of_the_call():
 def test_receivers_get_what_the_run_returned_once_it_has_ended():
     seen: list[Any] = []
 
-    def look(task_result: Any, **_: Any) -> None:
+    def receive(task_result: Any, **_: Any) -> None:
         seen.append((task_result._return_value, task_result.finished_at is not None))
 
     for signal in (signals.task_started, signals.task_finished):
-        signal.connect(look)
+        signal.connect(receive)
     try:
         tasks.add.enqueue(1, other=2)
         tasks.fail.enqueue()
         run_pending(raise_errors=False)
     finally:
         for signal in (signals.task_started, signals.task_finished):
-            signal.disconnect(look)
+            signal.disconnect(receive)
 
     assert seen == [(None, False), (3, True), (None, False), (None, True)]

@@ -246,15 +246,15 @@ def test_enqueue_in_a_coroutine_says_what_to_await():
 def test_a_result_of_a_run_lacks_what_no_result_has():
     seen: list[Any] = []
 
-    def look(task_result: Any, **_: Any) -> None:
+    def receive(task_result: Any, **_: Any) -> None:
         seen.append(getattr(task_result, "colour", "absent"))
 
-    signals.task_started.connect(look)
+    signals.task_started.connect(receive)
     try:
         tasks.add.enqueue(1)
         run_pending()
     finally:
-        signals.task_started.disconnect(look)
+        signals.task_started.disconnect(receive)
 
     assert seen == ["absent"]
 

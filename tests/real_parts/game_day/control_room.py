@@ -22,7 +22,7 @@ GROUP_WAIT: Final = "2s"
 """Alertmanager's default is 30 s; during the wait, a cause that fires a moment later can mute the alert."""
 SCRAPE: Final = "2s"
 """With one second, a manager that is slow to answer on a busy machine would count as down."""
-LOOK_SECONDS: Final = 0.5
+POLL_SECONDS: Final = 0.5
 STANDSTILL_SECONDS: Final = 60
 EVALUATED: Final = re.compile(
     rb'^prometheus_rule_group_iterations(_missed)?_total\{rule_group="[^"]+;partisan_alerts"\} (\S+)$', re.M
@@ -50,7 +50,7 @@ class ControlRoom:
         open_parts.callback(self.prometheus.stop)
         self.is_closing = threading.Event()
         self._lock = threading.Lock()
-        self._looked_at = -LOOK_SECONDS
+        self._looked_at = -POLL_SECONDS
         self._evaluations = 0
 
     def received(self, job: str) -> list[Message]:
@@ -66,7 +66,7 @@ class ControlRoom:
         """Return the first true value of ``condition``; raise ``TooLate`` after this many evaluations."""
         last = self.evaluations() + evaluations
 
-        def look() -> T | None:
+        def check() -> T | None:
             if self.is_closing.is_set():
                 raise Interrupted
             if value := condition():
@@ -75,7 +75,7 @@ class ControlRoom:
                 raise TooLate(f"not within {evaluations} evaluations: {what()}")
             return None
 
-        found = wait_until(look, STANDSTILL_SECONDS, what, every=LOOK_SECONDS, progress=self.evaluations)
+        found = wait_until(check, STANDSTILL_SECONDS, what, every=POLL_SECONDS, progress=self.evaluations)
         assert found is not None
         return found
 
@@ -87,7 +87,7 @@ class ControlRoom:
     def evaluations(self) -> int:
         """Return how many times the alert rules have been evaluated."""
         with self._lock:
-            if time.monotonic() - self._looked_at >= LOOK_SECONDS:
+            if time.monotonic() - self._looked_at >= POLL_SECONDS:
                 with urllib.request.urlopen(f"{self.prometheus.url}/metrics", timeout=30) as response:
                     counts = dict(EVALUATED.findall(response.read()))
                 self._evaluations = int(float(counts.get(b"", 0)) - float(counts.get(b"_missed", 0)))

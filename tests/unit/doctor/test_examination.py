@@ -14,11 +14,11 @@ def finds(status: str, *needs: str) -> Check:
 
 
 def breaks(error: Exception) -> Check:
-    def look(subject: Subject) -> Iterator[Finding]:
+    def check(subject: Subject) -> Iterator[Finding]:
         yield Finding(FINE, "so far")
         raise error
 
-    return Check(look)
+    return Check(check)
 
 
 @pytest.mark.parametrize(

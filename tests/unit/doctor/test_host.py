@@ -17,14 +17,14 @@ def temporary_folder(tmp_path, monkeypatch):
 
 
 def test_this_host_is_fine_and_nothing_is_left_behind(subject, tmp_path):
-    assert [finding.status for finding in host.look(subject)] == [FINE, FINE, FINE]
+    assert [finding.status for finding in host.check(subject)] == [FINE, FINE, FINE]
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
 def test_a_platform_without_the_start_method_is_an_error(subject, monkeypatch):
     monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda: ["nothing"])
 
-    method, _, _ = host.look(subject)
+    method, _, _ = host.check(subject)
 
     assert method.status == ERROR
 
@@ -32,7 +32,7 @@ def test_a_platform_without_the_start_method_is_an_error(subject, monkeypatch):
 def test_far_more_workers_than_cores_are_a_warning(subject):
     many = 17 * queue_keys.usable_cores()
     with override_settings(PARTISAN_CONFIG={"default": {"WORKERS_COUNT": many}}):
-        _, workers, _ = host.look(subject)
+        _, workers, _ = host.check(subject)
 
     assert workers.status == WARNING
     assert workers.message.startswith(f"{many} workers")
@@ -51,7 +51,7 @@ def open_to_all(tmp_path):
 def test_a_presence_folder_that_cannot_be_used_is_an_error(subject, tmp_path, spoil):
     spoil(tmp_path)
 
-    _, _, presence = host.look(subject)
+    _, _, presence = host.check(subject)
 
     assert presence.status == ERROR
     assert "TMPDIR" in presence.cure

@@ -52,13 +52,13 @@ def port() -> Iterator[Port]:
 
 
 @pytest.fixture
-def look(subject, port):
+def check(subject, port):
     """Return a function that returns the findings for the port, or for other options."""
 
-    def look(**options: Any) -> list[Finding]:
-        return list(metrics_port.look(subject._replace(**{"metrics_url": port.url} | options)))
+    def check(**options: Any) -> list[Finding]:
+        return list(metrics_port.check(subject._replace(**{"metrics_url": port.url} | options)))
 
-    return look
+    return check
 
 
 def statuses(findings: list[Finding]) -> list[str]:
@@ -66,37 +66,37 @@ def statuses(findings: list[Finding]) -> list[str]:
 
 
 @pytest.mark.parametrize("configured", [None, 0])
-def test_without_a_known_port_nobody_is_asked(look, configured):
+def test_without_a_known_port_nobody_is_asked(check, configured):
     with override_settings(PARTISAN_OBSERVABILITY={"METRICS_PORT": configured}):
-        assert statuses(look(metrics_url=None)) == [SKIPPED]
+        assert statuses(check(metrics_url=None)) == [SKIPPED]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
-def test_the_configured_port_is_asked(look, port, host):
+def test_the_configured_port_is_asked(check, port, host):
     with override_settings(PARTISAN_OBSERVABILITY={"METRICS_PORT": port.number, "METRICS_HOST": host}):
-        assert statuses(look(metrics_url=None)) == [FINE, FINE]
+        assert statuses(check(metrics_url=None)) == [FINE, FINE]
 
 
 @pytest.mark.parametrize("ending", ["", "/"])
-def test_the_given_address_wins(look, port, ending):
+def test_the_given_address_wins(check, port, ending):
     with override_settings(PARTISAN_OBSERVABILITY={"METRICS_PORT": 1}):
-        assert statuses(look(metrics_url=port.url + ending)) == [FINE, FINE]
+        assert statuses(check(metrics_url=port.url + ending)) == [FINE, FINE]
 
 
-def test_nobody_there_is_a_warning(look, port):
+def test_nobody_there_is_a_warning(check, port):
     port.server.shutdown()
     port.server.server_close()
 
-    [finding] = look()
+    [finding] = check()
 
     assert finding.status == WARNING
     assert "refused" in finding.message
 
 
-def test_a_manager_that_is_not_ready_says_why(look, port):
+def test_a_manager_that_is_not_ready_says_why(check, port):
     port.ready = (503, "the database is not reachable\nthe manager is draining\n")
 
-    _, finding = look()
+    _, finding = check()
 
     assert finding.status == WARNING
     assert (
@@ -114,26 +114,26 @@ def test_a_manager_that_is_not_ready_says_why(look, port):
         ((401, "no"), ERROR, "requires another token"),
     ],
 )
-def test_another_answer_than_the_managers_is_named(look, port, answer, status, said):
+def test_another_answer_than_the_managers_is_named(check, port, answer, status, said):
     port.metrics = answer
 
-    finding, _ = look()
+    finding, _ = check()
 
     assert finding.status == status
     assert said in finding.message
 
 
-def test_a_token_is_taken_from_its_file(look, port, tmp_path):
+def test_a_token_is_taken_from_its_file(check, port, tmp_path):
     port.token = "let-me-in"
     file = tmp_path / "token"
     file.write_text("let-me-in\n")
 
-    assert statuses(look(metrics_token_file=str(file))) == [FINE, FINE]
+    assert statuses(check(metrics_token_file=str(file))) == [FINE, FINE]
     with override_settings(PARTISAN_OBSERVABILITY={"METRICS_TOKEN_FILE": str(file)}):
-        assert statuses(look()) == [FINE, FINE]
+        assert statuses(check()) == [FINE, FINE]
 
 
-def test_a_port_over_tls_is_asked_with_its_ca(look, port, monkeypatch):
+def test_a_port_over_tls_is_asked_with_its_ca(check, port, monkeypatch):
     asked: list[Any] = []
 
     def context(cafile: str | None) -> ssl.SSLContext:
@@ -142,7 +142,7 @@ def test_a_port_over_tls_is_asked_with_its_ca(look, port, monkeypatch):
 
     monkeypatch.setattr(ssl, "create_default_context", context)
 
-    [finding] = look(metrics_url=port.url.replace("http:", "https:"), metrics_ca="ca.pem")
+    [finding] = check(metrics_url=port.url.replace("http:", "https:"), metrics_ca="ca.pem")
 
     assert finding.status == WARNING  # the port does not speak TLS
     assert asked == ["ca.pem"]

@@ -17,9 +17,9 @@ def exported(tmp_path):
 
 
 @pytest.fixture
-def look(subject, tmp_path):
+def check(subject, tmp_path):
     """Return a function that returns the findings for an exported folder."""
-    return lambda: list(rules.look(subject._replace(rules=tmp_path)))
+    return lambda: list(rules.check(subject._replace(rules=tmp_path)))
 
 
 def statuses(findings):
@@ -27,59 +27,59 @@ def statuses(findings):
 
 
 def test_the_shipped_rules_ask_for_nothing_unknown(subject):
-    assert statuses(rules.look(subject)) == [FINE, SKIPPED]
+    assert statuses(rules.check(subject)) == [FINE, SKIPPED]
 
 
 @pytest.mark.usefixtures("exported")
-def test_an_exported_folder_of_this_version_is_fine(look):
-    assert statuses(look()) == [FINE, FINE]
+def test_an_exported_folder_of_this_version_is_fine(check):
+    assert statuses(check()) == [FINE, FINE]
 
 
-def test_a_file_changed_by_hand_is_named(look, exported):
+def test_a_file_changed_by_hand_is_named(check, exported):
     with (exported / "alerts" / "alerts.yaml").open("a") as file:
         file.write("# mine\n")
     (exported / "README.md").unlink()
 
-    first, _ = look()
+    first, _ = check()
 
     assert first.status == FINE
     assert first.message.endswith("; changed since: README.md, alerts/alerts.yaml.")
 
 
-def test_an_export_of_another_version_is_a_warning(look, exported):
+def test_an_export_of_another_version_is_a_warning(check, exported):
     manifest = exported / bundled_files.MANIFEST
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "version": "1.9"}))
 
-    first, _ = look()
+    first, _ = check()
 
     assert first.status == WARNING
     assert "is of version 1.9" in first.message
 
 
-def test_a_folder_of_another_origin_is_a_warning(look, exported):
+def test_a_folder_of_another_origin_is_a_warning(check, exported):
     (exported / bundled_files.MANIFEST).unlink()
 
-    assert statuses(look()) == [WARNING, FINE]
+    assert statuses(check()) == [WARNING, FINE]
 
 
-def test_a_metric_that_is_not_exported_any_more_is_an_error(look, exported):
+def test_a_metric_that_is_not_exported_any_more_is_an_error(check, exported):
     with (exported / "alerts" / "alerts.yaml").open("a") as file:
         file.write("      - alert: Mine\n        expr: rate(partisan_tasks_forgotten_total[5m]) > 0\n")
 
-    _, second = look()
+    _, second = check()
 
     assert second.status == ERROR
     assert "partisan_tasks_forgotten_total" in second.message
 
 
-def test_a_folder_without_rules_is_an_error(look):
-    assert statuses(look()) == [WARNING, ERROR]
+def test_a_folder_without_rules_is_an_error(check):
+    assert statuses(check()) == [WARNING, ERROR]
 
 
-def test_no_folder_is_an_error(look, tmp_path):
+def test_no_folder_is_an_error(check, tmp_path):
     tmp_path.rmdir()
 
-    assert statuses(look()) == [ERROR]
+    assert statuses(check()) == [ERROR]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ def test_the_system_checks_and_the_queue_are_looked_at(given, queue, status, sai
     for name, value in given.items():
         setattr(settings, name, value)
 
-    [finding] = settings_check.look(subject._replace(queue=queue))
+    [finding] = settings_check.check(subject._replace(queue=queue))
 
     assert finding.status == status
     assert said in finding.message
@@ -32,6 +32,6 @@ def test_the_system_checks_and_the_queue_are_looked_at(given, queue, status, sai
 def test_a_wrong_setting_has_its_cure(subject, settings):
     settings.PARTISAN_CONFIG = {"default": {"WORKERS": 3}}
 
-    [finding] = settings_check.look(subject)
+    [finding] = settings_check.check(subject)
 
     assert finding.cure == "Correct the key, or remove it."

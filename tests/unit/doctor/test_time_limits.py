@@ -25,7 +25,7 @@ def test_a_queue_whose_processors_all_have_a_limit_is_fine(subject, settings):
     register("Quick", TIMEOUT_SECONDS=3)
     register("Elsewhere", QUEUE_NAME="mail")
 
-    [finding] = time_limits.look(subject)
+    [finding] = time_limits.check(subject)
 
     assert (finding.status, finding.message) == (
         FINE,
@@ -39,7 +39,7 @@ def test_processors_without_a_limit_are_named_some_of_them(subject, settings):
         register(f"P{number:02}", TIMEOUT_SECONDS=None)
     register("Endless", TIMEOUT_SECONDS=math.inf)
 
-    [finding] = time_limits.look(subject)
+    [finding] = time_limits.check(subject)
 
     assert finding.status == FINE
     assert "Endless, P00, P01, P02" in finding.message
@@ -51,6 +51,6 @@ def test_the_limit_of_the_queue_counts(subject, settings):
     register("Memo")
     register("Endless", TIMEOUT_SECONDS=math.inf)
 
-    [finding] = time_limits.look(subject)
+    [finding] = time_limits.check(subject)
 
     assert finding.message.endswith("which is allowed: Endless.")

@@ -40,7 +40,7 @@ def test_an_exporter_is_looked_up_by_its_name(environ, status, said):
 def test_the_projects_own_sdk_is_left_to_it(subject, monkeypatch):
     monkeypatch.setattr(trace, "get_tracer_provider", lambda: TracerProvider(shutdown_on_exit=False))
 
-    [finding] = traces.look(subject)
+    [finding] = traces.check(subject)
 
     assert finding.status == FINE
     assert "itself" in finding.message
@@ -50,7 +50,7 @@ def test_a_collector_that_accepts_connections_is_fine(subject, monkeypatch):
     with OtlpSink() as sink:
         monkeypatch.setenv(ENDPOINT, sink.url)
 
-        [finding] = traces.look(subject)
+        [finding] = traces.check(subject)
 
     assert finding.status == FINE
     assert sink.url.removeprefix("http://") in finding.message

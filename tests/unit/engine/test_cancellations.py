@@ -11,7 +11,7 @@ from django_partisan.engine.manager.cancellations import (
     CHECK_SECONDS,
     RETRY_SECONDS,
     Cancellations,
-    Look,
+    FoundRequests,
 )
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.outage import ClaimOutage, SharedOutage
@@ -46,7 +46,7 @@ class Interrupted:
 
 
 class Play:
-    """A manager with two fake workers; the test answers its looks and sets its clock."""
+    """A manager with two fake workers; the test answers its queries and sets its clock."""
 
     def __init__(self, desk: IntakeHarness) -> None:
         self.desk = desk
@@ -72,11 +72,11 @@ class Play:
         self.component.turn(self.now)
         return self.thread.asked
 
-    def looks(self, *requests: Request, later: float = 0.0, ended: Any = ()) -> None:
-        """Make the manager look, answer that look, and turn again."""
-        self.component.look_now()
-        assert self.asked(later) == "_look"
-        self.thread.answer(Look(list(requests), list(ended)))
+    def reads_requests(self, *requests: Request, later: float = 0.0, ended: Any = ()) -> None:
+        """Make the manager read the requests, answer the query, and turn again."""
+        self.component.read_now()
+        assert self.asked(later) == "_read_requests"
+        self.thread.answer(FoundRequests(list(requests), list(ended)))
         self.asked()
 
     def settled(self) -> list[RowChange]:
@@ -102,9 +102,9 @@ def test_nothing_is_looked_up_until_somebody_says_so(play: Play):
 
     play.component.on_heartbeat(True)
     assert not play.component.is_idle
-    assert play.asked() == "_look"
+    assert play.asked() == "_read_requests"
     assert not play.component.is_idle
-    play.thread.answer(Look([], []))
+    play.thread.answer(FoundRequests([], []))
 
     assert play.component.is_idle
     assert play.asked(later=3600) is None
@@ -112,7 +112,7 @@ def test_nothing_is_looked_up_until_somebody_says_so(play: Play):
 
 @pytest.mark.parametrize("reason", ["no identity", "busy", "outage"])
 def test_a_look_waits_for_the_identity_the_thread_and_the_end_of_an_outage(play: Play, reason: str):
-    play.component.look_now()
+    play.component.read_now()
     if reason == "no identity":
         play.id = None
     elif reason == "busy":
@@ -131,7 +131,7 @@ def test_a_task_in_the_buffer_ends_without_a_run(play: Play, heard: RecordedEven
     rows = [task_row(1), task_row(2), task_row(3, takeovers=1)]
     play.intake.on_claimed(rows)
 
-    play.looks(request(rows[0]), request(rows[2], ""))
+    play.reads_requests(request(rows[0]), request(rows[2], ""))
 
     assert play.desk.buffered() == [2]
     assert play.intake.buffer.suspects == []
@@ -153,7 +153,7 @@ def test_a_task_in_the_buffer_ends_without_a_run(play: Play, heard: RecordedEven
 
 def test_a_task_that_comes_in_after_the_look_ends_without_a_run(play: Play):
     row, other = task_row(1), task_row(2)
-    play.looks(request(row))
+    play.reads_requests(request(row))
 
     play.intake.on_claimed([row, other])
 
@@ -163,7 +163,7 @@ def test_a_task_that_comes_in_after_the_look_ends_without_a_run(play: Play):
 
 def test_a_later_claim_of_the_task_is_another(play: Play):
     """For example, it was requeued, which deletes the request."""
-    play.looks(request(task_row(1)))
+    play.reads_requests(request(task_row(1)))
 
     play.intake.on_claimed([task_row(1, token=2)])
 
@@ -176,7 +176,7 @@ def test_a_task_that_waits_for_a_revoked_run_ends_without_a_run(play: Play):
     row = task_row(1, token=2)
     play.intake.on_claimed([row])
 
-    play.looks(request(row))
+    play.reads_requests(request(row))
     worker.says(report([1]))
     play.desk.turn()
 
@@ -189,7 +189,7 @@ def test_the_interruption_of_a_running_task_is_asked_for_until_it_has_ended(play
     worker = play.desk.gives(0, row)
     play.interrupted.running.add(1)
 
-    play.looks(request(row, "too long"))
+    play.reads_requests(request(row, "too long"))
     first = play.interrupted.asked.copy()
     play.asked(later=CHECK_SECONDS)
 
@@ -202,7 +202,7 @@ def test_a_task_that_its_worker_has_not_started_is_recalled_and_ends_without_a_r
     rows = [task_row(1), task_row(2)]
     worker = play.desk.gives(1, *rows)
 
-    play.looks(request(rows[1]))
+    play.reads_requests(request(rows[1]))
     assert worker.rung()
     worker.says(Returned([2]))
     play.desk.turn()
@@ -213,7 +213,7 @@ def test_a_task_that_its_worker_has_not_started_is_recalled_and_ends_without_a_r
 def test_a_task_that_starts_before_it_is_returned_is_interrupted(play: Play):
     row = task_row(1)
     worker = play.desk.gives(0, row)
-    play.looks(request(row))
+    play.reads_requests(request(row))
     worker.says(Returned([]))
     play.desk.turn()
     play.interrupted.running.add(1)
@@ -229,7 +229,7 @@ def test_a_run_that_would_be_repeated_ends_its_task(play: Play, heard: RecordedE
     row = task_row(1, token=token)
     worker = play.desk.gives(0, row)
     play.interrupted.running.add(1)
-    play.looks(request(task_row(1)))
+    play.reads_requests(request(task_row(1)))
     change = RowChange(1, token, "new", 60.0, retries=1, error_type="app.Lost", error_message="no ink")
     change = change.after(RETRIED, EndedRun(1.0, 0.5, "here:17"))
 
@@ -251,7 +251,7 @@ def test_a_run_that_would_be_repeated_ends_its_task(play: Play, heard: RecordedE
 def test_a_task_that_would_be_held_ends(play: Play):
     row = task_row(1)
     worker = play.desk.gives(0, row)
-    play.looks(request(row))
+    play.reads_requests(request(row))
 
     worker.says(report([], changes=[tuple(RowChange.hold(1, 1, "unregistered"))]))
     play.desk.turn()
@@ -264,7 +264,7 @@ def test_a_task_that_would_be_held_ends(play: Play):
 def test_another_outcome_stays(play: Play):
     row = task_row(1)
     worker = play.desk.gives(0, row)
-    play.looks(request(row))
+    play.reads_requests(request(row))
     change = RowChange(1, 1, "error", reason="error")
 
     worker.says(report([], changes=[tuple(change)]))
@@ -277,7 +277,7 @@ def test_a_task_whose_worker_dies_ends_when_the_crash_is_counted(play: Play):
     row = task_row(1)
     worker = play.desk.gives(0, row)
     play.interrupted.running.add(1)
-    play.looks(request(row))
+    play.reads_requests(request(row))
     play.desk.begins(worker, 1)
     worker.exits(-9)
     play.desk.turn()
@@ -293,7 +293,7 @@ def test_a_task_whose_worker_dies_ends_when_the_crash_is_counted(play: Play):
 def test_while_the_manager_drains_a_task_that_comes_back_ends_instead_of_being_released(play: Play):
     rows = [task_row(1), task_row(2)]
     worker = play.desk.gives(0, *rows)
-    play.looks(request(rows[1]))
+    play.reads_requests(request(rows[1]))
     play.desk.drain.ask()
     play.component.stop()
 
@@ -303,16 +303,16 @@ def test_while_the_manager_drains_a_task_that_comes_back_ends_instead_of_being_r
     batch = play.desk.outcomes.write()
     assert [row[ID] for row in batch.released] == [1]
     assert [change.id for _, change in batch.changes] == [2]
-    play.component.look_now()
+    play.component.read_now()
     assert play.component.is_idle
-    assert play.asked() == "_look"
+    assert play.asked() == "_read_requests"
 
 
 def test_once_a_requested_task_has_ended_its_request_is_forgotten_and_the_table_looked_at(play: Play):
     row = task_row(1)
     worker = play.desk.gives(0, row)
     play.interrupted.running.add(1)
-    play.looks(request(row))
+    play.reads_requests(request(row))
     assert play.asked(later=CHECK_SECONDS) is None
 
     worker.says(report([1]))
@@ -320,17 +320,17 @@ def test_once_a_requested_task_has_ended_its_request_is_forgotten_and_the_table_
     assert play.asked(later=CHECK_SECONDS) is None, "its outcome is not written yet"
     play.desk.outcomes.write()
 
-    assert play.asked(later=CHECK_SECONDS) == "_look"
+    assert play.asked(later=CHECK_SECONDS) == "_read_requests"
     assert not play.intake.cancel_requests
 
 
 def test_a_request_for_a_task_that_is_not_known_here_waits_for_the_next_look(play: Play):
     """Its claim is unanswered, its answer was lost, or the task has just been settled."""
-    play.looks(request(task_row(1)))
+    play.reads_requests(request(task_row(1)))
 
     assert play.asked(later=CHECK_SECONDS) is None
-    assert play.asked(later=RETRY_SECONDS) == "_look"
-    play.thread.answer(Look([], []))
+    assert play.asked(later=RETRY_SECONDS) == "_read_requests"
+    play.thread.answer(FoundRequests([], []))
     assert not play.intake.cancel_requests
     assert play.asked(later=3600) is None
 
@@ -339,18 +339,18 @@ def test_looks_become_rare_while_others_hold_requested_tasks(play: Play):
     """One of these tasks may come to this manager at any time."""
     pauses = []
     elsewhere = Request(1, "stop", False, None)
-    play.looks(elsewhere)
+    play.reads_requests(elsewhere)
     for _ in range(8):
         pauses.append(play.component.next_at() - play.now)
-        assert play.asked(later=pauses[-1] + 0.1) == "_look"
-        play.thread.answer(Look([elsewhere], []))
+        assert play.asked(later=pauses[-1] + 0.1) == "_read_requests"
+        play.thread.answer(FoundRequests([elsewhere], []))
         play.component.on_heartbeat(False)
         play.asked()
 
     assert pauses == pytest.approx([0.25, 0.5, 1, 2, 4, 8, 10, 10])
-    play.component.look_now()
-    assert play.asked() == "_look"
-    play.thread.answer(Look([elsewhere], []))
+    play.component.read_now()
+    assert play.asked() == "_read_requests"
+    play.thread.answer(FoundRequests([elsewhere], []))
     play.asked()
     assert play.component.next_at() == play.now + RETRY_SECONDS
 
@@ -358,34 +358,34 @@ def test_looks_become_rare_while_others_hold_requested_tasks(play: Play):
 def test_waiting_tasks_that_were_ended_are_emitted(play: Play, heard: RecordedEvents):
     task = CancelledTask(1, "default", "Letter", False)
 
-    play.looks(Request(1, "stop", True, None), ended=[(task, "stop")])
+    play.reads_requests(Request(1, "stop", True, None), ended=[(task, "stop")])
 
     assert heard.of(TasksCancelled) == [TasksCancelled("default", "Letter", 1, "stop", (1,))]
     assert play.asked(later=3600) is None
 
 
 def test_a_look_is_repeated_soon_if_others_lock_what_waits(play: Play):
-    play.looks(Request(1, "stop", True, None))
+    play.reads_requests(Request(1, "stop", True, None))
 
     assert play.component.is_idle, "the manager may end: others look too"
     assert play.component.next_at() == play.now + RETRY_SECONDS
-    assert play.asked(later=RETRY_SECONDS) == "_look"
+    assert play.asked(later=RETRY_SECONDS) == "_read_requests"
 
 
 def test_a_look_that_fails_is_repeated(play: Play, heard: RecordedEvents):
-    play.component.look_now()
-    assert play.asked() == "_look"
+    play.component.read_now()
+    assert play.asked() == "_read_requests"
     play.thread.answer(AWAY)
 
     assert len(heard.of(ClaimFailed)) == 1
     assert play.asked() is None
-    assert play.asked(later=RETRY_SECONDS) == "_look"
-    play.thread.answer(Look([], []))
+    assert play.asked(later=RETRY_SECONDS) == "_read_requests"
+    play.thread.answer(FoundRequests([], []))
     assert len(heard.of(DatabaseRestored)) == 1
 
 
 def test_a_worker_without_a_requested_task_is_left_alone(play: Play, presence: PresenceFile):
     worker = play.desk.gives(0, task_row(1))
-    play.looks(request(task_row(2)), request(task_row(1, token=7)))
+    play.reads_requests(request(task_row(2)), request(task_row(1, token=7)))
 
     assert not worker.rung()

@@ -193,9 +193,9 @@ def test_a_worker_is_stuck_when_the_first_of_several_takes_longer_than_patience(
     WorkerPage(presence.fd, 0).begin(1, since=worker.active_at + since_activity)
     stale_at = worker.active_at + max(since_activity, 0.0) + 2.0
 
-    assert recall_stuck([worker], presence, stale_at - 1.5, patience=2.0) == stale_at
+    assert recall_stuck([worker], presence, stale_at - 1.5, longest_seconds=2.0) == stale_at
     assert not worker.is_recalling
-    assert recall_stuck([worker], presence, stale_at, patience=2.0) == float("inf")
+    assert recall_stuck([worker], presence, stale_at, longest_seconds=2.0) == float("inf")
     assert worker.is_recalling
 
 
@@ -207,5 +207,5 @@ def test_nothing_is_recalled_twice_or_from_a_worker_that_has_one_task(
     worker.hold([task_row(task_id) for task_id in range(held)])
     worker.is_recalling = held == 2
 
-    assert recall_stuck([worker], presence, worker.active_at + 99.0, patience=1.0) == float("inf")
+    assert recall_stuck([worker], presence, worker.active_at + 99.0, longest_seconds=1.0) == float("inf")
     assert worker.is_recalling == (held == 2)

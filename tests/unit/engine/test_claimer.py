@@ -12,10 +12,10 @@ from django_partisan.engine.manager.claimer import AWAKE_AFTER_FULL_CLAIMS, FROM
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.promoter import SOON_SECONDS
 from django_partisan.engine.manager.queue_pause import QueuePause
-from django_partisan.sql.claiming import Ahead, TaskRow
+from django_partisan.sql.claiming import QueueCheck, TaskRow
 from django_partisan.sql.session import answer_seconds
 from django_partisan.telemetry.events.managers import DatabaseRestored
-from django_partisan.telemetry.events.queues import ClaimErrored, ClaimFailed, PolledInVain, TasksClaimed
+from django_partisan.telemetry.events.queues import ClaimErrored, ClaimFailed, PollFoundNothing, TasksClaimed
 from tests.support.engine import AWAY, CANCELLED, NOTHING_DUE, FakeDatabaseThread, PromoterHarness
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row
@@ -23,7 +23,7 @@ from tests.support.waiting import wait_until
 
 FULL = (task_row(7, priority=3), task_row(9, priority=4))
 """As many tasks as fit into the buffer."""
-LOCKED_BY_OTHERS = Ahead(0, True, None)
+LOCKED_BY_OTHERS = QueueCheck(0, True, None)
 
 
 class Play(PromoterHarness):
@@ -50,7 +50,7 @@ class Play(PromoterHarness):
             identity=lambda: self.claiming_id,
             pause=self.pause,
         )
-        self.looked()
+        self.answers_check()
 
     def draw(self) -> int:
         return 100 + len(self.ended)
@@ -98,10 +98,10 @@ class Play(PromoterHarness):
 
     def falls_asleep(self) -> "Play":
         self.claim()
-        self.looked()
+        self.answers_check()
         assert self.publishes()
-        self.looked()
-        self.looked(later=SOON_SECONDS)
+        self.answers_check()
+        self.answers_check(later=SOON_SECONDS)
         return self
 
 
@@ -163,7 +163,7 @@ def test_a_claim_starts_behind_the_last_row_of_a_full_one_and_from_the_start_aft
 
 
 def test_only_a_look_that_began_after_the_claim_lets_it_rest(play):
-    play.promoter.look_now()
+    play.promoter.check_now()
     play.turn()
     play.thread.answer([])
 
@@ -177,7 +177,7 @@ def test_only_a_look_that_began_after_the_claim_lets_it_rest(play):
 
 def test_tasks_that_became_ready_are_claimed_though_the_claim_before_came_empty(play):
     play.claim()
-    play.looked(Ahead(1, True, None))
+    play.answers_check(QueueCheck(1, True, None))
 
     assert play.turn() == "claim"
 
@@ -186,14 +186,14 @@ def test_tasks_that_became_ready_are_claimed_though_the_claim_before_came_empty(
 def test_tasks_that_are_due_but_locked_by_others_are_claimed_after_a_moment_and_not_at_once(listen):
     play = Play(listen=listen)
     play.claim()
-    play.looked(LOCKED_BY_OTHERS)
+    play.answers_check(LOCKED_BY_OTHERS)
 
     assert play.turn() == ("set_sleeping" if listen else None)
     assert 0 < play.promoter.next_at() - time.monotonic() <= SOON_SECONDS
     assert not play.promoter.is_idle
     if listen:
         play.thread.answer(None)
-    play.looked(LOCKED_BY_OTHERS, later=SOON_SECONDS)
+    play.answers_check(LOCKED_BY_OTHERS, later=SOON_SECONDS)
     assert play.turn() == "claim"
 
 
@@ -217,7 +217,7 @@ def test_asleep_it_claims_when_notified_and_says_that_it_is_awake_only_after_sev
 def test_a_manager_that_does_not_listen_never_says_that_it_sleeps():
     play = Play(listen=False)
     play.claim()
-    play.looked()
+    play.answers_check()
 
     assert play.turn() is None
     assert play.claimer.is_idle
@@ -227,14 +227,14 @@ def test_a_new_identity_says_again_that_it_sleeps(play):
     play.falls_asleep().claimer.renew()
     play.claiming_id = uuid4()
     play.claim()
-    play.looked()
+    play.answers_check()
 
     assert play.publishes()
 
 
 def test_while_it_must_not_claim_it_does_not_say_that_it_sleeps(play):
     play.claim()
-    play.looked()
+    play.answers_check()
     play.claiming_id = None
 
     assert play.turn() is None
@@ -242,10 +242,10 @@ def test_while_it_must_not_claim_it_does_not_say_that_it_sleeps(play):
 
 def test_that_it_sleeps_is_said_again_when_it_could_not_be_said(play):
     play.claim()
-    play.looked()
+    play.answers_check()
     play.refuse()
     play.claim(later=1)
-    play.looked()
+    play.answers_check()
 
     assert play.publishes()
 
@@ -298,7 +298,7 @@ def test_a_claim_that_is_cancelled_at_our_own_deadline_is_an_outage(play, monkey
 
 def test_an_outage_ends_with_a_claim_though_nothing_was_due(play):
     play.claim()
-    play.looked()
+    play.answers_check()
     play.outage.note(AWAY)
 
     play.claim()
@@ -397,22 +397,22 @@ def test_looks_of_an_idle_manager_are_polls_and_those_that_lead_to_a_claim_are_n
     play, recorded_events: RecordedEvents
 ):
     play.claim()
-    play.looked()
+    play.answers_check()
     play.publishes()
-    assert recorded_events.of(PolledInVain) == [], "a look that belongs to its claim"
+    assert recorded_events.of(PollFoundNothing) == [], "a check that belongs to its claim"
     last_claim_at = play.claimer.last_claim_at
 
-    play.looked()
+    play.answers_check()
     play.turn()
-    play.looked(later=SOON_SECONDS)
+    play.answers_check(later=SOON_SECONDS)
     play.turn()
 
-    assert recorded_events.of(PolledInVain) == [PolledInVain("default")] * 2
+    assert recorded_events.of(PollFoundNothing) == [PollFoundNothing("default")] * 2
     assert play.claimer.last_claim_at > last_claim_at
-    play.promoter.look_now()
-    play.looked(Ahead(1, True, None))
+    play.promoter.check_now()
+    play.answers_check(QueueCheck(1, True, None))
     assert play.turn() == "claim"
-    assert len(recorded_events.of(PolledInVain)) == 2
+    assert len(recorded_events.of(PollFoundNothing)) == 2
 
 
 @pytest.mark.usefixtures("no_subscribers")
@@ -453,8 +453,8 @@ def test_a_look_while_the_queue_is_paused_shows_that_the_database_answers(play):
     play.claimer.last_claim_at = None
     assert play.turn() is None
     before = play.claimer.last_claim_at
-    play.promoter.look_now()
-    play.looked()
+    play.promoter.check_now()
+    play.answers_check()
 
     assert play.turn() is None
     assert before is None
@@ -468,8 +468,8 @@ def test_an_outage_ends_with_a_look_if_the_queue_is_paused(play):
     assert play.outage.has_paused
 
     assert play.turn() is None
-    assert play.seconds_to_look() <= max(SOON_SECONDS, play.outage.over_at - time.monotonic()) + 0.1
-    play.looked(later=60)
+    assert play.seconds_to_check() <= max(SOON_SECONDS, play.outage.over_at - time.monotonic()) + 0.1
+    play.answers_check(later=60)
 
     assert not play.outage.is_on
     assert play.turn() is None

@@ -10,10 +10,10 @@ from django_partisan.engine.manager.controls import Controls
 
 class Component:
     def __init__(self) -> None:
-        self.looks = 0
+        self.reads = 0
 
-    def look_now(self) -> None:
-        self.looks += 1
+    def read_now(self) -> None:
+        self.reads += 1
 
 
 class Play:
@@ -24,8 +24,8 @@ class Play:
         self.controls = Controls("mail", schema, {"pause": self.pause, "cancel": self.cancel})
 
     @property
-    def looks(self) -> tuple[int, int]:
-        return self.pause.looks, self.cancel.looks
+    def reads(self) -> tuple[int, int]:
+        return self.pause.reads, self.cancel.reads
 
 
 def payload(**changed: Any) -> str:
@@ -38,7 +38,7 @@ def test_the_component_looks_that_is_named():
     play.controls.notified({payload(), payload(by="a later version")})
     play.controls.notified({payload(look="cancel"), payload(queue="images")})
 
-    assert play.looks == (1, 1)
+    assert play.reads == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_what_is_for_others_or_not_understood_is_ignored(ignored):
 
     play.controls.notified({ignored})
 
-    assert play.looks == (0, 0)
+    assert play.reads == (0, 0)
 
 
 def test_all_look_when_notifications_may_have_been_missed():
@@ -70,7 +70,7 @@ def test_all_look_when_notifications_may_have_been_missed():
 
     play.controls.notified(None)
 
-    assert play.looks == (1, 1)
+    assert play.reads == (1, 1)
 
 
 def test_a_manager_that_does_not_know_its_schema_takes_any():
@@ -78,4 +78,4 @@ def test_a_manager_that_does_not_know_its_schema_takes_any():
 
     play.controls.notified({payload(schema="tenant")})
 
-    assert play.looks == (1, 0)
+    assert play.reads == (1, 0)

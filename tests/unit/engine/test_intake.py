@@ -321,7 +321,7 @@ def test_once_a_worker_does_not_know_a_processor_all_tasks_of_it_are_set_aside_a
 
 def test_tasks_that_another_manager_can_run_are_released_to_it(desk: IntakeHarness):
     finds_unknown(desk, task_row(1, "Gone"))
-    desk.processors.note_look([HeldProcessor("Gone", True, True)], 0.0)
+    desk.processors.note_found([HeldProcessor("Gone", True, True)], 0.0)
 
     desk.intake.on_rescued([RescuedTask(None, task_row(2, "Gone"))])
 

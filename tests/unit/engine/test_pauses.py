@@ -10,25 +10,25 @@ from django.db import OperationalError
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.pauses import RETRY_SECONDS, Pauses
 from django_partisan.engine.presence import PresenceFile
-from django_partisan.sql.pausing import PauseSeen
+from django_partisan.sql.pausing import StoredPause
 from django_partisan.telemetry.events.operators import QueuePaused
 from tests.support.engine import FakeDatabaseThread, IntakeHarness
 from tests.support.events import RecordedEvents
 from tests.support.rows import task_row
 
-PAUSED = PauseSeen(5.0, None, None, "", "")
+PAUSED = StoredPause(5.0, None, None, "", "")
 
 
 class Play(IntakeHarness):
-    """A manager with two workers; the test answers its looks."""
+    """A manager with two workers; the test answers its reads of the pause."""
 
     def __init__(self, presence: PresenceFile) -> None:
         super().__init__(presence)
-        self.looks = FakeDatabaseThread()
+        self.reader = FakeDatabaseThread()
         self.resumed = 0
         self.pauses = Pauses(
             "default",
-            self.looks,
+            self.reader,
             self.pause,
             self.intake,
             self.pool,
@@ -41,16 +41,16 @@ class Play(IntakeHarness):
     def _on_resumed(self) -> None:
         self.resumed += 1
 
-    def look(self, result: Any) -> None:
-        """Make the manager look now, and answer."""
-        self.pauses.look_now()
+    def read(self, result: Any) -> None:
+        """Make the manager read the pause now, and answer."""
+        self.pauses.read_now()
         self.pauses.turn(time.monotonic())
-        self.looks.answer(result)
+        self.reader.answer(result)
 
     def asks(self, later: float = 0.0) -> bool:
-        """Turn, ``later`` seconds from now; return whether a look is then pending."""
+        """Turn, ``later`` seconds from now; return whether a read is then pending."""
         self.pauses.turn(time.monotonic() + later)
-        return bool(self.looks.calls)
+        return bool(self.reader.calls)
 
 
 @pytest.fixture
@@ -64,14 +64,14 @@ def test_the_first_heartbeat_has_a_look_follow_and_later_ones_only_if_they_saw_s
     assert not play.asks()
     play.pauses.on_heartbeat(False)
     assert play.asks()
-    play.looks.answer(None)
+    play.reader.answer(None)
 
     play.pauses.on_heartbeat(False)
     assert not play.asks(later=3600)
     play.pauses.on_heartbeat(True)
     assert play.pause.is_on
     assert play.asks()
-    play.looks.answer(PAUSED)
+    play.reader.answer(PAUSED)
     play.pauses.on_heartbeat(True)
     assert not play.asks(later=3600)
 
@@ -80,32 +80,32 @@ def test_the_first_heartbeat_has_a_look_follow_and_later_ones_only_if_they_saw_s
 
 
 def test_a_heartbeat_that_sees_no_pause_any_more_has_a_look_follow_which_ends_it(play: Play):
-    play.look(PAUSED)
+    play.read(PAUSED)
     assert play.pause.seconds >= 5.0
 
     play.pauses.on_heartbeat(True)
     assert play.pause.seconds >= 5.0
     play.pauses.on_heartbeat(False)
     assert play.asks()
-    play.looks.answer(None)
+    play.reader.answer(None)
 
     assert not play.pause.is_on
     assert play.resumed == 1
 
 
 def test_a_look_that_is_asked_for_while_one_is_under_way_follows_it(play: Play):
-    play.pauses.look_now()
+    play.pauses.read_now()
     assert play.asks()
     assert play.pauses.next_at() == NEVER
-    play.pauses.look_now()
-    play.looks.answer(None)
+    play.pauses.read_now()
+    play.reader.answer(None)
 
     assert play.pauses.next_at() == 0.0
     assert play.asks()
 
 
 def test_a_look_that_fails_is_repeated_a_moment_later(play: Play):
-    play.look(OperationalError("the server closed the connection"))
+    play.read(OperationalError("the server closed the connection"))
 
     assert not play.asks()
     assert play.asks(later=RETRY_SECONDS)
@@ -113,13 +113,13 @@ def test_a_look_that_fails_is_repeated_a_moment_later(play: Play):
 
 def test_a_fault_of_ours_is_raised(play: Play):
     with pytest.raises(ZeroDivisionError):
-        play.look(ZeroDivisionError())
+        play.read(ZeroDivisionError())
 
 
 def test_tasks_that_were_on_their_way_to_a_worker_are_recalled_until_it_has_none(play: Play):
     worker = play.gives(0, task_row(1), task_row(2))
     play.begins(worker, 1)
-    play.look(PAUSED)
+    play.read(PAUSED)
     assert not play.workers[0].rung()
     play.pauses.turn(time.monotonic())
     assert worker.rung()
@@ -140,20 +140,20 @@ def test_tasks_that_were_on_their_way_to_a_worker_are_recalled_until_it_has_none
 
 
 def test_a_pause_that_ends_by_itself_is_looked_at_then(play: Play):
-    play.look(PAUSED._replace(seconds_left=60.0, until="2026-11-29T18:00:00Z"))
+    play.read(PAUSED._replace(seconds_left=60.0, until="2026-11-29T18:00:00Z"))
 
     assert not play.asks(later=59)
     assert play.asks(later=61)
-    play.looks.answer(None)
+    play.reader.answer(None)
     assert play.resumed == 1
 
 
 def test_a_manager_that_drains_looks_no_more(play: Play):
-    play.pauses.look_now()
+    play.pauses.read_now()
     assert play.asks()
     play.pauses.stop()
-    play.looks.answer(PAUSED)
-    play.pauses.look_now()
+    play.reader.answer(PAUSED)
+    play.pauses.read_now()
 
     assert not play.asks()
     assert play.pauses.next_at() == NEVER
@@ -165,7 +165,7 @@ def test_a_pause_that_ended_before_it_was_looked_at_is_no_news(play: Play, recor
     assert play.pause.is_on
     assert play.pause.seconds < 60
 
-    play.look(None)
+    play.read(None)
 
     assert not play.pause.is_on
     assert play.pause.seconds == 0.0
@@ -174,8 +174,8 @@ def test_a_pause_that_ended_before_it_was_looked_at_is_no_news(play: Play, recor
 
 
 def test_a_pause_that_is_seen_again_as_it_was_is_emitted_once(play: Play, recorded_events: RecordedEvents):
-    play.look(PAUSED)
-    play.look(PAUSED)
-    play.look(PAUSED._replace(comment="until Monday"))
+    play.read(PAUSED)
+    play.read(PAUSED)
+    play.read(PAUSED._replace(comment="until Monday"))
 
     assert [event.comment for event in recorded_events.of(QueuePaused)] == ["", "until Monday"]

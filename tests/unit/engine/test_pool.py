@@ -448,12 +448,12 @@ def test_starts_are_given_up_once_a_stopping_pool_has_no_worker(new_desk: Intake
     [worker, _] = new_desk.starter.workers
 
     new_desk.pool.stop()
-    assert not new_desk.starter.has_given_up, "a worker lives"
+    assert not new_desk.starter.has_cancelled_starts, "a worker lives"
     starting = new_desk.starter.later.pop()
     worker.exits(0)
     new_desk.turn()
 
-    assert new_desk.starter.has_given_up
+    assert new_desk.starter.has_cancelled_starts
     starting()
 
 
@@ -466,7 +466,7 @@ def test_starts_that_fail_because_they_were_given_up_are_no_failures(
     new_desk.pool.stop()
     new_desk.starter.deliver()
 
-    assert new_desk.starter.has_given_up
+    assert new_desk.starter.has_cancelled_starts
     assert new_desk.pool.is_empty
     assert recorded_events.of(WorkerStartFailed) == []
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from django_partisan.engine import pages
-from django_partisan.engine.liveness import Liveness, dead_with, if_dead, is_dead, look, sweep
+from django_partisan.engine.liveness import Liveness, dead_with, if_dead, is_dead, read_liveness, sweep
 from django_partisan.engine.pages import PAGE_BYTES, Page
 from django_partisan.engine.presence import PresenceFile, WorkerPage
 from django_partisan.exceptions import CannotStart
@@ -53,10 +53,10 @@ for slot in (0, 2):
 print(os.getpid(), *workers, flush=True)
 signal.pause()
 """
-LOOK = """
+READ_LIVENESS = """
 import sys, uuid
-from django_partisan.engine.liveness import look
-print(look(uuid.UUID(sys.argv[1])))
+from django_partisan.engine.liveness import read_liveness
+print(read_liveness(uuid.UUID(sys.argv[1])))
 """
 WORKER = """
 import sys
@@ -176,19 +176,19 @@ def test_a_look_shows_who_of_a_manager_and_its_workers_lives_and_what_they_run()
     name = uuid.uuid4()
 
     with _tree(name) as (manager, first, third):
-        assert look(name) == Liveness(True, running=[70, 72], begun=[])
+        assert read_liveness(name) == Liveness(True, running=[70, 72], begun=[])
         _kill(first)
-        wait_until(lambda: look(name) == Liveness(True, running=[72], begun=[70]))
+        wait_until(lambda: read_liveness(name) == Liveness(True, running=[72], begun=[70]))
         _kill(manager)
-        wait_until(lambda: look(name) == Liveness(False, running=[72], begun=[70]))
+        wait_until(lambda: read_liveness(name) == Liveness(False, running=[72], begun=[70]))
         assert not is_dead(name)
         _kill(third)
         wait_until(lambda: is_dead(name))
-        assert look(name) == Liveness(False, running=[], begun=[70, 72])
+        assert read_liveness(name) == Liveness(False, running=[], begun=[70, 72])
 
     with if_dead(name) as begun:
         assert begun == [70, 72]
-    assert look(name) is None
+    assert read_liveness(name) is None
 
 
 def test_a_look_at_a_file_of_this_process_shows_itself_alive_and_costs_it_no_lock(presence: PresenceFile):
@@ -196,12 +196,12 @@ def test_a_look_at_a_file_of_this_process_shows_itself_alive_and_costs_it_no_loc
     page = WorkerPage(presence.fd, 1)
     page.begin(41, since=1.0)
 
-    assert look(name) == Liveness(True, running=[41], begun=[])
+    assert read_liveness(name) == Liveness(True, running=[41], begun=[])
     assert not is_dead(name)
     os.utime(presence.path, (1_000_000_000.0, 1_000_000_000.0))
     sweep()
     other = subprocess.run(
-        [sys.executable, "-c", LOOK, str(name)],
+        [sys.executable, "-c", READ_LIVENESS, str(name)],
         env={**os.environ, "TMPDIR": tempfile.gettempdir()},
         capture_output=True,
         text=True,
@@ -217,10 +217,10 @@ def test_everybody_of_an_earlier_version_lives_while_one_does(presence: Presence
 
     with path.open("rb+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        assert look(name) == Liveness(True, running=[41], begun=[])
+        assert read_liveness(name) == Liveness(True, running=[41], begun=[])
 
     assert is_dead(name)
-    assert look(name) == Liveness(False, running=[], begun=[41])
+    assert read_liveness(name) == Liveness(False, running=[], begun=[41])
 
 
 def test_the_slot_of_a_worker_that_retires_is_free_for_the_next(presence: PresenceFile):
@@ -308,7 +308,7 @@ def test_a_file_that_cannot_be_seen_proves_nothing(mode: int, presence: Presence
     with if_dead(uuid.uuid4()) as begun:
         assert begun is None
     assert not is_dead(uuid.uuid4())
-    assert look(uuid.uuid4()) is None
+    assert read_liveness(uuid.uuid4()) is None
     presence.path.parent.chmod(0o700)
 
 
@@ -319,7 +319,7 @@ def test_a_manager_that_died_before_it_had_pages_had_begun_nothing(temporary_fol
     (folder / f"{name}.lock").touch()
 
     assert is_dead(name)
-    assert look(name) == Liveness(False, [], [])
+    assert read_liveness(name) == Liveness(False, [], [])
     with if_dead(name) as begun:
         assert begun == []
 

@@ -6,7 +6,7 @@ import pytest
 
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.promoter import PROMOTE_AT_MOST, SOON_SECONDS
-from django_partisan.sql.claiming import Ahead
+from django_partisan.sql.claiming import QueueCheck
 from tests.support.engine import AWAY, CANCELLED, NOTHING_DUE, PromoterHarness
 
 
@@ -16,86 +16,88 @@ def play() -> PromoterHarness:
 
 
 def test_it_looks_at_once_and_again_after_the_sleep_delay(play):
-    play.looked()
+    play.answers_check()
 
-    assert 59 < play.seconds_to_look() <= 60
+    assert 59 < play.seconds_to_check() <= 60
     play.promoter.turn(time.monotonic())
     assert play.chores.asked is None
-    assert play.promoter.take_look() == NOTHING_DUE
-    assert play.promoter.take_look() is None
+    assert play.promoter.take_check() == NOTHING_DUE
+    assert play.promoter.take_check() is None
 
 
 def test_asked_whether_it_has_looked_since_it_looks_again_only_if_no_later_look_is_under_way(play):
-    play.looked()
+    play.answers_check()
     ended_at = time.monotonic()
 
-    assert not play.promoter.has_looked_since(ended_at)
+    assert not play.promoter.has_checked_since(ended_at)
     play.promoter.turn(time.monotonic())
-    assert not play.promoter.has_looked_since(ended_at)
+    assert not play.promoter.has_checked_since(ended_at)
     play.chores.answer(NOTHING_DUE)
 
-    assert play.promoter.has_looked_since(ended_at)
-    assert play.seconds_to_look() > 59
+    assert play.promoter.has_checked_since(ended_at)
+    assert play.seconds_to_check() > 59
 
 
 def test_it_looks_again_when_the_next_scheduled_task_is_due(play):
-    play.looked(Ahead(0, False, 30.0))
+    play.answers_check(QueueCheck(0, False, 30.0))
 
     assert play.promoter.next_due_in == 30.0
-    assert 29 < play.seconds_to_look() <= 30
+    assert 29 < play.seconds_to_check() <= 30
 
 
 @pytest.mark.parametrize("scheduled", [30.0, None])
 def test_a_task_that_is_expected_sooner_brings_the_look_forward(scheduled, play):
-    play.looked(Ahead(0, False, scheduled))
+    play.answers_check(QueueCheck(0, False, scheduled))
 
     play.promoter.expect(10)
     play.promoter.expect(20)
 
     assert play.promoter.next_due_in == 10
-    assert 9 < play.seconds_to_look() <= 10
+    assert 9 < play.seconds_to_check() <= 10
 
 
 def test_when_more_became_due_than_one_look_makes_ready_it_looks_again_soon(play):
-    play.looked(Ahead(PROMOTE_AT_MOST, True, None))
+    play.answers_check(QueueCheck(PROMOTE_AT_MOST, True, None))
 
-    assert 0 < play.seconds_to_look() <= SOON_SECONDS
+    assert 0 < play.seconds_to_check() <= SOON_SECONDS
 
 
 def test_a_look_that_is_to_be_repeated_is_though_another_one_is_asked_for(play):
-    play.looked()
+    play.answers_check()
 
-    play.promoter.look_now(repeats=True)
-    play.promoter.look_now()
-    play.looked()
+    play.promoter.check_now(repeats=True)
+    play.promoter.check_now()
+    play.answers_check()
 
-    assert 0 < play.seconds_to_look() <= SOON_SECONDS
-    play.looked(later=SOON_SECONDS)
-    assert play.seconds_to_look() > 59
+    assert 0 < play.seconds_to_check() <= SOON_SECONDS
+    play.answers_check(later=SOON_SECONDS)
+    assert play.seconds_to_check() > 59
 
 
 def test_a_look_that_is_not_answered_is_an_outage_until_the_next_which_is_not_early(play):
-    play.looked(AWAY)
+    play.answers_check(AWAY)
 
     assert play.outage.is_on
-    assert 59 < play.seconds_to_look() <= 60  # otherwise failing looks and successful claims would alternate
-    play.looked(later=60)
+    assert (
+        59 < play.seconds_to_check() <= 60
+    )  # otherwise failing checks and successful claims would alternate
+    play.answers_check(later=60)
     assert not play.outage.is_on
 
 
 def test_what_a_look_promoted_is_not_lost_if_another_returns_before_it_is_taken(play):
-    play.looked(Ahead(2, True, None))
-    play.promoter.look_now()
+    play.answers_check(QueueCheck(2, True, None))
+    play.promoter.check_now()
 
-    play.looked(Ahead(0, True, None))
+    play.answers_check(QueueCheck(0, True, None))
 
-    assert play.promoter.take_look() == Ahead(2, True, None)
+    assert play.promoter.take_check() == QueueCheck(2, True, None)
 
 
 def test_a_look_does_not_end_an_outage_of_the_heartbeat(play):
     play.outage.note(AWAY)
 
-    play.looked()
+    play.answers_check()
 
     assert play.outage.is_on
 
@@ -106,9 +108,9 @@ def test_it_is_idle_only_if_nothing_was_due_and_no_look_is_due_or_under_way(play
     assert not play.promoter.is_idle
     play.chores.answer(NOTHING_DUE)
     assert play.promoter.is_idle
-    play.promoter.look_now()
+    play.promoter.check_now()
 
-    play.looked(Ahead(0, True, None))
+    play.answers_check(QueueCheck(0, True, None))
 
     assert not play.promoter.is_idle
 
@@ -117,7 +119,7 @@ def test_stopped_it_looks_no_more_and_is_idle_after_the_look_under_way(play):
     play.promoter.turn(time.monotonic())
     play.promoter.stop()
     assert not play.promoter.is_idle
-    play.chores.answer(Ahead(0, True, 1.0))
+    play.chores.answer(QueueCheck(0, True, 1.0))
 
     play.promoter.turn(time.monotonic() + 99)
 

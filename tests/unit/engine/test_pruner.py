@@ -21,13 +21,13 @@ from django_partisan.engine.manager.pruner import (
     SLOW_SECONDS,
     Pruner,
 )
-from django_partisan.sql.pruning import Batch, Look
+from django_partisan.sql.pruning import Batch, ChoreState
 from django_partisan.telemetry.events.queues import PruneFailed, PrunePassEnded, TasksPruned
 from tests.support.engine import AWAY, CANCELLED, FakeDatabaseThread, error_with
 from tests.support.events import RecordedEvents
 from tests.support.registry import Idle
 
-DUE = Look(0.0, False, 0, 0)
+DUE = ChoreState(0.0, False, 0, 0)
 FINISHED = ("default", "finished")
 LOCKED, FORBIDDEN = error_with("55P03"), error_with("42501")
 
@@ -77,19 +77,19 @@ def play() -> Play:
 
 
 def test_it_asks_every_five_minutes_or_when_the_next_pass_is_due(play):
-    asked = play.answers("take", Look(1000.0, False, 0, 0))
+    asked = play.answers("take", ChoreState(1000.0, False, 0, 0))
     assert (asked["manager"], asked["interval"]) == (play.id, PASS_SECONDS)
     assert play.waits == pytest.approx(PASS_SECONDS, abs=1)
     play.component.turn(time.monotonic())
     assert play.thread.calls == []
 
-    play.answers("take", Look(20.0, False, 0, 0))
+    play.answers("take", ChoreState(20.0, False, 0, 0))
     assert play.waits == pytest.approx(20, abs=1)
 
 
-@pytest.mark.parametrize("look", [None, Look(7.0, True, 0, 0)], ids=["locked", "another prunes"])
-def test_while_another_manager_prunes_it_looks_every_minute_whether_that_lives(play, look):
-    play.answers("take", look)
+@pytest.mark.parametrize("chore", [None, ChoreState(7.0, True, 0, 0)], ids=["locked", "another prunes"])
+def test_while_another_manager_prunes_it_looks_every_minute_whether_that_lives(play, chore):
+    play.answers("take", chore)
 
     assert play.waits == pytest.approx(BUSY_SECONDS, abs=1)
 
@@ -123,7 +123,7 @@ def test_without_an_identity_or_while_the_chores_are_busy_it_waits(play):
 def test_a_pass_goes_on_where_the_last_batch_ended_and_is_told_at_its_end(
     play, recorded_events: RecordedEvents
 ):
-    play.answers("take", Look(-5.0, False, 100, 7))
+    play.answers("take", ChoreState(-5.0, False, 100, 7))
 
     first = play.answers("prune_as", batch(ROWS_AT_MOST, last=900, kept=3))
     second = play.answers("prune_as", Batch({("mail", "error"): 2}, 950, True, 0, 0.0))

@@ -8,7 +8,7 @@ from django_partisan.engine.manager.component import Component
 from django_partisan.engine.manager.drain import Drain
 from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.engine.manager.run_until import RunUntil, Until
-from django_partisan.sql.claiming import Ahead
+from django_partisan.sql.claiming import QueueCheck
 from tests.support.engine import NOTHING_DUE, PromoterHarness
 
 
@@ -29,10 +29,10 @@ class Play(PromoterHarness):
         finders = [self.promoter, self.finder]
         self.run_until = RunUntil(until, self.drain, self.promoter, self.pause, finders, [self.holder])
 
-    def turn(self, look: Ahead | None = None) -> bool:
-        """Answer the pending look, and turn; return whether the manager should end."""
-        if look is not None:
-            self.chores.answer(look)
+    def turn(self, check: QueueCheck | None = None) -> bool:
+        """Answer the pending check, and turn; return whether the manager should end."""
+        if check is not None:
+            self.chores.answer(check)
         now = time.monotonic()
         self.promoter.turn(now)
         self.run_until.turn(now)
@@ -68,14 +68,14 @@ def test_a_task_that_is_scheduled_holds_up_the_end_only_until_empty(until: Until
     play = Play(until)
     play.turn()
 
-    assert play.turn(Ahead(0, False, 3600.0)) == ends
+    assert play.turn(QueueCheck(0, False, 3600.0)) == ends
 
 
 def test_a_task_that_is_due_holds_up_the_end():
     play = Play()
     play.turn()
 
-    assert not play.turn(Ahead(0, True, None))
+    assert not play.turn(QueueCheck(0, True, None))
 
 
 @pytest.mark.parametrize("until", list(Until))
@@ -84,7 +84,7 @@ def test_a_pause_ends_it_when_nothing_runs_whatever_waits(until: Until):
     play.pause.begin()
     play.holder.is_idle = False
     assert not play.turn()
-    assert not play.turn(Ahead(0, True, 3600.0))
+    assert not play.turn(QueueCheck(0, True, 3600.0))
     play.holder.is_idle, play.finder.is_idle = True, False
     assert not play.turn()
     play.finder.is_idle = True

@@ -39,7 +39,7 @@ class Play:
         self.enqueued: list[set[str]] = []
         self.scheduler = Scheduler("default", self.thread, outage, lambda: self.id, self.enqueued.append)
         self.listed = ListedSchedules(
-            "default", self.thread, outage, {}, lambda: self.id, self.scheduler.look_now
+            "default", self.thread, outage, {}, lambda: self.id, self.scheduler.read_now
         )
         self.open = OpenTicks("default", self.thread, outage, lambda: self.id)
 
@@ -51,7 +51,7 @@ def play() -> Play:
 
 def wake(play: Play, name: str, now: float = 1e9) -> Any:
     component = getattr(play, name)
-    play.scheduler.look_now()
+    play.scheduler.read_now()
     play.listed.on_heartbeat(SchedulesSeen(None, True, True, "somebody"))
     play.open.on_heartbeat(True)
     component.turn(now)
@@ -284,11 +284,11 @@ def test_after_a_change_all_schedules_are_tried_at_once(play: Play):
     play.thread.answer(Batch(deferred={"nightly"}, next_in=None))
     now = time.monotonic()
 
-    play.scheduler.look_now()
+    play.scheduler.read_now()
 
     assert play.scheduler.next_at() == 0.0
     assert deferred(play, now).hidden == []
-    play.scheduler.look_now()  # the pending batch may not have seen this change
+    play.scheduler.read_now()  # the pending batch may not have seen this change
     play.thread.answer(Batch(deferred={"nightly"}, next_in=None))
     assert deferred(play, now).hidden == []
     play.thread.answer(Batch(deferred={"nightly"}, next_in=0.0))
@@ -362,7 +362,7 @@ def test_a_late_error_hides_no_schedule_that_was_refused(play: Play, recorded_ev
 def test_a_look_whose_failure_came_late_is_repeated_after_a_pause_that_ends_with_a_success(play: Play):
     def pause_after(answer: Any) -> float:
         wake(play, "open")
-        play.open._look_at = 0.0  # as if the answer took more than a minute
+        play.open._look_up_at = 0.0  # as if the answer took more than a minute
         play.thread.answer(answer)
         play.open.on_heartbeat(True)
         return max(play.open.next_at() - time.monotonic(), 0.0)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from django_partisan.engine.manager.component import NEVER
-from django_partisan.engine.manager.sharing import ASK_SECONDS, LOOK_SECONDS, SHARE_SECONDS
+from django_partisan.engine.manager.sharing import ASK_SECONDS, CHECK_SECONDS, SHARE_SECONDS
 from django_partisan.sql.leasing import OtherManager
 from django_partisan.sql.rescuing import RescuedTask
 from tests.support.engine import IntakeHarness
@@ -171,10 +171,10 @@ def test_who_sleeps_is_asked_while_the_buffer_holds_too_much(desk: IntakeHarness
     desk.sharing.on_heartbeat(others)
     buffer(desk, UNKNOWN, 9)
 
-    asked = asked_at(desk, times[-1] + LOOK_SECONDS)
+    asked = asked_at(desk, times[-1] + CHECK_SECONDS)
 
     # The pause begins with the last heartbeat, a moment before the first look.
-    assert asked == pytest.approx(times, abs=LOOK_SECONDS + 0.05)
+    assert asked == pytest.approx(times, abs=CHECK_SECONDS + 0.05)
 
 
 def test_nothing_is_asked_while_the_buffer_holds_little_or_nothing(desk: IntakeHarness):

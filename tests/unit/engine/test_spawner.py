@@ -147,7 +147,7 @@ def _has_ended(pid: int) -> bool:
     return not Path(f"/proc/{pid}").exists()
 
 
-class GivenUpLater(threading.Event):
+class CancelledLater(threading.Event):
     """An event that is set from the second check on."""
 
     def is_set(self) -> bool:
@@ -202,23 +202,23 @@ def test_a_start_that_waits_for_the_fork_server_fails_at_once_when_it_is_given_u
     spawner.start(spec_of(0, 1), results.append)
     wait_until(lambda: _is_waiting(spawner), what="the start waits for the process id")
 
-    def start_and_give_up(done: Callable[[Any], None]) -> None:
+    def start_and_cancel(done: Callable[[Any], None]) -> None:
         spawner.start(spec_of(1, 2), done)
-        spawner.give_up()
+        spawner.cancel_starts()
 
-    error = loop.result(start_and_give_up)
+    error = loop.result(start_and_cancel)
 
-    assert isinstance(results[0], (EOFError, OSError, spawning.GivenUp))
-    assert isinstance(error, spawning.GivenUp)
+    assert isinstance(results[0], (EOFError, OSError, spawning.StartCancelled))
+    assert isinstance(error, spawning.StartCancelled)
 
 
 @pytest.mark.usefixtures("fork_server")
 @pytest.mark.slow
 def test_a_fork_server_that_was_started_when_the_start_was_given_up_is_killed():
-    given_up = threading.Event()
-    given_up.set()
+    cancelled = threading.Event()
+    cancelled.set()
 
-    spawning._ensure_fork_server(given_up)
+    spawning._ensure_fork_server(cancelled)
 
     wait_until(lambda: _is_zombie(_fork_server()))
 
@@ -228,12 +228,12 @@ def test_a_fork_server_that_was_started_when_the_start_was_given_up_is_killed():
 def test_no_other_fork_server_is_started_for_a_start_that_was_given_up_meanwhile():
     _started().kill()
     shutil.rmtree(util.get_temp_dir())
-    given_up = GivenUpLater()
+    cancelled = CancelledLater()
     first = _fork_server()
     process: Any = get_context("forkserver").Process(target=time.sleep, args=(60,))
 
-    with spawning._without_main_module(), pytest.raises(spawning.GivenUp):
-        spawning._start_from_fork_server(process, given_up)
+    with spawning._without_main_module(), pytest.raises(spawning.StartCancelled):
+        spawning._start_from_fork_server(process, cancelled)
 
     assert _fork_server() == first
     spawning._abandon_fork_server()  # its folder is gone, and with it the means to stop it
@@ -248,11 +248,11 @@ def _is_waiting(spawner: Spawner) -> bool:
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])
 def test_no_worker_is_started_once_starts_are_given_up(method: str, loop: Loop, presence: PresenceFile):
     spawner = Spawner(presence.fd, False, loop.wakeup.deliver, method)
-    spawner.give_up()
+    spawner.cancel_starts()
 
     error = loop.result(lambda done: spawner.start(spec_of(1, 2), done))
 
-    assert isinstance(error, spawning.GivenUp)
+    assert isinstance(error, spawning.StartCancelled)
     spawner.close(PATIENCE_SECONDS)
 
 
@@ -262,7 +262,7 @@ def test_nothing_is_killed_where_no_fork_server_runs(
     monkeypatch.setattr(forkserver._forkserver, "_forkserver_pid", None)
     for method in ("spawn", "forkserver"):
         spawner = Spawner(presence.fd, False, loop.wakeup.deliver, method)
-        spawner.give_up()
+        spawner.cancel_starts()
         spawner.close(PATIENCE_SECONDS)
 
 

@@ -11,7 +11,7 @@ import pytest
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.outage import ClaimOutage, SharedOutage
 from django_partisan.engine.manager.pool import Pool
-from django_partisan.engine.manager.state_publisher import LOOK_SECONDS, PUBLISH_SECONDS, StatePublisher
+from django_partisan.engine.manager.state_publisher import CHECK_SECONDS, PUBLISH_SECONDS, StatePublisher
 from django_partisan.engine.pages import Page
 from django_partisan.engine.presence import PresenceFile
 from tests.support.engine import AWAY, FakeDatabaseThread, config_of
@@ -96,7 +96,7 @@ def test_a_long_run_is_published_every_two_seconds_while_it_lasts(play):
     assert play.thread.call.keywords["manager"] == play.id
     assert json.loads(play.thread.call.keywords["state"])["runs"][0]["task"] == 7
     play.thread.answer(None)
-    assert play.turns(later=LOOK_SECONDS) is None
+    assert play.turns(later=CHECK_SECONDS) is None
     assert play.turns(later=PUBLISH_SECONDS) == "publish"
     play.thread.answer(None)
     play.workers.clear()
@@ -107,7 +107,7 @@ def test_short_runs_cost_no_statement(play):
     play.runs(7, seconds=0.9)
 
     assert play.turns(later=0.05) is None
-    assert play.turns(later=LOOK_SECONDS / 2) is None
+    assert play.turns(later=CHECK_SECONDS / 2) is None
 
 
 def test_what_a_heartbeat_has_published_is_not_published_again_at_once(play):
@@ -125,9 +125,9 @@ def test_nothing_is_published_while_the_thread_is_busy_or_the_row_is_in_doubt(pl
 
     play.id = identity
     play.thread.submit(lambda connection: None, lambda result: None)
-    assert play.turns(later=LOOK_SECONDS) != "publish"
+    assert play.turns(later=CHECK_SECONDS) != "publish"
     play.thread.answer(None)
-    assert play.turns(later=LOOK_SECONDS) == "publish"
+    assert play.turns(later=CHECK_SECONDS) == "publish"
 
 
 def test_an_outage_is_waited_for(play):
@@ -143,7 +143,7 @@ def test_a_lost_answer_is_left_to_the_next_heartbeat_and_a_fault_of_ours_is_not_
     play.runs(7, seconds=5)
     assert play.turns() == "publish"
     play.thread.answer(AWAY)
-    assert play.turns(later=PUBLISH_SECONDS + LOOK_SECONDS) == "publish"
+    assert play.turns(later=PUBLISH_SECONDS + CHECK_SECONDS) == "publish"
 
     with pytest.raises(ZeroDivisionError):
         play.thread.answer(ZeroDivisionError())
@@ -155,9 +155,9 @@ def test_the_loop_is_woken_for_a_look_only_while_workers_hold_tasks(play):
     assert play.component.next_at() == NEVER
 
     play.runs(7, seconds=0)
-    play.turns(later=LOOK_SECONDS)
+    play.turns(later=CHECK_SECONDS)
 
-    assert play.component.next_at() == pytest.approx(play.now + LOOK_SECONDS)
+    assert play.component.next_at() == pytest.approx(play.now + CHECK_SECONDS)
 
 
 def test_a_manager_that_stops_says_so_and_still_shows_what_it_waits_for(play):
@@ -166,4 +166,4 @@ def test_a_manager_that_stops_says_so_and_still_shows_what_it_waits_for(play):
     play.component.stop()
 
     assert play.state()["draining"]
-    assert play.turns(later=PUBLISH_SECONDS + LOOK_SECONDS) == "publish"
+    assert play.turns(later=PUBLISH_SECONDS + CHECK_SECONDS) == "publish"

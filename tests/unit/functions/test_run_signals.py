@@ -119,13 +119,13 @@ def test_receivers_get_the_signals_while_the_log_is_off_and_where_it_is_disconne
     function = definition.register(framework_tasks.give_back)
     seen: list[Any] = []
 
-    def look(task_result: Any, **_: Any) -> None:
+    def receive(task_result: Any, **_: Any) -> None:
         seen.append((task_result.status, task_result.args))
 
     if has_log:
         connect_logs()
     for signal in OF_A_RUN:
-        signal.connect(look)
+        signal.connect(receive)
     log_level(logging.CRITICAL)
 
     execute(function.name, '{"args":[7],"kwargs":{}}')

@@ -288,7 +288,7 @@ NOT_LOGGED = {
     queues.SettleErrored: "counted; logged once, as SettleFailed",
     queues.ClaimErrored: "counted; logged once, as ClaimFailed",
     queues.TasksPruned: "counted; logged once in a pass, as PrunePassEnded",
-    queues.PolledInVain: "counted; an empty poll is not logged",
+    queues.PollFoundNothing: "counted; an empty poll is not logged",
     workers.WorkerStopping: "a Django signal; the worker's exit is logged",
     telemetry.PipeBroken: "counted and logged as TelemetryDropped; the worker's exit is logged",
     telemetry.MetricsUnknown: "counted and logged as TelemetryDropped",

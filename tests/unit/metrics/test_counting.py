@@ -142,7 +142,7 @@ REPORTS: dict[str, tuple[list[Any], dict[Any, float], dict[Any, Any]]] = {
         [
             queues.TasksClaimed(QUEUE, 7, (), 0.002, ()),
             queues.TasksClaimed(QUEUE, 0, (), 0.001, ()),
-            queues.PolledInVain(QUEUE),
+            queues.PollFoundNothing(QUEUE),
             queues.ClaimErrored(QUEUE),
         ],
         {
