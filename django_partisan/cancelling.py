@@ -13,7 +13,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.batches import at_once, batches, in_halves
 from django_partisan.enqueueing import after_commit
 from django_partisan.exceptions import TaskCancelled
-from django_partisan.sql.cancelling import CancelledTask, Cancelling, cancel
+from django_partisan.sql.cancelling import Cancellation, CancelledTask, cancel
 from django_partisan.sql.connection import task_connection
 from django_partisan.sql.control import notify_control
 from django_partisan.telemetry import bus
@@ -44,7 +44,7 @@ def cancel_batches(ids: Sequence[int], comment: str = "") -> Iterator[list[Cance
     of the same task, this waits, without a time limit, until that transaction ends.
     """
     connection = task_connection()
-    cancelling = cancelling_for(comment)
+    cancelling = cancellation_for(comment)
 
     def act(part: Sequence[int]) -> list[CancelledTask]:
         return cancel(connection, part, cancelling)
@@ -61,11 +61,11 @@ def cancel_batches(ids: Sequence[int], comment: str = "") -> Iterator[list[Cance
         yield tasks
 
 
-def cancelling_for(comment: str) -> Cancelling:
+def cancellation_for(comment: str) -> Cancellation:
     """Return the values to write to the rows of tasks that are cancelled with a comment."""
     comment = comment.replace("\0", "").encode("utf-8", "replace").decode()  # what PostgreSQL can store
     error = ErrorInfo.of(cancelled(comment))
-    return Cancelling(error.type, error.message, comment)
+    return Cancellation(error.type, error.message, comment)
 
 
 def cancelled(comment: str) -> TaskCancelled:

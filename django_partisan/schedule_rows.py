@@ -25,14 +25,14 @@ from django_partisan.enqueueing import after_commit
 from django_partisan.models import Schedule
 from django_partisan.outcomes import SCHEDULE_ADDED, SCHEDULE_CHANGED
 from django_partisan.schedules.configured import SETTING
-from django_partisan.schedules.definition import ScheduleDefinition, given_by
+from django_partisan.schedules.definition import ScheduleDefinition, values_of_row
 from django_partisan.schedules.validation import Fault, faults
 from django_partisan.sql.connection import task_connection, task_database
 from django_partisan.sql.server_time import server_now
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.schedules import ScheduleChanged
 
-PEOPLES: Final = frozenset({*KEYS, "origin", "paused", "comment"})
+EDITABLE: Final = frozenset({*KEYS, "origin", "paused", "comment"})
 
 
 def ensure_valid(row: Schedule) -> None:
@@ -93,7 +93,7 @@ def saving(
             yield None
             _emit_changed(connection, row, SCHEDULE_ADDED)
         else:
-            chosen = _chosen(row, named)
+            chosen = _writable_columns(row, named)
             fields = _prepare_change(row, stored, chosen, server_now(connection))
             yield fields
             _pause_or_resume(row, stored, chosen, alias)
@@ -126,7 +126,7 @@ def deleting(row: Schedule, using: str | None) -> Iterator[str]:
 def _faults(row: Schedule) -> Iterator[Fault]:
     if not NAME.accepts(row.name):
         yield Fault(WRONG_SCHEDULE, "name", row.name, NAME.expected)
-    yield from faults(given_by(row))
+    yield from faults(values_of_row(row))
 
 
 def _prepare_new(row: Schedule, now: datetime) -> None:
@@ -134,13 +134,13 @@ def _prepare_new(row: Schedule, now: datetime) -> None:
         raise ValidationError({"origin": _("Only managers can add schedules of the settings.")})
     ensure_valid(row)
     definition = ScheduleDefinition.of_row(row)
-    _take_over(row, definition)
+    _copy_definition(row, definition)
     row.defined_at, row.next_at = now, definition.times.after(now)
 
 
-def _chosen(row: Schedule, named: Collection[str] | None) -> set[str]:
+def _writable_columns(row: Schedule, named: Collection[str] | None) -> set[str]:
     """Return the columns of the row that may be written, without those that were never set."""
-    wanted = PEOPLES if named is None else PEOPLES.intersection(named)
+    wanted = EDITABLE if named is None else EDITABLE.intersection(named)
     return {name for name in wanted if not isinstance(getattr(row, name), DatabaseDefault)}
 
 
@@ -150,7 +150,7 @@ def _prepare_change(row: Schedule, stored: Schedule, chosen: Collection[str], no
     for name in chosen:
         setattr(wanted, name, getattr(row, name))
     fields = [name for name in ("comment",) if name in chosen]
-    if given_by(wanted) == given_by(stored) and wanted.origin == stored.origin:
+    if values_of_row(wanted) == values_of_row(stored) and wanted.origin == stored.origin:
         return fields
     if Schedule.ORIGIN_SETTINGS in (stored.origin, wanted.origin):
         raise ValidationError(
@@ -159,16 +159,16 @@ def _prepare_change(row: Schedule, stored: Schedule, chosen: Collection[str], no
         )
     ensure_valid(wanted)
     definition = ScheduleDefinition.of_row(wanted)
-    _take_over(row, definition)
+    _copy_definition(row, definition)
     row.error, row.failures, row.retry_at = "", 0, None
     fields += [*KEYS, "fingerprint", "error", "failures", "retry_at"]
-    if not definition.ticks_as(stored):
+    if not definition.has_same_ticks(stored):
         row.defined_at, row.next_at = now, definition.times.after(now)
         fields += ["defined_at", "next_at"]
     return fields
 
 
-def _take_over(row: Schedule, definition: ScheduleDefinition) -> None:
+def _copy_definition(row: Schedule, definition: ScheduleDefinition) -> None:
     """Copy the columns of a definition to a row, with the defaults from the settings of this process."""
     for name, value in definition.as_columns().items():
         setattr(row, name, value)

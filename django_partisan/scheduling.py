@@ -52,7 +52,7 @@ def run_now(name: str) -> int | None:
         [(task_id, is_new)] = insert_ticks(connection, [tasks.of(now)])
         tick = Tick(now, ENQUEUED if is_new else DUPLICATE, task_id)
         recent = tick_record.with_ticks(row.recent_ticks, [tick])
-        sql.write_run(connection, name, recent, tick_record.with_open(row.open_tick, [tick]), task_id)
+        sql.write_run(connection, name, recent, tick_record.with_open_tick(row.open_tick, [tick]), task_id)
         event = (name, row.task, tasks.queue, now, task_id, tick.outcome, 0.0)
         after_commit(connection, lambda: bus.emit(ScheduleTicked, *event))
     wake_after_commit(connection, [tasks.queue])

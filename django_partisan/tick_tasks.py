@@ -9,7 +9,7 @@ from django_partisan.config.queues import check_queue_name
 from django_partisan.definitions import TaskDefinition
 from django_partisan.expiry import expires_at
 from django_partisan.schedules.definition import ScheduleDefinition
-from django_partisan.schedules.tick_record import text_of
+from django_partisan.schedules.tick_record import iso_text
 from django_partisan.sql.enqueueing import NewTask
 from django_partisan.sql.tick_inserting import NewTick
 from django_partisan.telemetry import bus
@@ -45,7 +45,7 @@ class TickTasks:
         headers: dict[str, Any] = {
             **bus.headers(),
             SCHEDULE: schedule.name,
-            SCHEDULED_FOR: text_of(moment),
+            SCHEDULED_FOR: iso_text(moment),
         }
         priority = task.priority if schedule.priority is None else schedule.priority
         context = json.dumps(headers)

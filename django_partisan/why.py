@@ -79,7 +79,7 @@ def _held(situation: Situation) -> str:
     if task.held != REASON_UNREGISTERED:
         return f"is held ({task.held})"
     since = "" if task.unregistered_seconds is None else f" for {span(task.unregistered_seconds)}"
-    if serving.knowing:
+    if serving.able:
         return (
             f"has been held{since} because no manager knew its processor; a live manager knows it now and "
             "will resume it"
@@ -134,7 +134,7 @@ def _obstacle(situation: Situation) -> str:
         return f", but no live manager serves the queue {task.queue!r}"
     if serving.draining == serving.managers:  # they list no processors any more
         return f", but every manager of the queue {task.queue!r} is draining"
-    if not serving.knowing and not serving.unsure and not _is_imported(task.processor):
+    if not serving.able and not serving.unpublished and not _is_imported(task.processor):
         return f", but no live manager of the queue {task.queue!r} knows its processor"
     return ""
 

@@ -12,7 +12,7 @@ from django_partisan.sql.backlog import server_version, waiting
 from django_partisan.sql.connection import address_of, fetch_all, task_database
 from django_partisan.sql.manager_rows import IS_ALIVE, SERVES
 from django_partisan.sql.readiness import (
-    answer_to,
+    call_with_connection,
     ensure_migrated,
     ensure_permitted,
     ensure_postgresql,
@@ -41,7 +41,7 @@ def check(subject: Subject) -> Iterator[Finding]:
     """Connect, and query the version; raise ``CannotStart`` if that fails."""
     ensure_postgresql()
     connection = connections[task_database()]
-    version = answer_to(server_version)
+    version = call_with_connection(server_version)
     driver = "psycopg 3" if is_psycopg3 else "psycopg2"
     yield Finding(FINE, f"{address_of(connection)} answers: PostgreSQL {version}, through {driver}.")
 

@@ -34,7 +34,7 @@ _CLASSES: Final = {"retry_on_errors", "never_retry_on"}
 _OF_RETRIES: Final = [field.name for field in fields(ErrorsHandleConfig) if field.name not in _CLASSES]
 
 
-class Described(NamedTuple):
+class PlainDefinition(NamedTuple):
     """The parts of a definition that a manager needs, as plain values; error classes stay in the worker.
 
     The fields have the same names as in ``TaskDefinition``. To add one, add it here, and to ``_RULES`` if
@@ -55,7 +55,7 @@ class Described(NamedTuple):
     may_retry: bool = True
 
     @classmethod
-    def of(cls, definition: TaskDefinition) -> "Described":
+    def of(cls, definition: TaskDefinition) -> "PlainDefinition":
         """Describe a definition; raises ``ValueError`` for a value that the system checks reject."""
         values = {field: getattr(definition, field) for field in cls._fields}
         for field, rule in _RULES.items():
@@ -70,7 +70,7 @@ class Described(NamedTuple):
         if self.retry is not None:
             values["retry"] = ErrorsHandleConfig([TaskTimeout], **self.retry)
         return TaskDefinition(
-            **values, source=_not_here, call=_not_here, unique=False, atomic=False, postpone=None
+            **values, source=_cannot_call, call=_cannot_call, unique=False, atomic=False, postpone=None
         )
 
 
@@ -84,7 +84,7 @@ class LateDefinitions:
         self._described: dict[str, tuple[Any, ...]] = {}
 
     def take(self) -> list[tuple[Any, ...]]:
-        """Describe the definitions registered since the last call, each as the values of a ``Described``.
+        """Describe the definitions registered since the last call, each as a ``PlainDefinition`` tuple.
 
         A definition that was replaced is described again if its options differ. A definition with attributes
         that the system checks reject is left out: the queue's options apply to it, or those described before.
@@ -95,7 +95,7 @@ class LateDefinitions:
                 continue
             self._seen[name] = definition
             try:
-                described = tuple(Described.of(definition))
+                described = tuple(PlainDefinition.of(definition))
             except Exception:  # unusual classes may raise anything; the next run must not fail for it
                 continue
             if self._described.get(name) != described:
@@ -104,10 +104,10 @@ class LateDefinitions:
         return late
 
 
-def register(described: Described) -> None:
+def register(described: PlainDefinition) -> None:
     """Register a described definition, unless this process has registered the real one."""
     known = registry.find(described.name)
-    if known is None or known.source is _not_here:
+    if known is None or known.source is _cannot_call:
         registry.add(described.definition())
 
 
@@ -125,5 +125,5 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _not_here(*args: Any, **kwargs: Any) -> NoReturn:
+def _cannot_call(*args: Any, **kwargs: Any) -> NoReturn:
     raise RuntimeError("A manager cannot call this task: only workers have its code.")

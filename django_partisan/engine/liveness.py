@@ -51,7 +51,7 @@ def read_liveness(name: UUID) -> Liveness | None:
 
 
 @contextmanager
-def if_dead(name: UUID, is_settled: Callable[[], bool] = lambda: True) -> Iterator[list[int] | None]:
+def begun_if_dead(name: UUID, is_settled: Callable[[], bool] = lambda: True) -> Iterator[list[int] | None]:
     """Yield the ids of tasks that a dead process tree had begun, or ``None`` if it is not proven dead.
 
     The file stays locked inside the block, and is removed afterwards if ``is_settled()`` returns true.
@@ -76,7 +76,7 @@ def is_dead(name: UUID) -> bool:
     return fd is not None
 
 
-def sweep() -> None:
+def remove_stale_files() -> None:
     """Remove the files of managers that died long ago and whose tasks no manager has rescued."""
     for path in all_paths():
         with contextlib.suppress(OSError, ValueError):  # another process was faster, or it is not our file
@@ -84,7 +84,7 @@ def sweep() -> None:
                 path.unlink()
 
 
-def dead_with(database: bytes) -> list[UUID]:
+def dead_managers_of(database: bytes) -> list[UUID]:
     """Return the names of dead process trees on this host whose manager used this database."""
     found = []
     with contextlib.suppress(CannotStart):  # the folder changed after the start

@@ -34,14 +34,14 @@ class Kind(Enum):
         return self in (Kind.CHANGED, Kind.RELEASED)
 
 
-class Written(NamedTuple):
+class WriteResult(NamedTuple):
     """The result of a write. Tasks are listed by id; those that are not listed are settled."""
 
     lost: list[int]
     """Tasks whose claims were lost."""
     unsettleable: list[tuple[int, ErrorInfo]]
     """Tasks whose outcomes PostgreSQL refused, with the error; they failed."""
-    held_up: list[int]
+    delayed: list[int]
     """Tasks to write again in smaller parts: the batch was too large, or others lock some of the rows."""
     later: list[int]
     """Tasks to write again later: other transactions lock their rows, or a single one took too long."""
@@ -53,7 +53,7 @@ class Written(NamedTuple):
     @property
     def left(self) -> list[int]:
         """The tasks to write again."""
-        return [*self.held_up, *self.later]
+        return [*self.delayed, *self.later]
 
     @property
     def is_cancelled(self) -> bool:
@@ -61,7 +61,7 @@ class Written(NamedTuple):
         return self.error is not None and kind_of(self.error) is ErrorKind.CANCELLED
 
 
-class Writing:
+class WriteAttempt:
     """One attempt to write items of one kind, and its result."""
 
     def __init__(
@@ -79,7 +79,7 @@ class Writing:
         self._keep_keys = keep_keys
         self._lost: list[int] = []
         self._unsettleable: list[tuple[int, ErrorInfo]] = []
-        self.held_up: list[int] = []
+        self.delayed: list[int] = []
         self.later: list[int] = []
         self._error: Error | None = None
 
@@ -88,9 +88,9 @@ class Writing:
         """True if the items were held up by locks of other transactions."""
         return self._error is not None and kind_of(self._error) is ErrorKind.LOCKED
 
-    def written(self) -> Written:
+    def result(self) -> WriteResult:
         """Return the result."""
-        return Written(self._lost, self._unsettleable, self.held_up, self.later, self._error)
+        return WriteResult(self._lost, self._unsettleable, self.delayed, self.later, self._error)
 
     def without_locked(self, items: Sequence[Item]) -> Sequence[Item]:
         """Return the items whose rows no other transaction locks; the others go to ``later``."""
@@ -98,10 +98,10 @@ class Writing:
         try:
             locked = settling.locked_by_others(self._connection, pairs, self._lock_timeout_ms)
         except DatabaseError as error:
-            if not self._hold_up_after(error, items):
+            if not self._delay_after(error, items):
                 return items
             if self.is_locked:  # the whole table is locked
-                self.later, self.held_up = self.held_up, []
+                self.later, self.delayed = self.delayed, []
             return []
         self.later = sorted(locked)
         return [item for item in items if item[0] not in locked]
@@ -111,13 +111,13 @@ class Writing:
         if not items:
             return
         if self._error is not None:
-            self._hold_up(items, self._error)
+            self._delay(items, self._error)
             return
         try:
             self._lost += self._execute(items, self._keep_keys)
         except DatabaseError as error:
-            if not self._hold_up_after(error, items):
-                self._write_less(items, error)
+            if not self._delay_after(error, items):
+                self._write_halves(items, error)
 
     def _execute(self, items: Sequence[Any], keep_keys: bool) -> list[int]:
         connection, again, timeout = self._connection, self._again, self._lock_timeout_ms
@@ -131,15 +131,15 @@ class Writing:
             return settling.apply_changes(connection, items, keep_keys, again, timeout)
         return settling.release(connection, items, keep_keys, again, timeout)
 
-    def _write_less(self, items: Sequence[Item], refusal: DatabaseError) -> None:
+    def _write_halves(self, items: Sequence[Item], refusal: DatabaseError) -> None:
         if len(items) == 1:
-            self._write_alone(items[0], refusal)
+            self._write_single(items[0], refusal)
             return
         middle = len(items) // 2
         self.write(items[:middle])
         self.write(items[middle:])
 
-    def _write_alone(self, item: Item, refusal: DatabaseError) -> None:
+    def _write_single(self, item: Item, refusal: DatabaseError) -> None:
         """Write a refused item: without its unique key if it meets a duplicate; otherwise fail its task."""
         try:
             if isinstance(refusal, IntegrityError) and self._kind.has_key:
@@ -150,7 +150,7 @@ class Writing:
                     refusal = other
             self._fail(item, refusal)
         except DatabaseError as error:
-            if not self._hold_up_after(error, [item]):
+            if not self._delay_after(error, [item]):
                 self._fail(item, error)
 
     def _fail(self, item: Item, refusal: DatabaseError) -> None:
@@ -173,12 +173,12 @@ class Writing:
                 self._connection, [failure], again=self._again, lock_timeout_ms=timeout
             )
         except DatabaseError as other:
-            if self._hold_up_after(other, [item]):
+            if self._delay_after(other, [item]):
                 return
             # Refused too: the error is emitted, and the row stays in process but does not hold up the others.
         self._unsettleable.append((item[0], error))
 
-    def _hold_up_after(self, error: DatabaseError, items: Sequence[Item]) -> bool:
+    def _delay_after(self, error: DatabaseError, items: Sequence[Item]) -> bool:
         """Mark items to be written again; return False if that would not help. Raises outages."""
         kind = kind_of(error)
         if kind in (ErrorKind.OUTAGE, ErrorKind.READ_ONLY):
@@ -189,9 +189,9 @@ class Writing:
             self.later.append(items[0][0])
             self._error = explained(error)
         else:
-            self._hold_up(items, error)
+            self._delay(items, error)
         return True
 
-    def _hold_up(self, items: Sequence[Item], error: Error) -> None:
-        self.held_up += [item[0] for item in items]
+    def _delay(self, items: Sequence[Item], error: Error) -> None:
+        self.delayed += [item[0] for item in items]
         self._error = error

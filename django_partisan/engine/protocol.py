@@ -81,7 +81,7 @@ class Registered(NamedTuple):
     """Definitions that the worker has registered and the manager has not; sent before such a task runs."""
 
     definitions: list[tuple[Any, ...]]
-    """The fields of a ``Described`` for each definition."""
+    """The fields of a ``PlainDefinition`` for each definition."""
 
 
 class Returned(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.engine.outcome_writing import Kind, Writing, Written
+from django_partisan.engine.outcome_writing import Kind, WriteAttempt, WriteResult
 from django_partisan.sql.row_changes import Item
 
 T = TypeVar("T")
@@ -24,15 +24,15 @@ def write(
     kind: Kind,
     items: Sequence[Item],
     again: bool = False,
-) -> Written:
+) -> WriteResult:
     """Write items of one kind in one statement, or in halves if PostgreSQL refuses one of them.
 
     ``again`` means that the answer to the same write was lost before. Raises an error if the database cannot
     be reached or is read-only; the items can then be written later.
     """
-    writing = Writing(connection, kind, again)
-    writing.write(items)
-    return writing.written()
+    attempt = WriteAttempt(connection, kind, again)
+    attempt.write(items)
+    return attempt.result()
 
 
 def write_part(
@@ -40,25 +40,25 @@ def write_part(
     kind: Kind,
     items: Sequence[Item],
     again: bool = False,
-) -> Written:
+) -> WriteResult:
     """Write those of the held-up items whose rows no other transaction locks.
 
     If a single item still has to wait, it waits for a transaction that has inserted its duplicate, so the
     item gives up its unique key.
     """
-    writing = Writing(connection, kind, again, PART_LOCK_TIMEOUT_MS)
-    free = writing.without_locked(items)
-    writing.write(free)
-    written = writing.written()
-    if len(free) != 1 or not writing.is_locked:
+    attempt = WriteAttempt(connection, kind, again, PART_LOCK_TIMEOUT_MS)
+    free = attempt.without_locked(items)
+    attempt.write(free)
+    written = attempt.result()
+    if len(free) != 1 or not attempt.is_locked:
         return written
     later = written.later
     if kind.has_key:
-        writing = Writing(connection, kind, again, PART_LOCK_TIMEOUT_MS, keep_keys=False)
-        writing.write(free)
-        written = writing.written()
+        attempt = WriteAttempt(connection, kind, again, PART_LOCK_TIMEOUT_MS, keep_keys=False)
+        attempt.write(free)
+        written = attempt.result()
         later = [*later, *written.later]
-    return written._replace(held_up=[], later=[*later, *written.held_up])
+    return written._replace(delayed=[], later=[*later, *written.delayed])
 
 
 def write_all(
@@ -69,12 +69,12 @@ def write_all(
 ) -> list[Item]:
     """Write items at once, then in parts; return those that have to be written again later."""
     written = write(connection, kind, items, again)
-    later, parts = set(written.later), halves(written.held_up)
+    later, parts = set(written.later), halves(written.delayed)
     while parts:
         part = set(parts.pop())
         written = write_part(connection, kind, [item for item in items if item[0] in part], again)
         later.update(written.later)
-        parts += halves(written.held_up)
+        parts += halves(written.delayed)
     return [item for item in items if item[0] in later]
 
 

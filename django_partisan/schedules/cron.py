@@ -60,15 +60,15 @@ class Cron:
         minute, hour, *_ = self.text.split()
         return not minute.startswith("*") and not hour.startswith("*")
 
-    def after(self, wall: datetime) -> Iterator[datetime]:
-        """Yield the local times after ``wall``, in order; stop when none follows within 50 years."""
-        return self._walk(_whole_minute(wall), reverse=False)
+    def after(self, local: datetime) -> Iterator[datetime]:
+        """Yield the local times after ``local``, in order; stop when none follows within 50 years."""
+        return self._iterate(_whole_minute(local), reverse=False)
 
-    def until(self, wall: datetime) -> Iterator[datetime]:
-        """Yield the local times up to and including ``wall``, the latest first."""
-        return self._walk(_whole_minute(wall) + _MINUTE, reverse=True)
+    def until(self, local: datetime) -> Iterator[datetime]:
+        """Yield the local times up to and including ``local``, the latest first."""
+        return self._iterate(_whole_minute(local) + _MINUTE, reverse=True)
 
-    def _walk(self, start: datetime, reverse: bool) -> Iterator[datetime]:
+    def _iterate(self, start: datetime, reverse: bool) -> Iterator[datetime]:
         with suppress(OverflowError, ValueError):  # beyond the years that Python supports
             yield from CronSim(self.text, start, reverse=reverse)
 
@@ -99,5 +99,5 @@ def _is_accepted(fields: list[str]) -> bool:
     return True
 
 
-def _whole_minute(wall: datetime) -> datetime:
-    return wall.replace(second=0, microsecond=0)
+def _whole_minute(local: datetime) -> datetime:
+    return local.replace(second=0, microsecond=0)

@@ -14,7 +14,7 @@ from django.db.models.expressions import DatabaseDefault
 from django_partisan.config.schedule_keys import KEYS, whole_seconds
 from django_partisan.schedules import zones
 from django_partisan.schedules.cron import parse
-from django_partisan.schedules.times import LocalTimes, Multiples, Times
+from django_partisan.schedules.times import FixedInterval, LocalTimes, Times
 
 _SECRET: Final = ("args", "kwargs")
 
@@ -58,7 +58,7 @@ class ScheduleDefinition:
         Raises ``ValueError`` for an invalid value, which only SQL can have written. Cron expressions and
         names are validated when they are used, because another host or version may accept them.
         """
-        given = given_by(row)
+        given = values_of_row(row)
         for key, value in given.items():
             if not KEYS[key].rule.accepts(value):
                 shown = type(value).__name__ if key in _SECRET else repr(value)
@@ -71,7 +71,7 @@ class ScheduleDefinition:
     def times(self) -> Times:
         """The times of the ticks; raises ``ValueError`` for an invalid cron expression or time zone."""
         if self.cron is None:
-            return Multiples(self.every or 1)
+            return FixedInterval(self.every or 1)
         return LocalTimes(parse(self.cron), zones.find(self.time_zone or settings.TIME_ZONE))
 
     def upcoming(self, count: int, after: datetime) -> list[datetime]:
@@ -79,7 +79,7 @@ class ScheduleDefinition:
         zone = zones.UTC if self.time_zone is None else zones.find(self.time_zone)
         return [tick.astimezone(zone) for tick in self.times.upcoming(after, count)]
 
-    def ticks_as(self, other: Any) -> bool:
+    def has_same_ticks(self, other: Any) -> bool:
         """Return whether another definition or row has the same ``cron``, ``every`` and time zone."""
         return _times_of(self) == _times_of(other)
 
@@ -99,7 +99,7 @@ def _times_of(one: Any) -> tuple[Any, ...]:
     return cron, one.every, one.time_zone or (None if cron is None else settings.TIME_ZONE)
 
 
-def given_by(row: Any) -> dict[str, Any]:
+def values_of_row(row: Any) -> dict[str, Any]:
     """Return the values that a row sets, by key of a schedule; empty text counts as not set."""
     values = {key: getattr(row, key) for key in KEYS}
     return {

@@ -16,7 +16,7 @@ ON_TIME: Final = timedelta(seconds=60)
 _MOMENT: Final = timedelta(microseconds=1)
 
 
-class Due(NamedTuple):
+class DueTicks(NamedTuple):
     """The ticks that are due, oldest first."""
 
     enqueued: list[datetime]
@@ -36,7 +36,7 @@ class Due(NamedTuple):
 
 def due(
     definition: ScheduleDefinition, next_at: datetime, now: datetime, expires_seconds: float | None
-) -> Due:
+) -> DueTicks:
     """Return the due ticks of a schedule whose next tick was at ``next_at``.
 
     All ticks from ``next_at`` to ``now`` are due. A tick whose task would have expired is missed.
@@ -52,4 +52,4 @@ def due(
         enqueued = [moment for moment in enqueued if (now - moment).total_seconds() < expires_seconds]
     missed = newest[: len(newest) - len(enqueued)]  # the enqueued ticks are always the newest
     missed_number = min(number - len(enqueued), COUNTED_AT_MOST)
-    return Due(enqueued, missed, missed_number, times.after(now))
+    return DueTicks(enqueued, missed, missed_number, times.after(now))

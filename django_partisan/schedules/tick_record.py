@@ -46,7 +46,7 @@ class TaskState(NamedTuple):
     finished_at: float | None
 
 
-class Ended(NamedTuple):
+class EndedTicks(NamedTuple):
     """The record of a schedule's ticks after a look-up of their tasks."""
 
     recent_ticks: list[dict[str, Any]]
@@ -105,7 +105,7 @@ def _is_number(value: Any) -> bool:
 
 def with_ticks(recent: Sequence[Mapping[str, Any]], ticks: Sequence[Tick]) -> list[dict[str, Any]]:
     """Return ``recent_ticks`` with further ticks, limited to the last ``KEPT_TICKS``."""
-    added = [{"at": text_of(tick.at), "task": tick.task, "outcome": tick.outcome} for tick in ticks]
+    added = [{"at": iso_text(tick.at), "task": tick.task, "outcome": tick.outcome} for tick in ticks]
     return [*map(dict, recent), *added][-KEPT_TICKS:]
 
 
@@ -114,12 +114,12 @@ def with_totals(totals: Mapping[str, int], numbers: Mapping[str, int]) -> dict[s
     return {name: totals.get(name, 0) + numbers.get(name, 0) for name in TICK_OUTCOMES}
 
 
-def with_open(open_tick: Mapping[str, Any] | None, ticks: Sequence[Tick]) -> dict[str, Any] | None:
+def with_open_tick(open_tick: Mapping[str, Any] | None, ticks: Sequence[Tick]) -> dict[str, Any] | None:
     """Return ``open_tick``; if there is none, the first of the further ticks that has a task."""
     if open_tick is not None:
         return dict(open_tick)
     return next(
-        ({"at": text_of(tick.at), "task": tick.task} for tick in ticks if tick.task is not None), None
+        ({"at": iso_text(tick.at), "task": tick.task} for tick in ticks if tick.task is not None), None
     )
 
 
@@ -128,7 +128,7 @@ def ended(
     open_tick: Mapping[str, Any],
     states: Mapping[int, TaskState],
     now: float,
-) -> Ended:
+) -> EndedTicks:
     """Return the record of a schedule's ticks, updated by the states of their tasks.
 
     ``states`` contains the tasks whose rows exist; a task without a row has completed. ``now`` is the Unix
@@ -150,7 +150,7 @@ def ended(
         if end == COMPLETED:
             at = now if state is None or state.finished_at is None else state.finished_at
             completed_at = at if completed_at is None else max(at, completed_at)
-    return Ended(ticks, still_open, completed_at, failed)
+    return EndedTicks(ticks, still_open, completed_at, failed)
 
 
 def _end_of(state: TaskState | None) -> str | None:
@@ -170,6 +170,6 @@ def moment_of(tick: Mapping[str, Any]) -> datetime | None:
         return None
 
 
-def text_of(moment: datetime) -> str:
+def iso_text(moment: datetime) -> str:
     """Return a moment as ISO 8601 text, in UTC."""
     return moment.astimezone(timezone.utc).isoformat()

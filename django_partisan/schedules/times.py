@@ -46,7 +46,7 @@ class Times(ABC):
 
 
 @dataclass(frozen=True)
-class Multiples(Times):
+class FixedInterval(Times):
     """The multiples of ``seconds``, counted from 1970 in UTC."""
 
     seconds: int
@@ -82,12 +82,12 @@ class LocalTimes(Times):
     def after(self, moment: datetime) -> datetime | None:
         """Return the first tick after a moment."""
         moment = moment.astimezone(UTC)
-        wall = zones.wall(moment, self.zone)
+        local_time = zones.local_time(moment, self.zone)
         # The clock will be set back by this much: the local times of this period will occur again.
-        again = timedelta() if wall.is_second else wall.repeated
+        again = timedelta() if local_time.is_second else local_time.repeated
         second: datetime | None = None
         try:
-            for time in self.cron.after(wall.time - again):
+            for time in self.cron.after(local_time.time - again):
                 moments = self._moments(time)
                 later = [one for one in moments if one > moment]
                 if later and later[0] == moments[0]:  # the ticks of all later local times follow it
@@ -102,11 +102,11 @@ class LocalTimes(Times):
         """Return the number of ticks and the newest of them."""
         after, until = after.astimezone(UTC), until.astimezone(UTC)
         enough = newest + COUNTED_MAX
-        wall = zones.wall(until, self.zone)
+        local_time = zones.local_time(until, self.zone)
         # The clock was set back by this much: later local times than this one have occurred already.
-        before = wall.repeated if wall.is_second else timedelta()
+        before = local_time.repeated if local_time.is_second else timedelta()
         found: set[datetime] = set()
-        for time in self.cron.until(wall.time + before):
+        for time in self.cron.until(local_time.time + before):
             moments = self._moments(time)
             found.update(one for one in moments if after < one <= until)
             is_past = bool(moments) and moments[-1] <= after

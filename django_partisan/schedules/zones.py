@@ -8,7 +8,7 @@ UTC: Final = timezone.utc
 _SECOND: Final = timedelta(seconds=1)
 
 
-class Wall(NamedTuple):
+class LocalTime(NamedTuple):
     """The local time at a moment."""
 
     time: datetime
@@ -27,12 +27,12 @@ def find(name: str) -> ZoneInfo:
         raise ValueError(f"{name!r} is not a time zone that this host has.") from error
 
 
-def wall(moment: datetime, zone: ZoneInfo) -> Wall:
+def local_time(moment: datetime, zone: ZoneInfo) -> LocalTime:
     """Return the local time of a zone at an aware moment."""
     local = moment.astimezone(zone)
     time = local.replace(tzinfo=None, fold=0)
     first, second = _both(time, zone)
-    return Wall(time, max(second - first, timedelta()), bool(local.fold))
+    return LocalTime(time, max(second - first, timedelta()), bool(local.fold))
 
 
 def moments_of(time: datetime, zone: ZoneInfo) -> list[datetime]:

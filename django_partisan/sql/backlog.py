@@ -20,7 +20,7 @@ _WAITING = """
 """
 
 
-class Waiting(NamedTuple):
+class Backlog(NamedTuple):
     """How many tasks wait and are not held, when the first of them is due, and how many are held."""
 
     number: int
@@ -29,9 +29,9 @@ class Waiting(NamedTuple):
     held: int
 
 
-def waiting(connection: BaseDatabaseWrapper, queue: str) -> Waiting:
+def waiting(connection: BaseDatabaseWrapper, queue: str) -> Backlog:
     """Return how many tasks of the queue wait, due or scheduled, and how many are held."""
-    return Waiting(*fetch_all(connection, _WAITING, {"queue": queue})[0])
+    return Backlog(*fetch_all(connection, _WAITING, {"queue": queue})[0])
 
 
 def server_version(connection: BaseDatabaseWrapper) -> str:

@@ -87,7 +87,7 @@ _CLEAN_UP: Final = f"""
 """
 
 
-class Cancelling(NamedTuple):
+class Cancellation(NamedTuple):
     """The error and the comment that are stored in the row of a cancelled task."""
 
     error_type: str
@@ -141,7 +141,7 @@ class Request(NamedTuple):
 
 
 def cancel(
-    connection: BaseDatabaseWrapper, ids: Sequence[int], cancelling: Cancelling
+    connection: BaseDatabaseWrapper, ids: Sequence[int], cancelling: Cancellation
 ) -> list[CancelledTask]:
     """Cancel the waiting tasks among ``ids``, and insert a request for each one that a manager holds.
 
@@ -153,7 +153,7 @@ def cancel(
 
 
 def end_waiting(
-    connection: BaseDatabaseWrapper, ids: Sequence[int], cancelling: Cancelling
+    connection: BaseDatabaseWrapper, ids: Sequence[int], cancelling: Cancellation
 ) -> list[CancelledTask]:
     """Cancel the waiting tasks among ``ids`` that have a request with this comment; skip locked rows."""
     rows = fetch_all(connection, _END_WAITING, cancelling.parameters(ids))

@@ -15,7 +15,7 @@ from django.db.backends.postgresql.psycopg_any import is_psycopg3
 from django_partisan.config.problems import NOT_POSTGRESQL
 from django_partisan.exceptions import WrongSetting
 from django_partisan.models import Task
-from django_partisan.sql.schema import KeptSchema
+from django_partisan.sql.schema import SchemaResolver
 
 ANSWER_SECONDS: Final = 10.0
 """How many seconds a connection waits for its server by default."""
@@ -63,7 +63,7 @@ def open_connection(
         options.setdefault(option, value)
     connection.settings_dict["CONN_MAX_AGE"] = None
     connection.queries_log = deque(maxlen=0)  # with DEBUG it would keep 9,000 statements and their parameters
-    kept, connect = KeptSchema(schema), connection.connect
+    kept, connect = SchemaResolver(schema), connection.connect
     connection.execute_wrappers.append(kept)
 
     def connect_unqualified() -> None:

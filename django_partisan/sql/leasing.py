@@ -71,7 +71,7 @@ class OtherManager(NamedTuple):
     """False for a worker without its manager, which only finishes its run."""
 
 
-class SchedulesSeen(NamedTuple):
+class SchedulesState(NamedTuple):
     """The state of the schedules, as read by a heartbeat."""
 
     next_in: float | None = None
@@ -101,11 +101,11 @@ class HeartbeatResult(NamedTuple):
     others: list[OtherManager]
     is_paused: bool = False
     """Whether the queue is paused."""
-    schedules: SchedulesSeen = SchedulesSeen()
+    schedules: SchedulesState = SchedulesState()
     """The state of the schedules."""
 
 
-class Started(NamedTuple):
+class ProcessStart(NamedTuple):
     """When the process of a manager started: ``at``, as text, or if that is unknown, ``seconds`` ago."""
 
     at: str | None
@@ -122,7 +122,7 @@ def register(
     lease_seconds: float,
     is_serving: bool = True,
     run: Run | None = None,
-    started: Started | None = None,
+    started: ProcessStart | None = None,
     schedules: str | None = None,
 ) -> str | None:
     """Insert a manager's row; return when its process started, as text.
@@ -154,7 +154,7 @@ def heartbeat(
     rows = fetch_all(connection, _HEARTBEAT, {"queue": queue, "manager": manager, "state": state})
     others = [OtherManager(*row[9:]) for row in rows if row[9] is not None]
     is_alive, claimed, has_abandoned, has_cancel_requests, is_paused = rows[0][:5]
-    seen = SchedulesSeen(*rows[0][5:9])
+    seen = SchedulesState(*rows[0][5:9])
     return HeartbeatResult(is_alive, claimed, has_abandoned, has_cancel_requests, others, is_paused, seen)
 
 

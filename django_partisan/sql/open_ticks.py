@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.schedules.tick_record import Ended, TaskState, ended, is_sound
+from django_partisan.schedules.tick_record import EndedTicks, TaskState, ended, is_sound
 from django_partisan.sql.connection import execute, fetch_all
 
 CHORE: Final = "open_ticks"
@@ -99,7 +99,7 @@ def _read(values: tuple[Any, ...]) -> _Row | None:
     return row if is_sound(row.recent_ticks, row.open_tick) and row.open_tick is not None else None
 
 
-def _write(connection: BaseDatabaseWrapper, results: Sequence[tuple[_Row, Ended]]) -> None:
+def _write(connection: BaseDatabaseWrapper, results: Sequence[tuple[_Row, EndedTicks]]) -> None:
     if results:
         values = [
             {

@@ -24,7 +24,7 @@ from django_partisan.sql.connection import (
     open_connection,
     task_database,
 )
-from django_partisan.sql.refusals import APP, command_to_migrate, is_passing, refusal
+from django_partisan.sql.refusals import APP, command_to_migrate, is_temporary, refusal
 from django_partisan.sql.schema import SCHEMA_OF_TASKS
 from django_partisan.sql.session import ANSWER_SECONDS_MIN
 
@@ -60,7 +60,7 @@ def ensure_postgresql() -> None:
         raise CannotStart(not_postgresql(connection), NOT_POSTGRESQL.hint)
 
 
-def answer_to(question: Callable[[BaseDatabaseWrapper], T], wait_seconds: float = 0.0) -> T:
+def call_with_connection(question: Callable[[BaseDatabaseWrapper], T], wait_seconds: float = 0.0) -> T:
     """Return the result of ``question``, called with a connection to the tasks' database.
 
     While the database is unavailable, tries again for ``wait_seconds``. One attempt to connect takes at most
@@ -75,7 +75,7 @@ def answer_to(question: Callable[[BaseDatabaseWrapper], T], wait_seconds: float 
                 connection.ensure_connection()
                 return question(connection)
         except (Error, ImproperlyConfigured) as error:
-            if not is_passing(error) or time.monotonic() >= deadline:
+            if not is_temporary(error) or time.monotonic() >= deadline:
                 raise refusal(connection, error) from error
         time.sleep(RETRY_SECONDS)
 

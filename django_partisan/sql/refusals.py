@@ -89,7 +89,7 @@ REFUSALS: Final = (
 )
 
 
-def is_passing(error: Exception) -> bool:
+def is_temporary(error: Exception) -> bool:
     """Return whether the same attempt may succeed later."""
     return isinstance(error, OperationalError | InterfaceError)
 
@@ -129,7 +129,7 @@ def _found(connection: BaseDatabaseWrapper, error: Error | ImproperlyConfigured)
         return Refusal("", "lacks a table, column or function of this version", cure)
     reason = _reason(error)
     found = next((each for each in REFUSALS if re.search(each.words, reason)), None)
-    return OUT_OF_REACH if found is None and is_passing(error) else found
+    return OUT_OF_REACH if found is None and is_temporary(error) else found
 
 
 def _problem(connection: BaseDatabaseWrapper, meaning: str, error: Exception) -> str:

@@ -42,7 +42,7 @@ _RESCUE: Final = f"""
         SELECT task.id, task.claimed_by, greatest(task.started_at, task.claimed_at) AS began_at,
                coalesce(task.started_at >= task.claimed_at, false)
                    OR task.id = ANY(%(begun)s::bigint[]) AS has_begun,
-               coalesce(task.claimed_by = ANY(%(sighted)s::uuid[]), false) AS is_sighted
+               coalesce(task.claimed_by = ANY(%(inspected)s::uuid[]), false) AS is_inspected
           FROM found, django_partisan_task AS task
          WHERE task.id = found.id AND task.status = found.status
            AND task.claimed_by IS NOT DISTINCT FROM found.claimed_by
@@ -53,7 +53,7 @@ _RESCUE: Final = f"""
                attempts = task.attempts + has_begun::int,
                crashes = task.crashes + has_begun::int,
                history = CASE WHEN has_begun THEN {_APPENDED} ELSE task.history END,
-               takeovers = least(task.takeovers + (NOT has_begun AND NOT is_sighted)::int, 32767)
+               takeovers = least(task.takeovers + (NOT has_begun AND NOT is_inspected)::int, 32767)
           FROM abandoned WHERE task.id = abandoned.id
         RETURNING abandoned.claimed_by,
                   CASE WHEN has_begun THEN extract(epoch FROM now() - began_at)::float8 END, {RETURNING}
@@ -79,14 +79,14 @@ class RescuedTask(NamedTuple):
     """Seconds since it started or, if that is unknown, since its claim; ``None`` if it had not started."""
 
 
-class Dead(NamedTuple):
+class DeadManagers(NamedTuple):
     """The managers whose tasks are rescued, and the known state of these tasks."""
 
     proven: list[UUID]
     """Managers that are certainly dead."""
     expired: list[UUID]
     """Managers that are dead if their lease has expired."""
-    sighted: list[UUID]
+    inspected: list[UUID]
     """Managers whose presence files show which tasks had started, and which are running."""
     begun: list[int]
     """Ids of the tasks that dead workers had started."""
@@ -95,7 +95,12 @@ class Dead(NamedTuple):
 
 
 def rescue(
-    connection: BaseDatabaseWrapper, queue: str, manager: UUID, token: int, dead: Dead, limit: int = 5000
+    connection: BaseDatabaseWrapper,
+    queue: str,
+    manager: UUID,
+    token: int,
+    dead: DeadManagers,
+    limit: int = 5000,
 ) -> list[RescuedTask]:
     """Rescue up to ``limit`` tasks that dead managers held or no manager holds: claim them under ``token``.
 
@@ -107,7 +112,7 @@ def rescue(
         "manager": manager,
         "token": token,
         "proven": [str(one) for one in dead.proven],
-        "sighted": [str(one) for one in dead.sighted],
+        "inspected": [str(one) for one in dead.inspected],
         "expired": [str(one) for one in dead.expired],
         "begun": dead.begun,
         "running": dead.running,

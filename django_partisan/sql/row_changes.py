@@ -87,14 +87,14 @@ class Crash(NamedTuple):
     started: float | None = None
 
 
-class Stopped(NamedTuple):
+class StoppedRun(NamedTuple):
     """A task that is released although it started, because its run was stopped; it can no longer expire."""
 
     id: int
     token: int
 
 
-Item: TypeAlias = Pair | Kept | RowChange | Crash | Stopped
+Item: TypeAlias = Pair | Kept | RowChange | Crash | StoppedRun
 """The change of one row; its first two values are the id and the claim token."""
 
 

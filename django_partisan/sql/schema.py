@@ -32,7 +32,7 @@ def qualified(sql: str, schema: str, has_parameters: bool) -> str:
     return _TABLE.sub(lambda _: f"{schema}.", sql)
 
 
-class KeptSchema:
+class SchemaResolver:
     """Execute each statement in ``schema`` or, if it is empty, where the first statement finds the tasks.
 
     This is an execute wrapper for one connection, and remains in use when it connects again. Statements that

@@ -14,7 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.sql.array_literals import array_of, element
 from django_partisan.sql.connection import fetch_all
-from django_partisan.sql.row_changes import Crash, Item, Kept, Pair, RowChange, Stopped, microseconds
+from django_partisan.sql.row_changes import Crash, Item, Kept, Pair, RowChange, StoppedRun, microseconds
 from django_partisan.sql.schema import qualified
 from django_partisan.sql.settling_statements import (
     APPLY,
@@ -85,7 +85,7 @@ def apply_changes(
 
 def release(
     connection: BaseDatabaseWrapper,
-    tasks: Sequence[Pair | Stopped],
+    tasks: Sequence[Pair | StoppedRun],
     keep_keys: bool = True,
     again: bool = False,
     lock_timeout_ms: int | None = None,
@@ -95,7 +95,7 @@ def release(
     Duplicates have the same effect as in ``apply_changes()``.
     """
     sql = _limited(RELEASE, lock_timeout_ms)
-    stopped = array_of(task.id for task in tasks if isinstance(task, Stopped))
+    stopped = array_of(task.id for task in tasks if isinstance(task, StoppedRun))
     released = _ids(fetch_all(connection, sql, (keep_keys, stopped, *_named(tasks))))
     return _lost(connection, tasks, released, again)
 

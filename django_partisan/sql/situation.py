@@ -107,13 +107,13 @@ class PauseInForce(NamedTuple):
     comment: str
 
 
-class Serving(NamedTuple):
+class ManagerCounts(NamedTuple):
     """The numbers of live managers of a queue: all, those that drain, and those that can run a processor."""
 
     managers: int = 0
     draining: int = 0
-    knowing: int = 0
-    unsure: int = 0
+    able: int = 0
+    unpublished: int = 0
     """How many have not published which processors they can run."""
 
 
@@ -121,7 +121,7 @@ class Situation(NamedTuple):
     """A task and its environment; values that do not matter for its status have their defaults."""
 
     task: TaskRecord
-    serving: Serving
+    serving: ManagerCounts
     pause: PauseInForce | None = None
     ahead: int = 0
     """How many due tasks of the queue are claimed before it, up to ``AHEAD_AT_MOST`` and one more."""
@@ -139,7 +139,7 @@ def situation_of(connection: BaseDatabaseWrapper, task_id: int) -> Situation | N
     *columns, arguments_text = rows[0]
     task = TaskRecord(*columns)
     [serving] = fetch_all(connection, _MANAGERS, (task.processor, task.queue))
-    situation = Situation(task, Serving(*serving))
+    situation = Situation(task, ManagerCounts(*serving))
     if task.status == "new":
         return situation._replace(
             pause=_pause(connection, task),

@@ -88,5 +88,5 @@ def test_stacks_are_logged_while_it_waits_for_the_database(bench: Bench, silent:
         manager.send(signal.SIGTERM)
 
         assert manager.ended(8) == 0  # the connection attempt takes ten seconds
-    assert any("answer_to sql/readiness.py" in line["message"] for line in stacks)
+    assert any("call_with_connection sql/readiness.py" in line["message"] for line in stacks)
     wait_until(manager.is_gone)

@@ -33,7 +33,7 @@ from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.sharing import Sharing
 from django_partisan.engine.manager.suspects import Suspects
 from django_partisan.engine.manager.worker_process import WorkerProcess
-from django_partisan.engine.outcome_writing import Kind, Written
+from django_partisan.engine.outcome_writing import Kind, WriteResult
 from django_partisan.engine.pipe import ManagerEnd, WorkerEnd
 from django_partisan.engine.presence import PresenceFile, WorkerPage
 from django_partisan.engine.protocol import Ready, Report
@@ -53,7 +53,7 @@ def error_with(sqlstate: str, kind: type[Error] = OperationalError) -> Error:
 
 AWAY: Final = OperationalError("the server closed the connection")
 CANCELLED: Final = error_with("57014")
-ALL_WRITTEN: Final = Written([], [], [], [])
+ALL_WRITTEN: Final = WriteResult([], [], [], [])
 NOTHING_DUE: Final = QueueCheck(0, False, None)
 MANAGER: Final = UUID(int=1)
 NO_PID: Final = 2**22 + 1
@@ -315,12 +315,12 @@ class SettlerHarness:
         self.settler.turn(time.monotonic() + later)
         return Batch.of(self._parts())
 
-    def answer(self, result: Exception | None = None, **found: Written) -> None:
+    def answer(self, result: Exception | None = None, **found: WriteResult) -> None:
         """Answer the write in progress: everything was written, except what ``found`` says for some kinds."""
         kinds = [part.kind for part in self._parts()]
         self.thread.answer(result or [found.get(kind.name.lower(), ALL_WRITTEN) for kind in kinds])
 
-    def write(self, result: Exception | None = None, later: float = 0.0, **found: Written) -> Batch:
+    def write(self, result: Exception | None = None, later: float = 0.0, **found: WriteResult) -> Batch:
         """Run one turn, and answer the next write; return its batch."""
         batch = self.written(later)
         self.answer(result, **found)

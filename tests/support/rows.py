@@ -16,7 +16,7 @@ from django_partisan.models import Task
 from django_partisan.sql import claiming, leasing
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
 from django_partisan.sql.enqueueing import NewTask, insert_task
-from django_partisan.sql.rescuing import Dead
+from django_partisan.sql.rescuing import DeadManagers
 from django_partisan.sql.row_changes import Kept, microseconds
 from django_partisan.sql.settling import delete_completed, finish_completed
 from django_partisan.sql.tokens import new_token
@@ -103,9 +103,9 @@ def claim(
     return claiming.claim(connection, queue, manager, new_token(), limit, behind)
 
 
-def dead(**known: Any) -> Dead:
+def dead(**known: Any) -> DeadManagers:
     """Return what is known about dead managers; fields not given are empty."""
-    return Dead(**{"proven": [], "expired": [], "sighted": [], "begun": [], "running": [], **known})
+    return DeadManagers(**{"proven": [], "expired": [], "inspected": [], "begun": [], "running": [], **known})
 
 
 def claimed(number: int = 1, manager: UUID | None = None, **task: Any) -> list[TaskRow]:

@@ -123,7 +123,7 @@ class Assembly:
             self.promoter,
             self.tokens,
             dispatcher,
-            self._undoubted_id,
+            self._id_if_compared,
             pause,
         )
         self.pauses = Pauses(
@@ -167,7 +167,7 @@ class Assembly:
         self.controls = Controls(config.queue, spec.schema, readers)
         ending = [RunUntil(until, self.drain, self.promoter, pause, finders, holders)] if until else []
         pruner = Pruner(config, threads["chores"], outage, self._claiming_id)
-        watch = ConnectionWatch(threads.values(), self.reconciliation.doubt_claims)
+        watch = ConnectionWatch(threads.values(), self.reconciliation.require_comparison)
         # These come first, because a task that was just claimed or enqueued waits for them.
         first: list[Component] = [self.pool, suspects, dispatcher, watch, self.reconciliation, self.claimer]
         others = [
@@ -183,7 +183,7 @@ class Assembly:
 
     def _lease(self, instance: uuid.UUID) -> Lease:
         owner = LeaseOwner(
-            known=lambda: {row[ID] for row in self.intake.unsettled(self.pool.held())},
+            held_ids=lambda: {row[ID] for row in self.intake.unsettled(self.pool.held())},
             extended=self._presence.extend_lease,
             rescued=self.intake.on_rescued,
             revoked=self._on_revoked,
@@ -202,7 +202,7 @@ class Assembly:
 
     def _on_code_replaced(self) -> None:
         if not self.drain.is_on:
-            self.drain.ask()
+            self.drain.request()
 
     def _may_start(self) -> bool:
         return self.lease.is_held
@@ -210,8 +210,8 @@ class Assembly:
     def _claiming_id(self) -> uuid.UUID | None:
         return self.lease.id if self.lease.is_held else None
 
-    def _undoubted_id(self) -> uuid.UUID | None:
-        return None if self.reconciliation.is_in_doubt else self._claiming_id()
+    def _id_if_compared(self) -> uuid.UUID | None:
+        return None if self.reconciliation.must_compare else self._claiming_id()
 
     def _totals(self) -> dict[str, int]:
         """Return the counts that the manager publishes in its row."""

@@ -62,7 +62,7 @@ class Buffer:
             return self._rescued[0]
         return self._rows[0] if self._rows else None
 
-    def take_alike(self, at_most: int) -> list[TaskRow]:
+    def take_same_processor(self, at_most: int) -> list[TaskRow]:
         """Remove and return up to ``at_most`` of the next tasks, as long as they are of one processor."""
         rows = self._rescued or self._rows
         taken: list[TaskRow] = []
@@ -70,7 +70,7 @@ class Buffer:
             taken.append(rows.popleft())
         return taken
 
-    def take_of(self, processor: str) -> list[TaskRow]:
+    def take_processor(self, processor: str) -> list[TaskRow]:
         """Remove and return all tasks of a processor, including suspects."""
         taken = [row for row in (*self.rows(), *self.suspects) if row[PROCESSOR] == processor]
         self.drop({row[ID] for row in taken})

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
-from django_partisan.cancelling import cancelling_for, emit
+from django_partisan.cancelling import cancellation_for, emit
 from django_partisan.outcomes import REASON_CANCELLED
 from django_partisan.sql.cancelling import CancelledTask
 from django_partisan.sql.claiming import ID, PROCESSOR, TOKEN, TaskRow
@@ -48,7 +48,7 @@ class CancelRequests:
         if before in self:
             self._comments[row[ID], row[TOKEN]] = self._comments.pop((before[ID], before[TOKEN]))
 
-    def sift(self, rows: Iterable[TaskRow]) -> tuple[list[TaskRow], list[TaskRow]]:
+    def split(self, rows: Iterable[TaskRow]) -> tuple[list[TaskRow], list[TaskRow]]:
         """Return the tasks that may run, and those to cancel."""
         parts: tuple[list[TaskRow], list[TaskRow]] = ([], [])
         for row in rows:
@@ -61,7 +61,7 @@ class CancelRequests:
         It replaces ``change``, the outcome of the task's last run; ``None`` if the task has not started.
         """
         comment = self._comments[row[ID], row[TOKEN]]
-        cancelling = cancelling_for(comment)
+        cancelling = cancellation_for(comment)
         entry = cancelling.entry
         if change is None:
             change = RowChange(row[ID], row[TOKEN], STATUS_ERROR, attempts=0)

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.cancelling import cancelling_for, emit
+from django_partisan.cancelling import cancellation_for, emit
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.interrupting import CANCEL
 from django_partisan.engine.manager.cancel_requests import Pair
@@ -125,7 +125,7 @@ class Cancellations(Component):
         manager = self._identity()
         if manager is None or self._thread.is_busy:
             return
-        read_at = max(self._read_at, self._outage.over_at)
+        read_at = max(self._read_at, self._outage.retry_at)
         if now < read_at:
             self._next_at = min(self._next_at, read_at)
             return
@@ -161,7 +161,7 @@ class Cancellations(Component):
 
     def _known(self) -> set[Pair]:
         """Return the requests for tasks that this manager holds according to its own state."""
-        rows = self._intake.known(self._pool.held())
+        rows = self._intake.all_tasks(self._pool.held())
         return {(row[ID], row[TOKEN]) for row in rows}.intersection(self._requests.comments)
 
     def _forget_ended(self, now: float) -> None:
@@ -201,6 +201,6 @@ def _read_requests(connection: BaseDatabaseWrapper, queue: str, manager: UUID) -
         [
             (task, comment)
             for comment, ids in waiting.items()
-            for task in end_waiting(connection, ids, cancelling_for(comment))
+            for task in end_waiting(connection, ids, cancellation_for(comment))
         ],
     )

@@ -31,7 +31,7 @@ SILENT_SECONDS: Final = 0.100
 CLAIMS_REMEMBERED: Final = 1000
 
 
-class Pace:
+class RunTimes:
     """The average duration of runs of each processor, weighted toward recent runs."""
 
     def __init__(self) -> None:
@@ -39,18 +39,18 @@ class Pace:
         self.mean: float | None = None
         """Average seconds of a run, whatever its processor; ``None`` before the first run."""
 
-    def learn(self, processor: str, runs: int, seconds: float) -> None:
+    def record(self, processor: str, runs: int, seconds: float) -> None:
         """Record that ``runs`` runs took ``seconds`` in total."""
         measured = max(LEAST_TASK_SECONDS, seconds / runs)
         weight = 1 - 0.8**runs
         self._seconds[processor] = _moved(self._seconds.get(processor), measured, weight)
         self.mean = _moved(self.mean, measured, weight)
 
-    def known(self, processor: str) -> float | None:
+    def measured(self, processor: str) -> float | None:
         """Return the expected seconds of a run; ``None`` if no run was measured."""
         return self._seconds.get(processor)
 
-    def of(self, processor: str) -> float:
+    def expected(self, processor: str) -> float:
         """Return the expected seconds of a run; ``TARGET_SECONDS`` if no run was measured."""
         return self._seconds.get(processor, TARGET_SECONDS)
 
@@ -68,26 +68,26 @@ class ClaimTimes:
     def note(self, rows: Sequence[TaskRow]) -> None:
         """Record that a claim has just returned; all its rows have the same token."""
         if rows:
-            self._remember(rows[0][TOKEN], time.monotonic())
+            self._record(rows[0][TOKEN], time.monotonic())
 
     def carry_over(self, before: TaskRow, row: TaskRow) -> None:
         """Keep the claim time of a task whose claim continues under a new token."""
         if before[TOKEN] in self._times:
-            self._remember(row[TOKEN], self._times[before[TOKEN]])
+            self._record(row[TOKEN], self._times[before[TOKEN]])
 
     def of(self, rows: Sequence[TaskRow]) -> dict[int, float]:
         """Return the monotonic times at which the claims of the rows returned, by token, where known."""
         times = self._times
         return {token: times[token] for token in {row[TOKEN] for row in rows} if token in times}
 
-    def _remember(self, token: int, claimed_at: float) -> None:
+    def _record(self, token: int, claimed_at: float) -> None:
         self._times[token] = claimed_at
         if len(self._times) > CLAIMS_REMEMBERED:
             del self._times[next(iter(self._times))]  # the oldest
 
 
 def chunks(
-    workers: Iterable[WorkerProcess], buffer: Buffer, pace: Pace
+    workers: Iterable[WorkerProcess], buffer: Buffer, run_times: RunTimes
 ) -> list[tuple[WorkerProcess, list[TaskRow]]]:
     """Take from the buffer the tasks to send to each worker: idle workers first, then the least loaded."""
     hungry = [
@@ -100,25 +100,25 @@ def chunks(
             break
         # Leave the remaining workers their share, so that a small buffer keeps all of them busy.
         share = -(-len(buffer) // (len(hungry) - place))
-        chunk = _chunk(worker, buffer, pace, min(share, CHUNK_AT_MOST))
+        chunk = _chunk(worker, buffer, run_times, min(share, CHUNK_AT_MOST))
         if chunk:
             taken.append((worker, chunk))
     return taken
 
 
-def _chunk(worker: WorkerProcess, buffer: Buffer, pace: Pace, at_most: int) -> list[TaskRow]:
+def _chunk(worker: WorkerProcess, buffer: Buffer, run_times: RunTimes, at_most: int) -> list[TaskRow]:
     if worker.tasks_left is not None:
         at_most = min(at_most, worker.tasks_left)
     chunk: list[TaskRow] = []
     while len(chunk) < at_most and (first := buffer.first()) is not None:
-        seconds = pace.of(first[PROCESSOR])
+        seconds = run_times.expected(first[PROCESSOR])
         number = int((TARGET_SECONDS - worker.expected_seconds) / seconds)
         if number < 1 or seconds >= TARGET_SECONDS:
             if chunk or worker.held:
                 break
             number = 1  # a long task goes only to a worker that holds no other
-        alike = buffer.take_alike(min(number, at_most - len(chunk)))
-        worker.expect(seconds * len(alike))
+        alike = buffer.take_same_processor(min(number, at_most - len(chunk)))
+        worker.add_expected(seconds * len(alike))
         chunk += alike
     return chunk
 

@@ -21,7 +21,7 @@ class ClaimTokens:
 
     def __init__(self) -> None:
         self._under_way: dict[int, str | None] = {}
-        self._doubted: set[int] = set()
+        self._distrusted: set[int] = set()
         """Tokens of calls under way whose lease was lost after they were sent."""
         self._listed: dict[int, str | None] = {}
         self._questions: list[set[int]] = []
@@ -42,7 +42,7 @@ class ClaimTokens:
         It cannot if the lease was lost during the call, because other managers may have taken the tasks. In
         that case the token is listed.
         """
-        holds = token not in self._doubted
+        holds = token not in self._distrusted
         reason = self._end(token)
         if not holds:
             self._list(token, reason)
@@ -56,9 +56,9 @@ class ClaimTokens:
         """Record that a call has ended, and that the manager has received all tasks that it claimed."""
         self._end(token)
 
-    def doubt_all(self) -> None:
+    def distrust_all(self) -> None:
         """Distrust the answers to all calls under way, because their lease was lost."""
-        self._doubted |= self._under_way.keys()
+        self._distrusted |= self._under_way.keys()
 
     def listed(self) -> list[int]:
         """Return the listed tokens."""
@@ -90,7 +90,7 @@ class ClaimTokens:
         self._questions.remove(brought)
 
     def _end(self, token: int) -> str | None:
-        self._doubted.discard(token)
+        self._distrusted.discard(token)
         return self._under_way.pop(token)
 
     def _list(self, token: int, reason: str | None) -> None:

@@ -126,8 +126,8 @@ class Claimer(Component):
             self._rest_while_paused()
             return
         self._use_check()
-        if now < self._outage.over_at:
-            self._next_at = self._outage.over_at
+        if now < self._outage.retry_at:
+            self._next_at = self._outage.retry_at
         elif self._next_step is NextStep.CLAIM or self._outage.is_on:  # only an answer ends an outage
             self._claim_if_possible(now)
         elif self._next_step is NextStep.REST and self._config.listen and not self._is_asleep:

@@ -42,18 +42,18 @@ class DeferredSchedules:
         self._imported: dict[str, BaseException | None] = {}
         self._is_stale = False
 
-    def known(self, now: float) -> Deferred:
+    def for_next_batch(self, now: float) -> Deferred:
         """Return the information for the next batch."""
         if now >= self.forget_at:
             self._since = {name: since for name, since in self._since.items() if name in self._hidden}
             self._imported.clear()
-            self.show()
+            self.retry_all()
         self._is_stale = False
         overdue = {name for name, since in self._since.items() if now - since >= OVERDUE_SECONDS}
         return Deferred(sorted(self._hidden), overdue, dict(self._imported))
 
-    def put(self, names: Iterable[str]) -> None:
-        """Put aside schedules that a batch could not enqueue, unless ``show()`` was called since it began."""
+    def defer(self, names: Iterable[str]) -> None:
+        """Put aside schedules that a batch could not enqueue, unless it began before ``retry_all()``."""
         now = time.monotonic()
         for name in names:
             self._since.setdefault(name, now)
@@ -66,7 +66,7 @@ class DeferredSchedules:
         for name in names:
             self._since.pop(name, None)
 
-    def show(self) -> None:
+    def retry_all(self) -> None:
         """Try all schedules again."""
         self._hidden.clear()
         self.forget_at = NEVER
@@ -75,4 +75,4 @@ class DeferredSchedules:
     def note_imported(self, imported: Mapping[str, BaseException | None]) -> None:
         """Record which modules were imported, and try all schedules again."""
         self._imported.update(imported)
-        self.show()
+        self.retry_all()

@@ -7,17 +7,17 @@ from itertools import chain
 from typing import Final, NamedTuple, TypeAlias, cast
 
 from django_partisan.engine.manager.component import NEVER
-from django_partisan.engine.outcome_writing import Kind, Written
+from django_partisan.engine.outcome_writing import Kind, WriteResult
 from django_partisan.engine.settling import halves
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
-from django_partisan.sql.row_changes import Crash, Item, RowChange, Stopped
+from django_partisan.sql.row_changes import Crash, Item, RowChange, StoppedRun
 
 PAUSE_SECONDS: Final = 0.25
 PAUSE_AT_MOST_SECONDS: Final = 3.0
 
 Kept: TypeAlias = tuple[int, str, str | None]
 """Start of a completed run in monotonic microseconds, its worker, and its return value as JSON text."""
-What: TypeAlias = RowChange | Crash | Kept | Stopped | None
+What: TypeAlias = RowChange | Crash | Kept | StoppedRun | None
 Entry: TypeAlias = tuple[TaskRow, What]
 """A task and the data to write to its row; ``None`` if the kind alone determines the data."""
 
@@ -44,7 +44,7 @@ def written_characters(what: What) -> int:
     if isinstance(what, RowChange):
         texts = (what.result, what.error_message, what.error_traceback, what.entry, what.context)
         return sum(map(len, filter(None, texts)))
-    return 0 if what is None or isinstance(what, Crash | Stopped) else len(what[-1] or "")
+    return 0 if what is None or isinstance(what, Crash | StoppedRun) else len(what[-1] or "")
 
 
 class Part(NamedTuple):
@@ -60,7 +60,7 @@ class Part(NamedTuple):
     def items(self) -> Sequence[Item]:
         """Return the items to write, in the form that statements of this kind take."""
         if self.kind is Kind.RELEASED:
-            return [cast(Stopped, what) or (row[ID], row[TOKEN]) for row, what in self.entries]
+            return [cast(StoppedRun, what) or (row[ID], row[TOKEN]) for row, what in self.entries]
         if self.entries and self.entries[0][1] is None:
             return [(row[ID], row[TOKEN]) for row, _ in self.entries]
         if self.kind is Kind.KEPT:
@@ -102,9 +102,9 @@ class DelayedOutcomes:
         """Return the monotonic time of the next try."""
         return 0.0 if self._parts else self._retry_at
 
-    def add(self, part: Part, written: Written) -> None:
+    def add(self, part: Part, written: WriteResult) -> None:
         """Keep the outcomes that a try did not write; reset the pause if nothing is left."""
-        for entries in halves(part.only(written.held_up)):
+        for entries in halves(part.only(written.delayed)):
             self._parts.append(Part(part.kind, entries, part.again, is_retry=True))
         if written.later:
             now = time.monotonic()

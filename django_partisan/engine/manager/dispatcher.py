@@ -69,7 +69,7 @@ class Dispatcher(Component):
         """Dispatch tasks; recall tasks from a stuck worker, sooner if another worker is idle."""
         if self._buffer and self._may_start():
             workers = [worker for worker in self._pool.workers if worker is not self._pool.reserved]
-            for worker, rows in chunks(workers, self._buffer, self._intake.pace):
+            for worker, rows in chunks(workers, self._buffer, self._intake.run_times):
                 self._pool.dispatch(worker, rows, self._intake.claim_times.of(rows))
         self._next_at = NEVER
         recallable = [worker for worker in self._pool.workers if len(worker.held) > 1]

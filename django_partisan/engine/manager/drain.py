@@ -30,7 +30,7 @@ class Drain(Component):
         """True once running tasks are being ended by force."""
         return self.forced_at is not None
 
-    def ask(self, signal_name: str | None = None) -> None:
+    def request(self, signal_name: str | None = None) -> None:
         """Request to drain; a second request ends running tasks by force, unless it is SIGHUP.
 
         A closed terminal sends SIGHUP twice, from the shell and from the kernel; systemd sends it after

@@ -21,7 +21,7 @@ class Expirations:
         self._queue = queue
         self._settler = settler
 
-    def sift(self, rows: list[TaskRow]) -> list[TaskRow]:
+    def end_expired(self, rows: list[TaskRow]) -> list[TaskRow]:
         """End the tasks that have expired; return the others."""
         if not may_expire(rows):
             return rows

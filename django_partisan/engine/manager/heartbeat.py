@@ -14,7 +14,7 @@ from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager.rescue import Rescue, Rescued
 from django_partisan.engine.manager.stale_presence_files import remove_left_files
 from django_partisan.sql import leasing, own_claims
-from django_partisan.sql.leasing import HeartbeatResult, Started
+from django_partisan.sql.leasing import HeartbeatResult, ProcessStart
 
 
 class Answer(NamedTuple):
@@ -72,7 +72,7 @@ class Heartbeat:
 
     def _register(self, connection: BaseDatabaseWrapper, manager: UUID) -> None:
         config = self._config
-        started = Started(self._started_at, time.monotonic() - self._started_from)
+        started = ProcessStart(self._started_at, time.monotonic() - self._started_from)
         self._started_at = leasing.register(
             connection,
             manager,

@@ -105,7 +105,7 @@ class HeldTasks(Component):
         if now < self._query_at and self._is_up_to_date:
             return
         manager = self._identity()
-        if self.is_stopped or manager is None or self._thread.is_busy or now < self._outage.over_at:
+        if self.is_stopped or manager is None or self._thread.is_busy or now < self._outage.retry_at:
             return
         self._began_at = now
         if self._resuming:
@@ -120,7 +120,7 @@ class HeldTasks(Component):
         if self.is_stopped or self._thread.is_busy or self._identity() is None:
             return NEVER
         at_once = self._resuming or self._trying
-        return max(0.0 if at_once else self._query_at, self._outage.over_at)
+        return max(0.0 if at_once else self._query_at, self._outage.retry_at)
 
     def stop(self) -> None:
         """Publish that this manager drains and can run no processor, unless that would delay its stop."""

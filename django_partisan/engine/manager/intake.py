@@ -13,7 +13,7 @@ from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.expiring import with_deadlines
 from django_partisan.engine.manager.buffer import Buffer
 from django_partisan.engine.manager.cancel_requests import CancelRequests
-from django_partisan.engine.manager.chunking import ClaimTimes, Pace
+from django_partisan.engine.manager.chunking import ClaimTimes, RunTimes
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.drain import Drain
 from django_partisan.engine.manager.expirations import Expirations
@@ -67,7 +67,7 @@ class Intake:
         self._lost_runs = LostRuns(config, settler, drain, tokens, self._run_again)
         self.buffer = Buffer()
         self.cancel_requests = CancelRequests(config.queue)
-        self.pace = Pace()
+        self.run_times = RunTimes()
         self.claim_times = ClaimTimes()
         self._expirations = Expirations(config.queue, settler)
 
@@ -76,13 +76,13 @@ class Intake:
         ours = [row for row in held if row[ID] not in self._revoked]
         return [*self.buffer.rows(), *self.buffer.suspects, *self._waiting.values(), *ours]
 
-    def known(self, held: list[TaskRow]) -> list[TaskRow]:
+    def all_tasks(self, held: list[TaskRow]) -> list[TaskRow]:
         """Return all tasks of this manager; ``held`` are those that workers hold."""
         return self.unsettled(held) + self._settler.rows()
 
-    def known_ids(self, held: list[TaskRow]) -> list[int]:
-        """Return the ids of ``known()``."""
-        return [row[ID] for row in self.known(held)]
+    def all_ids(self, held: list[TaskRow]) -> list[int]:
+        """Return the ids of ``all_tasks()``."""
+        return [row[ID] for row in self.all_tasks(held)]
 
     def drop_forgotten(self, claimed: list[TaskRow], workers: Sequence[WorkerProcess]) -> None:
         """Drop older claims of ``claimed`` tasks that are still held here: PostgreSQL forgot them in a crash.
@@ -145,12 +145,12 @@ class Intake:
                 self._store(self._set_aside([row]), self.buffer.add_rescued)
 
     def on_registered(self, definitions: Iterable[tuple[Any, ...]]) -> None:
-        """Register processors that only a worker has; each item holds the fields of a ``Described``."""
-        self._late.take_in(definitions)
+        """Register processors that only a worker has; each item holds the fields of a ``PlainDefinition``."""
+        self._late.register(definitions)
 
     def on_returned(self, rows: list[TaskRow]) -> None:
         """Put tasks that a worker has not started back into the buffer."""
-        self._store(self.ours(rows), self.buffer.put_back)
+        self._store(self.still_claimed(rows), self.buffer.put_back)
 
     def on_exited(
         self, begun: TaskRow | None, rest: list[TaskRow], lost: LostRun | None, run: EndedRun = UNKNOWN_RUN
@@ -159,8 +159,8 @@ class Intake:
 
         ``lost`` describes the run that ended with the worker for events, and ``run`` for the history.
         """
-        rest = self.ours(rest)
-        for row in self.ours([] if begun is None else [begun]):
+        rest = self.still_claimed(rest)
+        for row in self.still_claimed([] if begun is None else [begun]):
             if self._drain.is_forced:  # a forced stop counts no attempt
                 bus.emit(TaskRescued, task_ref(row, self._config.queue), REASON_STOPPED, None, lost)
                 self._settler.release_stopped(self._cancel([row]))
@@ -170,10 +170,10 @@ class Intake:
 
     def on_run_killed(self, row: TaskRow, message: Interrupt, lost: LostRun, run: EndedRun) -> None:
         """Settle a task whose worker was killed because its run did not end when it was interrupted."""
-        for one in self.ours([row]):
+        for one in self.still_claimed([row]):
             self._lost_runs.killed(one, message, lost, run)
 
-    def ours(self, rows: list[TaskRow]) -> list[TaskRow]:
+    def still_claimed(self, rows: list[TaskRow]) -> list[TaskRow]:
         """Return the tasks whose claim is still valid.
 
         The runs of the others, whose claims were lost, have ended. If this manager has claimed such a task
@@ -212,9 +212,9 @@ class Intake:
         if self._drain.is_on or self._pause.is_on:
             self._settler.release(rows)
             return
-        rows = self._expirations.sift(rows)
+        rows = self._expirations.end_expired(rows)
         if self._processors.unknown:
-            rows, others = self._processors.sift(rows)
+            rows, others = self._processors.split(rows)
             self.hold(others)
         if any(map(_takeovers, rows)):
             self.buffer.add_suspects([row for row in rows if row[TAKEOVERS]])
@@ -231,7 +231,7 @@ class Intake:
 
     def _cancel(self, rows: list[TaskRow]) -> list[TaskRow]:
         """End the tasks that have a cancel request; return the others."""
-        others, requested = self.cancel_requests.sift(rows)
+        others, requested = self.cancel_requests.split(rows)
         for row in requested:
             self._settler.settle(row, self.cancel_requests.end(row))
         return others

@@ -63,7 +63,7 @@ class KnownProcessors:
         """Processors that only other managers of the queue can run; their tasks are not claimed here."""
         return [name for name, unknown in self.unknown.items() if unknown.is_known_elsewhere]
 
-    def sift(self, rows: list[TaskRow]) -> tuple[list[TaskRow], list[TaskRow]]:
+    def split(self, rows: list[TaskRow]) -> tuple[list[TaskRow], list[TaskRow]]:
         """Return two lists: the tasks that may go to workers, and those that are to be held."""
         parts: tuple[list[TaskRow], list[TaskRow]] = ([], [])
         for row in rows:

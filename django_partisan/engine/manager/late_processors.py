@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from django_partisan.engine import late_definitions
-from django_partisan.engine.late_definitions import Described
+from django_partisan.engine.late_definitions import PlainDefinition
 from django_partisan.engine.manager.known_processors import KnownProcessors
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.managers import ProcessorsIgnored
@@ -23,10 +23,10 @@ class LateProcessors:
         self._names: set[str] = set()
         self._has_emitted = False
 
-    def take_in(self, definitions: Iterable[tuple[Any, ...]]) -> None:
-        """Register processors in this process; each item holds the fields of a ``Described``."""
+    def register(self, definitions: Iterable[tuple[Any, ...]]) -> None:
+        """Register processors in this process; each item holds the fields of a ``PlainDefinition``."""
         for values in definitions:
-            described = Described(*values)
+            described = PlainDefinition(*values)
             if described.name not in self._names and len(self._names) >= self._limit:
                 self._emit()
                 continue

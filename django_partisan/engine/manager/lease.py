@@ -49,7 +49,7 @@ class State(Enum):
 class LeaseOwner(NamedTuple):
     """Functions of the manager that the lease calls, in the loop's thread."""
 
-    known: Callable[[], set[int]]
+    held_ids: Callable[[], set[int]]
     """Returns the ids of all tasks that this process holds and that have no outcome yet."""
     extended: Callable[[float], None]
     """Called with the time, by the boot clock, until which tasks may start."""
@@ -150,7 +150,7 @@ class Lease(Component):
         seconds = self._config.lease_seconds
         if self._state is State.HELD and sent_at - self._sent_at > seconds * 2 / 3:
             # This gap may have been an outage for all managers: give the others time to send a heartbeat.
-            self._others.spare_until(sent_at + seconds)
+            self._others.ignore_expiry_until(sent_at + seconds)
         token = self._tokens.draw(REASON_MANAGER_LOST)
         self._rescue.begin(token)
         is_first = self._state is State.JOINING
@@ -159,9 +159,9 @@ class Lease(Component):
         self._thread.submit(send, partial(self._on_answered, sent_at, token))
 
     def _send_renewal(self) -> None:
-        known = self._owner.known()
-        # Tasks of answers that come later are not in `known`, and others may take them before this call.
-        self._tokens.doubt_all()
+        known = self._owner.held_ids()
+        # Tasks of answers that come later are not in `held_ids`, and others may take them before this call.
+        self._tokens.distrust_all()
         renew = partial(self._heartbeat.renew, manager=self.id, previous=self._previous_id)
         self._thread.submit(renew, partial(self._on_renewed, self._clock(), known))
 
@@ -180,11 +180,11 @@ class Lease(Component):
         if not result.found.is_alive:
             # Another manager considered this one dead and removed its row: register with a new id.
             self._previous_id, self.id = self.id, uuid.uuid4()
-            self._doubt(State.LOST)
+            self._require_renewal(State.LOST)
         elif self._state is State.HELD and self._clock() >= self._expires_at:
             self._previous_id = self.id
             self._expires_at = sent_at + self._config.lease_seconds
-            self._doubt(State.UNSURE)
+            self._require_renewal(State.UNSURE)
         else:
             self._on_confirmed(sent_at, result)
 
@@ -197,29 +197,29 @@ class Lease(Component):
             self._tokens.forget(token)
             if self._state is State.JOINING:  # the others may be cut off, too: give them time again
                 self._has_waited = False
-                self._others.spare_until(NEVER)
+                self._others.ignore_expiry_until(NEVER)
         self._on_failed(error)
 
     def _on_confirmed(self, sent_at: float, answer: Answer) -> None:
         self._others.note(answer.found.others)
         self._owner.answered(answer.found)
-        if self._state is State.JOINING and not self._joins(answer):
+        if self._state is State.JOINING and not self._may_join(answer):
             return
         self._sent_at = sent_at
         self._extend(sent_at + self._config.lease_seconds)
 
-    def _joins(self, answer: Answer) -> bool:
+    def _may_join(self, answer: Answer) -> bool:
         """Return whether this manager may claim now; if managers are missing, give them time first."""
         if answer.rescued.are_missing and not self._has_waited:
             self._has_waited = True
             seconds = self._config.lease_seconds / 3
-            self._others.spare_until(self._clock() + seconds)
+            self._others.ignore_expiry_until(self._clock() + seconds)
             self._heartbeat_at = time.monotonic() + seconds
             return False
-        self._others.spare_until(0.0)
+        self._others.ignore_expiry_until(0.0)
         return True
 
-    def _doubt(self, state: State) -> None:
+    def _require_renewal(self, state: State) -> None:
         self._state = state
         self._lost_after = self._clock() - self._sent_at
         self.heartbeat_soon()
@@ -228,16 +228,16 @@ class Lease(Component):
         if isinstance(result, Exception):
             self._on_failed(result)
             return
-        self._tokens.doubt_all()  # including calls that were sent during the renewal
+        self._tokens.distrust_all()  # including calls that were sent during the renewal
         was_lost = self._state is State.LOST
         # Tasks settled during the renewal are not in process either, but are not lost.
-        revoked = (known - result) & self._owner.known()
+        revoked = (known - result) & self._owner.held_ids()
         held = self._owner.revoked(revoked)
         if was_lost or revoked:
             bus.emit(LeaseLost, self._config.queue, self._lost_after, held)
         self._sent_at = sent_at
         lease_end = sent_at + self._config.lease_seconds
-        self._others.spare_until(lease_end)  # the others may need longer to come back
+        self._others.ignore_expiry_until(lease_end)  # the others may need longer to come back
         self._extend(lease_end if was_lost else self._expires_at)
         self.heartbeat_soon()
 

@@ -19,7 +19,7 @@ from django_partisan.engine.manager.schedule_failures import ScheduleFailures
 from django_partisan.models.schedule import Schedule
 from django_partisan.outcomes import OPERATION_COMPARE
 from django_partisan.schedules.definition import ScheduleDefinition
-from django_partisan.sql.leasing import SchedulesSeen
+from django_partisan.sql.leasing import SchedulesState
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.schedules import ScheduleChanged
 
@@ -75,14 +75,14 @@ class ListedSchedules(Component):
         """Return the monotonic time of the next comparison."""
         if self.is_stopped or self._thread.is_busy or self._identity() is None or self._compare_at == NEVER:
             return NEVER
-        return max(self._compare_at, self._outage.over_at, self._failures.retry_at)
+        return max(self._compare_at, self._outage.retry_at, self._failures.retry_at)
 
     def read_now(self) -> None:
         """Compare the rows in the next turn, because somebody has changed schedules."""
         if self._definitions:
             self._compare_at = 0.0
 
-    def on_heartbeat(self, seen: SchedulesSeen) -> None:
+    def on_heartbeat(self, seen: SchedulesState) -> None:
         """Request a comparison if the live managers' lists or the rows have changed, or if one is due."""
         self._seen = seen.listing
         has_changed = seen.listing != self._listing

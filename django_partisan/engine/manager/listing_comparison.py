@@ -126,4 +126,4 @@ def _restarts(definition: ScheduleDefinition, stored: LockedSchedule) -> bool:
     """Return whether ticks are computed from now: new times, a fault, or a stop of over an hour."""
     stopped_at = stored.stopped_at
     was_stopped = stopped_at is not None and (stored.now - stopped_at).total_seconds() > sql.RETURN_SECONDS
-    return was_stopped or stored.fault is not None or not definition.ticks_as(stored.row)
+    return was_stopped or stored.fault is not None or not definition.has_same_ticks(stored.row)

@@ -16,7 +16,7 @@ from django.db import connections
 
 import django_partisan
 from django_partisan.engine.forkserver.spawner import Spawner
-from django_partisan.engine.liveness import sweep
+from django_partisan.engine.liveness import remove_stale_files
 from django_partisan.engine.manager.assembly import Assembly, Resources
 from django_partisan.engine.manager.database_thread import DatabaseThread, Notified
 from django_partisan.engine.manager.loop_calls import LoopCalls
@@ -74,7 +74,7 @@ class Manager:
         deliver, run_delivered = self._calls.deliver, self._calls.run_delivered
         self._selector.register(self._calls.fd, selectors.EVENT_READ, lambda mask: run_delivered())
         instance = uuid.uuid4()
-        sweep()
+        remove_stale_files()
         self._presence = PresenceFile(
             instance, config.workers_count, identity_of(connections[task_database()])
         )
@@ -119,7 +119,7 @@ class Manager:
             address = serve(self.snapshot)
             version = django_partisan.__version__
             bus.emit(ManagerStarted, self._config.queue, self._config.workers_count, version, address)
-            with (signals or ProcessSignals()).given_to(self._ask_to_drain):
+            with (signals or ProcessSignals()).forwarded_to(self._ask_to_drain):
                 while not self.is_stopped:
                     self.turn()
         finally:
@@ -147,7 +147,7 @@ class Manager:
 
         Wait for its end for at most ``timeout`` seconds; return whether it has ended.
         """
-        self._calls.deliver(self._parts.drain.ask)
+        self._calls.deliver(self._parts.drain.request)
         return self._has_ended.wait(timeout)
 
     def snapshot(self) -> Snapshot:
@@ -169,7 +169,7 @@ class Manager:
         return all(component.is_idle for component in self._components)
 
     def _ask_to_drain(self, signal_name: str) -> None:
-        self._calls.deliver(partial(self._parts.drain.ask, signal_name))
+        self._calls.deliver(partial(self._parts.drain.request, signal_name))
 
     def _begin_to_drain(self) -> None:
         in_progress = sum(bool(worker.held) for worker in self._parts.pool.workers)
@@ -180,17 +180,17 @@ class Manager:
     def _go_on_draining(self, now: float) -> None:
         if self._parts.drain.is_forced:
             self._parts.pool.kill()
-        if not self._is_deregistered and (self.is_idle or self._gives_up_on_database(now)):
+        if not self._is_deregistered and (self.is_idle or self._abandons_database(now)):
             self._is_deregistered = True
             self._parts.lease.deregister()
 
-    def _gives_up_on_database(self, now: float) -> bool:
+    def _abandons_database(self, now: float) -> bool:
         """Return whether a forced stop leaves unsettled tasks to another manager, which rescues them."""
         forced_at = self._parts.drain.forced_at
         if forced_at is None or not self._parts.pool.is_empty:
             return False
         settler = self._parts.settler
-        is_stuck = settler.is_held_up or not settler.is_reachable
+        is_stuck = settler.is_delayed or not settler.is_reachable
         awaited = self._threads.values() if settler.is_idle else (self._threads["settle"],)
         is_silent = any(thread.waited(now) > FORCED_ANSWER_SECONDS for thread in awaited)
         return is_stuck or is_silent or now >= forced_at + FORCED_SETTLE_SECONDS
@@ -209,7 +209,7 @@ class Manager:
         self._snapshot = Snapshot(
             queue=self._config.queue,
             workers_configured=self._config.workers_count,
-            workers=self._parts.pool.seen(time.monotonic()),
+            workers=self._parts.pool.snapshots(time.monotonic()),
             buffered=len(self._parts.intake.buffer),
             buffer_limit=self._config.max_queue_size,
             unsettled=self._parts.settler.unsettled,

@@ -45,7 +45,7 @@ class OpenTicks(Component):
         """Return the monotonic time of the next lookup."""
         if not self._has_any or self.is_stopped or self._thread.is_busy or self._identity() is None:
             return NEVER
-        return max(self._look_up_at, self._outage.over_at, self._failures.retry_at)
+        return max(self._look_up_at, self._outage.retry_at, self._failures.retry_at)
 
     def on_heartbeat(self, has_any: bool) -> None:
         """Record whether there are open ticks."""

@@ -22,7 +22,7 @@ NO_ERROR: Final = ErrorInfo("", "", "")
 AWAY: Final = frozenset({ErrorKind.OUTAGE, ErrorKind.READ_ONLY})
 
 
-def passes(error: Error) -> bool:
+def is_temporary(error: Error) -> bool:
     """Return whether an error is temporary: a lock, or an outage, which claims report.
 
     A missing table or privilege is not temporary, although claims wait for it, too.
@@ -39,7 +39,7 @@ class SharedOutage:
         self._since = 0.0
         self._failures = 0
         self._in_a_row = 0
-        self._over_at = 0.0
+        self._retry_at = 0.0
         self._first: Outage | None = None
         self._on: list[Outage] = []
 
@@ -48,11 +48,11 @@ class SharedOutage:
         """True while any outage is on."""
         return bool(self._on)
 
-    def over_at(self, outage: "Outage") -> float:
+    def retry_at(self, outage: "Outage") -> float:
         """Return the monotonic time of the next try; the one that failed first starts, the others follow."""
         if self._in_a_row < 2:  # a single failure may concern one connection only
             return 0.0
-        return self._over_at if outage is self._first else self._over_at + PAUSE_SECONDS
+        return self._retry_at if outage is self._first else self._retry_at + PAUSE_SECONDS
 
     def note(self, outage: "Outage") -> None:
         """Count a failure of an outage."""
@@ -67,14 +67,14 @@ class SharedOutage:
         """Start the shared pause, because the database was down for a caller."""
         self._first = self._first or outage
         self._in_a_row += 1
-        self._over_at = time.monotonic() + pause_after(self._in_a_row, PAUSE_SECONDS, PAUSE_AT_MOST_SECONDS)
+        self._retry_at = time.monotonic() + pause_after(self._in_a_row, PAUSE_SECONDS, PAUSE_AT_MOST_SECONDS)
 
     def answered(self) -> None:
         """End the shared pause, because the database has answered."""
         if self._in_a_row:
             self._in_a_row, self._first = 0, None
             for outage in self._on:
-                outage.hurry()
+                outage.shorten_pause()
 
     def end(self, outage: "Outage") -> None:
         """Record the end of one outage; emit ``DatabaseRestored`` when the last one ends."""
@@ -92,7 +92,7 @@ class Outage:
         self._queue = shared.queue
         self._failures = 0
         self._failed_at = 0.0
-        self._over_at = 0.0
+        self._retry_at = 0.0
         self.error = NO_ERROR
 
     @property
@@ -103,18 +103,18 @@ class Outage:
     @property
     def has_paused(self) -> bool:
         """True if ``fail()`` has set a pause, and not only ``note()`` was called."""
-        return self._over_at > 0.0
+        return self._retry_at > 0.0
 
     @property
-    def over_at(self) -> float:
+    def retry_at(self) -> float:
         """Monotonic time of the next try."""
-        return max(self._over_at, self._shared.over_at(self))
+        return max(self._retry_at, self._shared.retry_at(self))
 
     def fail(self, error: Exception) -> bool:
         """Record a failure and pause; return True for the first one."""
         is_first = self.note(error)
         self._failed_at = time.monotonic()
-        self._over_at = self._failed_at + pause_after(self._failures, PAUSE_SECONDS, PAUSE_AT_MOST_SECONDS)
+        self._retry_at = self._failed_at + pause_after(self._failures, PAUSE_SECONDS, PAUSE_AT_MOST_SECONDS)
         if isinstance(error, Error) and kind_of(error) in AWAY:
             self._shared.pause(self)
         return is_first
@@ -126,16 +126,16 @@ class Outage:
         self._shared.note(self)
         return self._failures == 1
 
-    def hurry(self) -> None:
+    def shorten_pause(self) -> None:
         """Shorten the pause, because another connection got an answer."""
-        self._over_at = min(self._over_at, self._failed_at + PAUSE_SECONDS)
+        self._retry_at = min(self._retry_at, self._failed_at + PAUSE_SECONDS)
 
     def end(self) -> None:
         """Record that the database answers; emit ``DatabaseRestored`` if that ends the last outage."""
         self._shared.answered()
         if self._failures:
             self._failures = 0
-            self._over_at = 0.0
+            self._retry_at = 0.0
             self.error = NO_ERROR  # a kept exception would keep the objects in its frames alive
             self._shared.end(self)
 

@@ -34,7 +34,7 @@ from django_partisan.sql.claiming import TOKEN, TaskRow
 from django_partisan.sql.history import EndedRun
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.managers import CodeReplaced
-from django_partisan.telemetry.events.snapshot import WorkerSeen
+from django_partisan.telemetry.events.snapshot import WorkerSnapshot
 from django_partisan.telemetry.events.telemetry import PipeBroken
 from django_partisan.telemetry.events.values import ErrorInfo
 from django_partisan.telemetry.events.workers import (
@@ -95,10 +95,10 @@ class Pool(Component):
         """Return the tasks that workers hold."""
         return [row for worker in self.workers for row in worker.held.values()]
 
-    def seen(self, now: float) -> tuple[WorkerSeen, ...]:
+    def snapshots(self, now: float) -> tuple[WorkerSnapshot, ...]:
         """Return the state of the workers that have not retired, for a snapshot."""
         return tuple(
-            worker.seen(self._presence.page(worker.slot), self._queue, now)
+            worker.snapshot(self._presence.page(worker.slot), self._queue, now)
             for worker in self.workers
             if worker.state not in (State.ENDING, State.RECYCLING)
         )
@@ -144,7 +144,7 @@ class Pool(Component):
             if self.is_stopped:
                 return
             bus.emit(WorkerStartFailed, self._queue, slot, ErrorInfo.of(result))
-            self._restarts.later(slot)
+            self._restarts.restart_later(slot)
             return
         worker = result
         self.workers.append(worker)
@@ -209,7 +209,7 @@ class Pool(Component):
         for message in messages:
             match message:
                 case Report():
-                    self._reports.take_in(worker, message)
+                    self._reports.receive(worker, message)
                 case Returned(task_ids):
                     self._intake.on_returned(worker.take_back(task_ids))
                 case Ready():
@@ -218,7 +218,7 @@ class Pool(Component):
                     self._intake.on_registered(definitions)
                 case Retiring():  # refill the slot at once, while the worker still flushes
                     worker.retire()
-                    self._restarts.at_once(worker.slot)
+                    self._restarts.restart_now(worker.slot)
                 case Flushed(telemetry, peak_bytes):
                     bus.absorb(worker.slot, telemetry)
                     worker.note_peak(peak_bytes)
@@ -290,9 +290,9 @@ class Pool(Component):
         )
         if not worker.is_recycled:
             if page.begun or time.monotonic() - worker.started_at >= YOUNG_SECONDS:
-                self._restarts.at_once(worker.slot)
+                self._restarts.restart_now(worker.slot)
             else:
-                self._restarts.later(worker.slot)
+                self._restarts.restart_later(worker.slot)
         worker.close()
         run = EndedRun(page.since, time.monotonic() - page.since, worker.name)
         if begun is not None and lost is not None and killed_for is not None:

@@ -33,7 +33,7 @@ receives it.
 """
 
 
-class StopAsked(Exception):
+class StopRequested(Exception):
     """A stop signal arrived before the manager served; the message is the signal's name."""
 
 
@@ -43,7 +43,7 @@ class ProcessSignals:
     def __init__(self) -> None:
         # Unlike an event, this is reentrant: a handler may interrupt the thread that waits for it.
         self._noted: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._ask: Callable[[str], None] = self._noted.put
+        self._forward: Callable[[str], None] = self._noted.put
 
     @contextmanager
     def handled(self) -> Iterator[None]:
@@ -60,12 +60,12 @@ class ProcessSignals:
             yield
 
     def check(self) -> None:
-        """Raise ``StopAsked`` if a stop signal has arrived."""
+        """Raise ``StopRequested`` if a stop signal has arrived."""
         if not self._noted.empty():
-            raise StopAsked(self._noted.get())
+            raise StopRequested(self._noted.get())
 
     def result_of(self, call: Callable[[], T]) -> T:
-        """Return what ``call`` returns, or raise what it raises; raise ``StopAsked`` on a stop signal.
+        """Return what ``call`` returns, or raise what it raises; raise ``StopRequested`` on a stop signal.
 
         The call runs in another thread, which is abandoned on a stop signal: no signal is handled in a thread
         while its database driver waits.
@@ -83,7 +83,7 @@ class ProcessSignals:
 
         threading.Thread(target=run, name="partisan-start", daemon=True).start()
         if name := self._first_noted():
-            raise StopAsked(name)
+            raise StopRequested(name)
         if errors:
             raise errors[0]
         return results[0]
@@ -94,15 +94,15 @@ class ProcessSignals:
                 return self._noted.get(timeout=_LONGEST_WAIT_SECONDS)
 
     @contextmanager
-    def given_to(self, ask: Callable[[str], None]) -> Iterator[None]:
-        """Call ``ask`` with the name of each stop signal, including those received before."""
-        self._ask = ask
+    def forwarded_to(self, forward: Callable[[str], None]) -> Iterator[None]:
+        """Call ``forward`` with the name of each stop signal, including those received before."""
+        self._forward = forward
         while not self._noted.empty():
-            ask(self._noted.get())
+            forward(self._noted.get())
         try:
             yield
         finally:
-            self._ask = self._noted.put
+            self._forward = self._noted.put
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._ask(signal.Signals(number).name)
+        self._forward(signal.Signals(number).name)

@@ -66,7 +66,7 @@ class Promoter(Component):
         """Return the monotonic time of the next check."""
         if self.is_stopped or self._thread.is_busy:
             return NEVER
-        return max(self._check_at, self._outage.over_at)
+        return max(self._check_at, self._outage.retry_at)
 
     @property
     def is_idle(self) -> bool:

@@ -21,7 +21,7 @@ from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager.batch_limit import BatchLimit
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
-from django_partisan.engine.manager.outage import Outage, passes
+from django_partisan.engine.manager.outage import Outage, is_temporary
 from django_partisan.engine.manager.retry_pause import pause_after
 from django_partisan.models import Task
 from django_partisan.sql import pruning
@@ -117,7 +117,7 @@ class Pruner(Component):
         """Return the monotonic time of the next batch or question."""
         if self.is_stopped or self._thread.is_busy or self._identity() is None:
             return NEVER
-        return max(self._due_at, self._outage.over_at)
+        return max(self._due_at, self._outage.retry_at)
 
     def stop(self) -> None:
         """Release an unfinished pass to other managers, unless that would delay the stop."""
@@ -227,7 +227,7 @@ class Pruner(Component):
         self._due_at = time.monotonic() + RETRY_SECONDS
         if kind_of(error) is ErrorKind.CANCELLED:
             self._emit_failed(explained(error))
-        elif not passes(error):
+        elif not is_temporary(error):
             self._emit_failed(error)
 
     def _emit_failed(self, error: Error) -> None:

@@ -75,83 +75,85 @@ class Reconciliation(Component):
         self._identity = identity
         self._question: Question | None = None
         self._calls = 0
-        self._losses_asked_for = 0
-        self._ask_at = 0.0
-        self._doubts = 0
-        self._resolved = 0
-        self._doubts_asked_for = 0
+        self._losses_queried = 0
+        self._query_at = 0.0
+        self._comparisons_required = 0
+        self._comparisons_done = 0
+        self._comparisons_requested = 0
         self._has_failed = False
         self._surpluses = 0
 
     @property
     def is_idle(self) -> bool:
         """True if no question is open, and always while the manager drains."""
-        has_question = self._question is not None or self._has_new_loss or self.is_in_doubt
+        has_question = self._question is not None or self._has_new_loss or self.must_compare
         return self.is_stopped or not (has_question or self._calls)
 
     @property
-    def is_in_doubt(self) -> bool:
+    def must_compare(self) -> bool:
         """True while PostgreSQL may have forgotten claims; no claims are made until all are compared."""
-        return self._doubts != self._resolved
+        return self._comparisons_required != self._comparisons_done
 
     def on_heartbeat(self, claimed: int) -> None:
         """Compare the number of this manager's tasks in the table, ``claimed``, with those known here."""
         if self._tokens.losses:
-            self._ask(Question.LOST)
-        self._surpluses = self._surpluses + 1 if claimed > len(self._known_ids()) else 0
+            self._set_question(Question.LOST)
+        self._surpluses = self._surpluses + 1 if claimed > len(self._all_ids()) else 0
         if self._surpluses >= 2:
             self.compare_all()
 
     def compare_all(self) -> None:
         """Ask for all tasks of this manager as soon as possible."""
-        self._ask(Question.ALL)
+        self._set_question(Question.ALL)
 
-    def doubt_claims(self) -> None:
+    def require_comparison(self) -> None:
         """Record that a connection was lost, so that all known tasks are compared before the next claim."""
-        self._doubts += 1
+        self._comparisons_required += 1
 
     def turn(self, now: float) -> None:
         """Ask the open question, if any."""
         self._next_at = NEVER
         if self._has_new_loss:
-            self._ask(Question.LOST)
-        if self._question is None and not self.is_in_doubt:
+            self._set_question(Question.LOST)
+        if self._question is None and not self.must_compare:
             return
         manager = self._identity()
         if manager is None or self._thread.is_busy:
             return
-        if self.is_in_doubt:
-            if self._known_ids():
+        if self.must_compare:
+            if self._all_ids():
                 self.compare_all()
             else:
-                self._resolved = self._doubts
+                self._comparisons_done = self._comparisons_required
         if self._question is None:
             return
-        if now < self._ask_at:
-            self._next_at = self._ask_at
+        if now < self._query_at:
+            self._next_at = self._query_at
             return
         question, self._question = self._question, None
-        self._losses_asked_for = self._tokens.losses
-        known = self._intake.known(self._pool.held())
-        ask: Call
+        self._losses_queried = self._tokens.losses
+        known = self._intake.all_tasks(self._pool.held())
+        call: Call
         if question is Question.ALL:
-            ask = partial(own_claims.compare, queue=self._queue, manager=manager, held=known)
-            self._doubts_asked_for = self._doubts
+            call = partial(own_claims.compare, queue=self._queue, manager=manager, held=known)
+            self._comparisons_requested = self._comparisons_required
         else:
-            ask = partial(own_claims.claims, queue=self._queue, manager=manager, tokens=self._tokens.listed())
+            call = partial(
+                own_claims.claims, queue=self._queue, manager=manager, tokens=self._tokens.listed()
+            )
         brought = self._tokens.begin_question()
-        self._submit(ask, partial(self._on_answered, question, manager, known, brought))
+        self._submit(call, partial(self._on_answered, question, manager, known, brought))
 
     @property
     def _has_new_loss(self) -> bool:
-        return self._tokens.losses > self._losses_asked_for
+        return self._tokens.losses > self._losses_queried
 
-    def _ask(self, question: Question) -> None:
+    def _set_question(self, question: Question) -> None:
         if self._question is not Question.ALL:
             self._question = question
 
-    def _known_ids(self) -> list[int]:
-        return self._intake.known_ids(self._pool.held())
+    def _all_ids(self) -> list[int]:
+        return self._intake.all_ids(self._pool.held())
 
     def _submit(self, call: Call, done: Done) -> None:
         self._calls += 1
@@ -161,10 +163,10 @@ class Reconciliation(Component):
         self._calls -= 1
         if isinstance(result, Exception):
             self._has_failed = True
-            self._ask_at = time.monotonic() + RETRY_SECONDS
+            self._query_at = time.monotonic() + RETRY_SECONDS
             self._outage.note(result)
         elif self._has_failed:  # otherwise a claim failed, and an answered question does not end that outage
-            self._has_failed, self._ask_at = False, 0.0
+            self._has_failed, self._query_at = False, 0.0
             self._outage.end()
         done(result)
 
@@ -173,11 +175,11 @@ class Reconciliation(Component):
     ) -> None:
         self._tokens.end_question(brought)
         if isinstance(result, Exception) or self._identity() != manager:
-            self._ask(question)
+            self._set_question(question)
             return
         self._surpluses = 0
         if question is Question.ALL:
-            self._resolved = self._doubts_asked_for
+            self._comparisons_done = self._comparisons_requested
             self._drop_lost(known, result)
         self._claim_again(manager, self._unknown(known, brought, result))
 
@@ -191,7 +193,7 @@ class Reconciliation(Component):
     def _unknown(self, known: list[TaskRow], brought: set[int], ours: list[Pair]) -> list[Pair]:
         """Return this manager's tasks in the table that were unknown before or are no longer held here."""
         ids = {row[ID] for row in known}
-        gone = set(map(_pair, known)).difference(map(_pair, self._intake.known(self._pool.held())))
+        gone = set(map(_pair, known)).difference(map(_pair, self._intake.all_tasks(self._pool.held())))
         return [pair for pair in ours if pair[1] not in brought and (pair[0] not in ids or pair in gone)]
 
     def _claim_again(self, manager: UUID, unknown: list[Pair]) -> None:

@@ -42,32 +42,32 @@ class Reports:
         self._intake = intake
         self._expirations = Expirations(queue, settler)
 
-    def take_in(self, worker: WorkerProcess, report: Report) -> None:
+    def receive(self, worker: WorkerProcess, report: Report) -> None:
         """Settle the outcomes in a report, and record how long the runs took."""
-        rows = worker.let_go(report.completed)
+        rows = worker.remove_tasks(report.completed)
         self._settler.complete(rows)
         if report.kept:
             rows += self._keep(worker, report)
         changed = self._change(worker, report.changes) if report.changes else _NOTHING
         rows += changed.others
-        rows += worker.let_go(report.settled)
-        for row in worker.let_go(report.claims_lost):
+        rows += worker.remove_tasks(report.settled)
+        for row in worker.remove_tasks(report.claims_lost):
             rows.append(row)
             bus.emit(TaskClaimLost, task_ref(row, self._queue))
         if changed.unregistered or self._processors.unknown:
-            self._learn(rows, changed.unregistered)
+            self._record_run_times(rows, changed.unregistered)
         rows += changed.expired
-        self._intake.ours(rows)
+        self._intake.still_claimed(rows)
         for processor, (runs, seconds) in report.measured.items():
-            worker.work_off(runs * self._intake.pace.of(processor))
+            worker.subtract_expected(runs * self._intake.run_times.expected(processor))
             if processor not in self._processors.unknown:
-                self._intake.pace.learn(processor, runs, seconds)
+                self._intake.run_times.record(processor, runs, seconds)
         bus.absorb(worker.slot, report.telemetry)
 
     def _keep(self, worker: WorkerProcess, report: Report) -> list[TaskRow]:
         """Pass completed runs whose rows are kept to the settler; return their tasks."""
         kept = {task_id: (started, worker.name, result) for task_id, started, result in report.kept}
-        rows = worker.let_go(list(kept))
+        rows = worker.remove_tasks(list(kept))
         self._settler.keep(rows, [kept[row[ID]] for row in rows])
         return rows
 
@@ -76,9 +76,9 @@ class Reports:
         others, unregistered, expired = list[TaskRow](), list[TaskRow](), list[TaskRow]()
         for values in changes:
             change = RowChange(*values)
-            for row in worker.let_go([change.id]):
+            for row in worker.remove_tasks([change.id]):
                 if change.reason == REASON_EXPIRED:
-                    worker.work_off(self._intake.pace.of(row[PROCESSOR]))
+                    worker.subtract_expected(self._intake.run_times.expected(row[PROCESSOR]))
                     self._expirations.settle(row, change)
                     expired.append(row)
                     continue
@@ -95,12 +95,12 @@ class Reports:
             change = requests.end(row, change)
         self._settler.settle(row, change)
 
-    def _learn(self, rows: Sequence[TaskRow], unregistered: Sequence[TaskRow]) -> None:
+    def _record_run_times(self, rows: Sequence[TaskRow], unregistered: Sequence[TaskRow]) -> None:
         """Update which processors workers can run, from tasks that ran and tasks that could not run."""
         names = {row[PROCESSOR] for row in unregistered}
         self._processors.note_runs({row[PROCESSOR] for row in rows} - names)
         for name in names:
             self._processors.note_unregistered(name)
-            self._intake.hold(self._intake.buffer.take_of(name))
+            self._intake.hold(self._intake.buffer.take_processor(name))
         for row in unregistered:
             self._processors.note_held(row)

@@ -28,12 +28,12 @@ class Restarts:
         """Return the monotonic time of the next start."""
         return min(self._at.values(), default=NEVER)
 
-    def at_once(self, slot: int) -> None:
+    def restart_now(self, slot: int) -> None:
         """Refill a slot at once, because its worker did not die early."""
         self._early_deaths[slot] = 0
         self._at[slot] = 0.0
 
-    def later(self, slot: int) -> None:
+    def restart_later(self, slot: int) -> None:
         """Refill a slot after a pause: its worker could not start, or died early, before its first task."""
         self._early_deaths[slot] += 1
         pause = pause_after(self._early_deaths[slot], PAUSE_SECONDS, PAUSE_AT_MOST_SECONDS)

@@ -50,8 +50,8 @@ class RunUntil(Component):
             self._busy_at = now
         elif self._pause.is_on:
             if all(component.is_idle for component in self._finders if component is not self._promoter):
-                self._drain.ask()
+                self._drain.request()
         elif self._promoter.has_checked_since(self._busy_at):
             is_empty_enough = self._until is Until.IDLE or self._promoter.next_due_in is None
             if is_empty_enough and all(component.is_idle for component in self._finders):
-                self._drain.ask()
+                self._drain.request()

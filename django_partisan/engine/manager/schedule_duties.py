@@ -10,7 +10,7 @@ from django_partisan.engine.manager.open_ticks import OpenTicks
 from django_partisan.engine.manager.outage import Outage
 from django_partisan.engine.manager.scheduler import Scheduler
 from django_partisan.schedules.configured import configured
-from django_partisan.sql.leasing import SchedulesSeen
+from django_partisan.sql.leasing import SchedulesState
 
 
 class ScheduleDuties:
@@ -45,7 +45,7 @@ class ScheduleDuties:
         self._scheduler.read_now()
         self._listed.read_now()
 
-    def on_heartbeat(self, seen: SchedulesSeen) -> None:
+    def on_heartbeat(self, seen: SchedulesState) -> None:
         """Pass what a heartbeat has found to the components."""
         self._scheduler.on_heartbeat(seen.next_in)
         self._listed.on_heartbeat(seen)

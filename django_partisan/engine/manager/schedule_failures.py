@@ -9,7 +9,7 @@ from typing import Final
 
 from django.db import Error
 
-from django_partisan.engine.manager.outage import passes
+from django_partisan.engine.manager.outage import is_temporary
 from django_partisan.engine.manager.retry_pause import pause_after
 from django_partisan.engine.manager.tick_errors import TickError, describe, is_lock
 from django_partisan.telemetry import bus
@@ -84,4 +84,4 @@ class ScheduleFailures:
 
 
 def _is_outage(error: Exception) -> bool:
-    return isinstance(error, Error) and passes(error)
+    return isinstance(error, Error) and is_temporary(error)

@@ -20,7 +20,7 @@ from django_partisan.engine.manager.outage import Outage
 from django_partisan.engine.manager.schedule_failures import ScheduleFailures
 from django_partisan.engine.manager.task_imports import Imported, TaskImports
 from django_partisan.engine.manager.tick_batch import make_batch
-from django_partisan.engine.manager.tick_results import Batch, FailedSchedule, Ticked
+from django_partisan.engine.manager.tick_results import Batch, FailedSchedule, TickedSchedule
 from django_partisan.outcomes import OPERATION_ENQUEUE
 from django_partisan.schedules.tick_record import DUPLICATE, ENQUEUED, OVERLAP
 from django_partisan.telemetry import bus
@@ -65,7 +65,7 @@ class Scheduler(Component):
         """Enqueue the tasks of due ticks."""
         if now < self.next_at():
             return
-        deferred = self._deferred.known(now)
+        deferred = self._deferred.for_next_batch(now)
         names = self._halves.popleft() if self._halves else None
         self._due_at = NEVER
         make = partial(make_batch, queue=self._queue, deferred=deferred, names=names)
@@ -76,11 +76,11 @@ class Scheduler(Component):
         if self._thread.is_busy or self._identity() is None:
             return NEVER
         due_at = 0.0 if self._halves else min(self._due_at, self._deferred.forget_at)
-        return NEVER if due_at == NEVER else max(due_at, self._outage.over_at, self._failures.retry_at)
+        return NEVER if due_at == NEVER else max(due_at, self._outage.retry_at, self._failures.retry_at)
 
     def read_now(self) -> None:
         """Look for due ticks in the next turn, because schedules were changed."""
-        self._deferred.show()
+        self._deferred.retry_all()
         self._due_at = 0.0
 
     def on_heartbeat(self, next_in: float | None) -> None:
@@ -98,8 +98,8 @@ class Scheduler(Component):
         self._note(batch)
         self._halves.extendleft(reversed(batch.halves))
         self._deferred.end(one.schedule for one in batch.ticked)
-        self._deferred.put(batch.deferred)
-        self._imports.ask(batch.to_import)
+        self._deferred.defer(batch.deferred)
+        self._imports.request(batch.to_import)
         if batch.is_full or self._halves:
             self._expect(0.0)
         elif batch.next_in is not None:
@@ -124,7 +124,7 @@ class Scheduler(Component):
     def _expect(self, seconds: float) -> None:
         self._due_at = min(self._due_at, time.monotonic() + seconds)
 
-    def _emit(self, ticked: Iterable[Ticked], failed: Iterable[FailedSchedule]) -> None:
+    def _emit(self, ticked: Iterable[TickedSchedule], failed: Iterable[FailedSchedule]) -> None:
         for one in ticked:
             _emit_ticks(one)
         for schedule, task, scheduled_for, error, is_new in failed:
@@ -132,7 +132,7 @@ class Scheduler(Component):
                 bus.emit(ScheduleFailed, schedule, task, scheduled_for, error)
 
 
-def _emit_ticks(one: Ticked) -> None:
+def _emit_ticks(one: TickedSchedule) -> None:
     if one.due.missed_number:
         newest = one.due.missed[-1]
         bus.emit(ScheduleMissed, one.schedule, one.task, one.due.missed_number, newest)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from django_partisan.engine.manager.delayed_outcomes import DelayedOutcomes, Entry, Part
-from django_partisan.engine.outcome_writing import Kind, Written
+from django_partisan.engine.outcome_writing import Kind, WriteResult
 from django_partisan.engine.task_ref import task_ref
 from django_partisan.outcomes import REASON_STOPPED, REASON_UNSETTLEABLE
 from django_partisan.sql.claiming import CONTEXT, ID
@@ -42,7 +42,9 @@ class SettleEvents:
         """Number of tasks released since the manager began to drain."""
         self.last_finished_at: float | None = None
 
-    def written(self, parts: Sequence[Part], results: Sequence[Written], seconds: float, reason: str) -> None:
+    def emit_written(
+        self, parts: Sequence[Part], results: Sequence[WriteResult], seconds: float, reason: str
+    ) -> None:
         """Emit the results of a write of several parts, which took ``seconds``.
 
         ``reason`` is why tasks were released.
@@ -64,24 +66,24 @@ class SettleEvents:
                 ids = tuple(row[ID] for row, _ in settled)
                 bus.emit(OutcomesSettled, self._queue, len(settled), seconds, contexts, ids)
 
-    def held_up(self, held_up: DelayedOutcomes, results: Sequence[Written]) -> None:
+    def emit_delayed(self, delayed: DelayedOutcomes, results: Sequence[WriteResult]) -> None:
         """Emit that outcomes are held up, if that lasts long or the write of a single one was cancelled.
 
         ``SettleErrored`` is emitted each time, and ``SettleFailed`` once until nothing is held up any more.
         """
-        if not len(held_up):
+        if not len(delayed):
             self._is_emitted = False
             return
         left = [written for written in results if written.later]
         error = next((written.error for written in left if written.is_cancelled), None)
-        if not left or (error is None and time.monotonic() < held_up.since + EMITTED_AFTER_SECONDS):
+        if not left or (error is None and time.monotonic() < delayed.since + EMITTED_AFTER_SECONDS):
             return
         bus.emit(SettleErrored, self._queue)
         if not self._is_emitted:
             self._is_emitted = True
             blockers = next((written.blockers for written in left if written.blockers), "")
             info = _locked(blockers) if error is None else ErrorInfo.of(error)
-            bus.emit(SettleFailed, self._queue, len(held_up), info)
+            bus.emit(SettleFailed, self._queue, len(delayed), info)
 
     def _released(self, number: int, reason: str) -> None:
         if not number:
@@ -89,7 +91,7 @@ class SettleEvents:
         self.released += number if reason == REASON_STOPPED else 0
         bus.emit(TasksReleased, self._queue, number, reason)
 
-    def _not_as_they_were(self, part: Part, written: Written) -> None:
+    def _not_as_they_were(self, part: Part, written: WriteResult) -> None:
         if not written.lost and not written.unsettleable:
             return
         by_id = {row[ID]: row for row, _ in part.entries}

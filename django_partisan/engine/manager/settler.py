@@ -17,7 +17,7 @@ from django_partisan.engine.manager.outage import Outage
 from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.engine.manager.settle_events import SettleEvents
 from django_partisan.engine.manager.unsettled_limit import UnsettledLimit
-from django_partisan.engine.outcome_writing import Kind, Written
+from django_partisan.engine.outcome_writing import Kind, WriteResult
 from django_partisan.outcomes import (
     CRASHED,
     REASON_PAUSED,
@@ -28,7 +28,7 @@ from django_partisan.outcomes import (
 )
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN, TaskRow
 from django_partisan.sql.history import UNKNOWN_RUN, EndedRun, history_entry
-from django_partisan.sql.row_changes import STATUS_ERROR, STATUS_NEW, Crash, RowChange, Stopped
+from django_partisan.sql.row_changes import STATUS_ERROR, STATUS_NEW, Crash, RowChange, StoppedRun
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.queues import SettleErrored, SettleFailed
 
@@ -103,7 +103,7 @@ class Settler(Component):
         return not self._outage.is_on
 
     @property
-    def is_held_up(self) -> bool:
+    def is_delayed(self) -> bool:
         """True if outcomes are unwritten, and all of them have been tried and held up."""
         is_tried = all(part.is_retry for part in self._under_way) and not any(self._gathered.values())
         return is_tried and not self.is_idle
@@ -153,7 +153,7 @@ class Settler(Component):
 
     def release_stopped(self, rows: list[TaskRow]) -> None:
         """Release tasks whose run was stopped; they can no longer expire."""
-        self._gathered[Kind.RELEASED] += [(row, Stopped(row[ID], row[TOKEN])) for row in rows]
+        self._gathered[Kind.RELEASED] += [(row, StoppedRun(row[ID], row[TOKEN])) for row in rows]
 
     def turn(self, now: float) -> None:
         """Write the gathered outcomes, unless a write is under way."""
@@ -168,7 +168,7 @@ class Settler(Component):
         if self._thread.is_busy:
             return NEVER
         is_waiting = self._under_way or any(self._gathered.values())
-        return self._outage.over_at if is_waiting else max(self._outage.over_at, self._delayed.next_at())
+        return self._outage.retry_at if is_waiting else max(self._outage.retry_at, self._delayed.next_at())
 
     def rows(self) -> list[TaskRow]:
         """Return the tasks that are not settled yet."""
@@ -200,7 +200,7 @@ class Settler(Component):
         delayed = self._delayed.take(now, at_most)
         return parts if delayed is None else [*parts, delayed]
 
-    def _on_written(self, started: float, result: list[Written] | Exception) -> None:
+    def _on_written(self, started: float, result: list[WriteResult] | Exception) -> None:
         parts = self._under_way
         if isinstance(result, Exception):
             self._under_way = [part._replace(again=True) for part in parts]
@@ -220,12 +220,12 @@ class Settler(Component):
                     self._call_written(part, written)
             elif part.kind is Kind.CRASHED:
                 self._call_back(part, written)
-        self._events.written(parts, result, time.monotonic() - started, self._reason_to_release)
-        self._events.held_up(self._delayed, result)
+        self._events.emit_written(parts, result, time.monotonic() - started, self._reason_to_release)
+        self._events.emit_delayed(self._delayed, result)
         if delays:
             self._requeued(min(delays))  # only after the write: an earlier check would not find them
 
-    def _learn(self, parts: list[Part], result: list[Written]) -> None:
+    def _learn(self, parts: list[Part], result: list[WriteResult]) -> None:
         """Adjust the size of batches, and end the outage unless every statement was cancelled."""
         for part, written in zip(parts, result, strict=True):
             if not part.is_retry and len(part.entries) > 1:
@@ -238,7 +238,7 @@ class Settler(Component):
         elif error := next((written.error for written in result if written.later), None):
             self._outage.fail(error)
 
-    def _call_back(self, part: Part, written: Written) -> None:
+    def _call_back(self, part: Part, written: WriteResult) -> None:
         """Call back for counted crashes, with the updated task or, if the crash was dropped, ``None``."""
         dropped = _dropped(written)
         for row, crash in part.without(written.left):
@@ -246,7 +246,7 @@ class Settler(Component):
             counted = self._awaited.pop(crash.new_token)
             counted(None if row[ID] in dropped else _after_crash(row, crash))
 
-    def _call_written(self, part: Part, written: Written) -> None:
+    def _call_written(self, part: Part, written: WriteResult) -> None:
         dropped = _dropped(written)
         for row, change in part.without(written.left):
             call = self._written.pop((row[ID], row[TOKEN]), None)
@@ -256,7 +256,7 @@ class Settler(Component):
                 call()
 
 
-def _dropped(written: Written) -> set[int]:
+def _dropped(written: WriteResult) -> set[int]:
     """Return the ids of the tasks whose outcomes were dropped."""
     return {*written.lost, *(task_id for task_id, _ in written.unsettleable)}
 

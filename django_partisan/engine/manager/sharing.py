@@ -45,7 +45,7 @@ class Sharing(Component):
         self, intake: Intake, pool: Pool, settler: Settler, ask: Callable[[], None], longest_pause: float
     ) -> None:
         self._buffer = intake.buffer
-        self._pace = intake.pace
+        self._run_times = intake.run_times
         self._pool = pool
         self._settler = settler
         self._ask = ask
@@ -73,7 +73,7 @@ class Sharing(Component):
         expected = self._expected(self._buffer.rows())
         if expected > budget / 2:
             return 0  # prefer few claims of many tasks to many claims of few
-        mean = SHARE_SECONDS if self._pace.mean is None else self._pace.mean
+        mean = SHARE_SECONDS if self._run_times.mean is None else self._run_times.mean
         return min(room, int((budget - expected) / mean))
 
     def turn(self, now: float) -> None:
@@ -123,7 +123,7 @@ class Sharing(Component):
         return sum(number * self._seconds(processor) for processor, number in counts.items())
 
     def _seconds(self, processor: str) -> float:
-        known = self._pace.known(processor)
+        known = self._run_times.measured(processor)
         return SHARE_SECONDS if known is None else known
 
 

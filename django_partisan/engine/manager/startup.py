@@ -55,7 +55,7 @@ def ensure_database(wait_seconds: float = 0.0) -> ServedDatabase:
     While the database cannot be reached, try again for ``wait_seconds``.
     """
     readiness.ensure_postgresql()
-    return readiness.answer_to(_ready_server, wait_seconds)
+    return readiness.call_with_connection(_ready_server, wait_seconds)
 
 
 def _ready_server(connection: BaseDatabaseWrapper) -> ServedDatabase:

@@ -73,7 +73,7 @@ class StatePublisher(Component):
             return
         self._check_at = now + CHECK_SECONDS
         self._next_at = NEVER if self._pool.is_idle else self._check_at
-        if now < self._published_at + PUBLISH_SECONDS or self._thread.is_busy or now < self._outage.over_at:
+        if now < self._published_at + PUBLISH_SECONDS or self._thread.is_busy or now < self._outage.retry_at:
             return
         manager = self._identity()
         if manager is not None and any(run.seconds > LONG_SECONDS for run in self._runs(now)):

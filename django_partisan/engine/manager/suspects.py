@@ -80,8 +80,8 @@ class Suspects(Component):
         row = self._first(now)
         if row is None or not self._is_next(row):
             return
-        if now < self._outage.over_at:
-            self._next_at = self._outage.over_at
+        if now < self._outage.retry_at:
+            self._next_at = self._outage.retry_at
             return
         self._pool.reserved = worker
         if worker is not None and not worker.held and not self._thread.is_busy:
@@ -134,5 +134,5 @@ class Suspects(Component):
         taken = self._buffer.take_suspect(row[ID])
         if taken is not None:
             self._running[row[ID]] = row
-            worker.expect(ALONE_SECONDS)
+            worker.add_expected(ALONE_SECONDS)
             self._pool.dispatch(worker, [row], self._intake.claim_times.of([row]))

@@ -27,7 +27,7 @@ class TaskImports:
         self._asked: set[str] = set()
         self._is_busy = False
 
-    def ask(self, tasks: Iterable[str]) -> None:
+    def request(self, tasks: Iterable[str]) -> None:
         """Import the modules of tasks, after those requested before."""
         self._asked.update(tasks)
         if self._asked and not self._is_busy:
@@ -49,4 +49,4 @@ class TaskImports:
     def _finish(self, imported: Imported) -> None:
         self._is_busy = False
         self._done(imported)
-        self.ask(())
+        self.request(())

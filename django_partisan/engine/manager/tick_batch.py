@@ -17,7 +17,7 @@ from django_partisan import registry
 from django_partisan.engine.manager.deferred_schedules import NOTHING, Deferred
 from django_partisan.engine.manager.tick_errors import TickError, describe, is_of_a_row, locked_duplicate
 from django_partisan.engine.manager.tick_plan import Plan
-from django_partisan.engine.manager.tick_results import Batch, FailedSchedule, Ticked
+from django_partisan.engine.manager.tick_results import Batch, FailedSchedule, TickedSchedule
 from django_partisan.schedules.definition import ScheduleDefinition
 from django_partisan.schedules.due import ENQUEUED_AT_MOST
 from django_partisan.schedules.tick_record import DUPLICATE, ENQUEUED, MISSED, OVERLAP, MalformedRow, Tick
@@ -67,7 +67,7 @@ class _Batch:
         self._queue = queue
         self._known = deferred
         self.names: list[str] = []
-        self.ticked: list[Ticked] = []
+        self.ticked: list[TickedSchedule] = []
         self.failed: list[FailedSchedule] = []
         self.deferred: set[str] = set()
         self.to_import: set[str] = set()
@@ -91,7 +91,7 @@ class _Batch:
             with bus.around(scope):
                 scope.number = self._enqueue(connection, plans, still_open)
         sql.write_ticked(
-            connection, [plan.written(one) for plan, one in zip(plans, self.ticked, strict=True)]
+            connection, [plan.row_values(one) for plan, one in zip(plans, self.ticked, strict=True)]
         )
 
     def committed(self, connection: BaseDatabaseWrapper) -> Batch:
@@ -176,7 +176,7 @@ class _Batch:
                 self._fail(connection, locked, describe(error))
                 continue
             except BaseException as error:  # whatever a row or module raises, the others must be on time
-                self._put_aside(connection, locked, error)
+                self._defer(connection, locked, error)
                 continue
             if plan is not None:
                 plans.append(plan)
@@ -197,9 +197,7 @@ class _Batch:
         definition = ScheduleDefinition.of_row(row)
         return Plan(locked, definition, TickTasks(definition, task))
 
-    def _put_aside(
-        self, connection: BaseDatabaseWrapper, locked: LockedSchedule, error: BaseException
-    ) -> None:
+    def _defer(self, connection: BaseDatabaseWrapper, locked: LockedSchedule, error: BaseException) -> None:
         """Leave the row to other managers; write the error if none has enqueued the tick for a minute."""
         self.deferred.add(locked.row.name)
         late = (locked.now - (locked.next_at or locked.now)).total_seconds()
@@ -225,7 +223,7 @@ class _Batch:
                 ticks.append(Tick(moment, ENQUEUED if is_new else DUPLICATE, task_id))
             row, now = plan.locked.row, plan.locked.now
             self.ticked.append(
-                Ticked(row.name, row.task, plan.tasks.queue, ticks, plan.due, now, plan.waits_for)
+                TickedSchedule(row.name, row.task, plan.tasks.queue, ticks, plan.due, now, plan.waits_for)
             )
         return len(new)
 

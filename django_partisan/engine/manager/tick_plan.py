@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from django_partisan.engine.manager.tick_results import Ticked
+from django_partisan.engine.manager.tick_results import TickedSchedule
 from django_partisan.schedules import tick_record
 from django_partisan.schedules.definition import ScheduleDefinition
 from django_partisan.schedules.due import due
@@ -27,7 +27,7 @@ class Plan:
         """The id of the task that prevents further ones while it waits or runs; ``None`` if there is none."""
         return None if self.definition.overlap else self.locked.row.last_task_id
 
-    def written(self, ticked: Ticked) -> dict[str, Any]:
+    def row_values(self, ticked: TickedSchedule) -> dict[str, Any]:
         """Return the values to write into the schedule's row."""
         row, ticks, due_ = self.locked.row, ticked.ticks, ticked.due
         numbers = Counter(tick.outcome for tick in ticks)
@@ -39,11 +39,11 @@ class Plan:
         last_at = due_.newest or row.last_at
         return {
             "name": row.name,
-            "next_at": None if due_.next_at is None else tick_record.text_of(due_.next_at),
-            "last_at": None if last_at is None else tick_record.text_of(last_at),
+            "next_at": None if due_.next_at is None else tick_record.iso_text(due_.next_at),
+            "last_at": None if last_at is None else tick_record.iso_text(last_at),
             "lateness_seconds": lateness,
             "recent_ticks": tick_record.with_ticks(row.recent_ticks, ticks),
             "totals": tick_record.with_totals(row.totals, numbers),
-            "open_tick": tick_record.with_open(row.open_tick, ticks),
+            "open_tick": tick_record.with_open_tick(row.open_tick, ticks),
             "last_task_id": with_task[-1].task if with_task else row.last_task_id,
         }

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from django_partisan.engine.manager.tick_errors import TickError
-from django_partisan.schedules.due import Due
+from django_partisan.schedules.due import DueTicks
 from django_partisan.schedules.tick_record import Tick
 from django_partisan.telemetry.events.values import ErrorInfo
 
@@ -22,14 +22,14 @@ class FailedSchedule(NamedTuple):
     """Whether the row had no error of this kind before, so that the error is emitted."""
 
 
-class Ticked(NamedTuple):
+class TickedSchedule(NamedTuple):
     """The outcomes of the due ticks of a schedule."""
 
     schedule: str
     task: str
     queue: str
     ticks: list[Tick]
-    due: Due
+    due: DueTicks
     now: datetime
     open_task: int | None
     """The task that had to end first; if it had not ended, the ticks were skipped."""
@@ -38,7 +38,7 @@ class Ticked(NamedTuple):
 class Batch(NamedTuple):
     """The results of a batch, and what is left to do."""
 
-    ticked: Sequence[Ticked] = ()
+    ticked: Sequence[TickedSchedule] = ()
     failed: Sequence[FailedSchedule] = ()
     halves: Sequence[list[str]] = ()
     """Names of schedules to try in smaller batches."""

@@ -15,7 +15,7 @@ from django_partisan.engine.protocol import Interrupt
 from django_partisan.engine.task_ref import task_ref
 from django_partisan.outcomes import REASON_ERROR, REASON_RECYCLED, REASON_SIGNAL, REASON_STOPPED
 from django_partisan.sql.claiming import ID, TaskRow
-from django_partisan.telemetry.events.snapshot import WorkerSeen
+from django_partisan.telemetry.events.snapshot import WorkerSnapshot
 from django_partisan.worker_name import worker_name
 
 _id = itemgetter(ID)
@@ -122,17 +122,17 @@ class WorkerProcess:
         if self.tasks_left is not None:
             self.tasks_left -= len(rows)
 
-    def expect(self, seconds: float) -> None:
+    def add_expected(self, seconds: float) -> None:
         """Record that the tasks it is about to be sent are expected to take ``seconds``."""
         self.expected_seconds += seconds
 
-    def work_off(self, seconds: float) -> None:
+    def subtract_expected(self, seconds: float) -> None:
         """Record that it finished work that was expected to take ``seconds``."""
         self.active_at = time.monotonic()
         if self.held:
             self.expected_seconds = max(0.0, self.expected_seconds - seconds)
 
-    def let_go(self, ids: list[int]) -> list[TaskRow]:
+    def remove_tasks(self, ids: list[int]) -> list[TaskRow]:
         """Remove the tasks with these ids from those that it holds; return the removed ones."""
         held = self.held
         pop = held.pop
@@ -143,7 +143,7 @@ class WorkerProcess:
 
     def take_back(self, ids: list[int]) -> list[TaskRow]:
         """Take back the tasks with these ids, which it has not started; it may then be sent others."""
-        rows = self.let_go(ids)
+        rows = self.remove_tasks(ids)
         self.is_recalling = False
         self.active_at = time.monotonic()
         if self.tasks_left is not None:
@@ -206,13 +206,13 @@ class WorkerProcess:
         if self.exit_fd != self.process.sentinel:
             os.close(self.exit_fd)
 
-    def seen(self, page: Page, queue: str, now: float) -> WorkerSeen:
+    def snapshot(self, page: Page, queue: str, now: float) -> WorkerSnapshot:
         """Return its state for a snapshot, including what it wrote on its page."""
         state = "starting" if self.state is State.STARTING else "busy" if self.held else "idle"
         row = self.held.get(page.task_id)
         task = None if row is None else task_ref(row, queue)
         age = max(0.0, now - page.since) if page.task_id else 0.0
-        return WorkerSeen(
+        return WorkerSnapshot(
             self.slot,
             self.generation,
             self.pid,

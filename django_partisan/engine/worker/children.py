@@ -45,15 +45,15 @@ def watch(*close: Callable[[], None]) -> None:  # pragma: no cover: child proces
     def take_signals() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, getattr(mask, "before", ()))
 
-    def let_go() -> None:
+    def detach_child() -> None:
         for number in handled:
             if signal.getsignal(number) in _HANDLERS:
                 default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
                 signal.signal(number, default)
         take_signals()  # a signal held since the fork ends the child now; our handler would ignore it
-        _let_go()
+        _detach_child()
 
-    os.register_at_fork(before=hold_signals, after_in_parent=take_signals, after_in_child=let_go)
+    os.register_at_fork(before=hold_signals, after_in_parent=take_signals, after_in_child=detach_child)
 
 
 def call(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -92,7 +92,7 @@ def _end(error: BaseException | None) -> None:  # pragma: no cover: child proces
         os._exit((code or 0) & 0xFF)
 
 
-def _let_go() -> None:  # pragma: no cover: child process
+def _detach_child() -> None:  # pragma: no cover: child process
     global is_child
     is_child = True
     while _close:  # a child of this child has nothing left to close

@@ -113,7 +113,7 @@ class Executor:
             self._registered()
         context = copy_context()
         if row[CONTEXT] is not None or bus.each_run_is_watched():
-            result = context.run(self._run_watched, row, definition)
+            result = context.run(self._run_with_events, row, definition)
         else:
             result = context.run(self._run, row, definition)
             if result is RAN:
@@ -176,7 +176,7 @@ class Executor:
         kept = row[ID], row[TOKEN], microseconds(self.started), self._worker, result
         return finish_completed(connection, [kept], schema=self._schema)
 
-    def _run_watched(self, row: TaskRow, definition: TaskDefinition) -> RunResult:
+    def _run_with_events(self, row: TaskRow, definition: TaskDefinition) -> RunResult:
         run, task = self.run_of(row), CurrentTask(row, definition, self._config.queue)
         running.set(task)
         is_surrounded = row[CONTEXT] is not None or bus.each_run_is_surrounded()
@@ -203,7 +203,7 @@ class Executor:
                 interruption.interruptible = 0
                 if children.is_child:
                     children.end_if_child()  # pragma: no cover: child process
-                if interruption.asked is not None:
+                if interruption.requested is not None:
                     interruption.ensure_not_cancelled()
                 if not definition.keeps_result:
                     return RAN
@@ -213,14 +213,14 @@ class Executor:
             except BaseException as error:  # a SystemExit raised by the task fails the task, not the worker
                 interruption.interruptible = 0
                 children.end_if_child(error)
-                decisive = error if interruption.asked is None else interruption.judged(error)
-                return judge(decisive, row, definition, self._config, task)
+                deciding = error if interruption.requested is None else interruption.deciding_error(error)
+                return judge(deciding, row, definition, self._config, task)
         except (
             TaskTimeout,
             TaskCancelled,
         ) as error:  # Python 3.10 may raise it where `except` begins
             interruption.interruptible = 0
-            return judge(interruption.judged(error), row, definition, self._config, task)
+            return judge(interruption.deciding_error(error), row, definition, self._config, task)
         finally:
             self.ended = monotonic()
 
@@ -240,7 +240,7 @@ class Executor:
                 value = children.call(definition.call, args, kwargs, task)
             finally:
                 interruption.interruptible = 0  # from here on the transaction may commit or roll back
-            if interruption.asked is not None:
+            if interruption.requested is not None:
                 interruption.ensure_not_cancelled(is_to_commit=True)
             result = results.encode(definition.name, value) if definition.keeps_result else None
             if self.settle(connections[database], row, result):

@@ -8,8 +8,8 @@ arrives. psycopg 3 would leave its connection in the middle of the query, so the
 
 | thread | does what |
 |---|---|
-| main | writes ``run_number`` and ``interruptible``, then reads ``asked``; raises, in the signal's handler |
-| ``partisan-control`` | writes ``asked``, then starts the next |
+| main | writes ``run_number`` and ``interruptible``, then reads ``requested``; raises in the signal handler |
+| ``partisan-control`` | writes ``requested``, then starts the next |
 | ``partisan-interrupt`` | reads ``interruptible``; signals, and cancels the run's queries, under ``_lock`` |
 
 Each side writes before it reads, so one of them always sees what the other has written. Before the main
@@ -80,7 +80,7 @@ class Interruption:
         """The number of runs that have begun."""
         self.interruptible = 0
         """The number of the run while its ``run()`` is executing, otherwise 0."""
-        self.asked: Interrupt | None = None
+        self.requested: Interrupt | None = None
         """The last request; the main thread reads it after each run."""
         self._raised: Interrupt | None = None
         self._connections = connections
@@ -94,12 +94,12 @@ class Interruption:
         for number in (SIGNAL, AGAIN):
             signal.signal(number, self.handle_signal)
 
-    def ask(self, message: Interrupt) -> None:
+    def request(self, message: Interrupt) -> None:
         """Interrupt a run that has begun or is about to begin, without waiting for it."""
         if message.run_number < self.run_number:
             return
         with self._lock:
-            self.asked = message
+            self.requested = message
         with suppress(RuntimeError):  # no thread can be started: the manager will kill the worker later
             threading.Thread(
                 target=self._interrupt, args=(message,), name="partisan-interrupt", daemon=True
@@ -119,7 +119,7 @@ class Interruption:
         if is_cancelled or (is_to_commit and not is_quiet):
             raise error_of(*message[1:])
 
-    def judged(self, error: BaseException) -> BaseException:
+    def deciding_error(self, error: BaseException) -> BaseException:
         """Return the error that decides the outcome of the run that has just raised ``error``.
 
         A cancelled run counts as cancelled whatever it raises. A cancelled query may have raised before the
@@ -140,14 +140,14 @@ class Interruption:
         """Clear the request; return whether it was for the run that has just ended."""
         message = self._own()
         with self._lock:
-            self.asked = None
+            self.requested = None
             self._cancelling = []  # their connections are discarded
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         return message is not None
 
     def handle_signal(self, number: int, frame: FrameType | None) -> None:
         """Raise the exception in the runner if ``run()`` is executing and nothing would swallow it."""
-        message = self.asked
+        message = self.requested
         if message is None or not self._is_due(message) or children.is_child:
             return
         places = list(_places(frame))
@@ -162,11 +162,11 @@ class Interruption:
     def _own(self) -> Interrupt | None:
         """Return the request for the run that has just ended, once none of its queries is being cancelled."""
         with self._lock:
-            message = self.asked
+            message = self.requested
         return message if message is not None and message.run_number == self.run_number else None
 
     def _is_due(self, message: Interrupt) -> bool:
-        is_new = message is self.asked and message is not self._raised
+        is_new = message is self.requested and message is not self._raised
         return is_new and message.run_number == self.interruptible
 
     def _interrupt(self, message: Interrupt) -> None:
@@ -185,7 +185,7 @@ class Interruption:
 
     def _may_become_due(self, message: Interrupt) -> bool:
         is_over = self.run_number > message.run_number
-        return not is_over and message is self.asked and message is not self._raised
+        return not is_over and message is self.requested and message is not self._raised
 
     def _interrupt_now(self, message: Interrupt) -> None:
         coroutine = calling.coroutines.get(self._runner)

@@ -42,7 +42,7 @@ def worker_main(
     from django_partisan.engine import protocol
     from django_partisan.engine.pipe import WorkerEnd
     from django_partisan.engine.protocol import Ready
-    from django_partisan.engine.worker.ending import Ending
+    from django_partisan.engine.worker.shutdown import WorkerShutdown
     from django_partisan.engine.worker.worker import Worker
     from django_partisan.engine.worker_spec import unpacked
     from django_partisan.sql.connection import task_database
@@ -56,10 +56,12 @@ def worker_main(
     if spec.subscribe is not None:
         path, arguments = spec.subscribe
         import_string(path)(spec, **arguments)
-    ending = Ending(spec.config.queue, spec.slot, spec.generation, spec.flush_seconds, exit_handlers.run)
+    ending = WorkerShutdown(
+        spec.config.queue, spec.slot, spec.generation, spec.flush_seconds, exit_handlers.run
+    )
     worker = Worker(pipe.fileno(), bell.fileno(), fd, spec, warnings, ending)
     worker.allow_interruptions()
-    children.watch(pipe.close, bell.close, worker.let_go)
+    children.watch(pipe.close, bell.close, worker.detach)
     code = 0
     try:
         worker.run()

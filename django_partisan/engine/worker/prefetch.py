@@ -100,7 +100,7 @@ class PrefetchedTasks:
             if self._tasks:
                 self._return_all()
 
-    def take_left(self) -> list[TaskRow]:
+    def take_unstarted(self) -> list[TaskRow]:
         """Take all tasks that have not started, including those still in the pipe, from a dead manager."""
         with self._reading, suppress(PipeError):
             self._accept(self._pipe.receive_available())

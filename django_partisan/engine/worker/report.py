@@ -31,7 +31,7 @@ CHARACTERS_MAX: Final = 2**20
 """Report when the pending results have at least this many characters."""
 
 
-class Unsettled(NamedTuple):
+class UnreportedRuns(NamedTuple):
     """The runs that could not be reported, in the form in which they are settled."""
 
     completed: list[Pair]
@@ -139,13 +139,13 @@ class PendingReport:
             )
             self._clear()
 
-    def take_unsettled(self) -> Unsettled:
+    def take_unreported(self) -> UnreportedRuns:
         """Return the runs that could not be reported, and clear the report."""
         with self._lock:
             pairs = [(row[ID], row[TOKEN]) for row in self._completed]
-            unsettled = Unsettled(pairs, self._kept, self._changes)
+            unreported = UnreportedRuns(pairs, self._kept, self._changes)
             self._clear()
-        return unsettled
+        return unreported
 
     def _clear(self) -> None:
         self._runs = 0

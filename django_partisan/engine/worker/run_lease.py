@@ -22,7 +22,7 @@ from django_partisan.sql.connection import identity_of
 from django_partisan.sql.manager_state import Run
 
 
-class Hold(Enum):
+class RowState(Enum):
     """Whether the worker's own manager row exists and holds the task."""
 
     NONE = "no row exists: no task was taken over yet, or another manager has the running task"
@@ -42,19 +42,21 @@ class RunLease:
         self._id = uuid.uuid4()
         self._lock_name = uuid.uuid4()
         self._presence: tuple[PresenceFile, WorkerPage] | None = None
-        self._touch: Callable[[], None] = _nothing
+        self._touch: Callable[[], None] = _do_nothing
         self._row: TaskRow | None = None
-        self._hold = Hold.NONE
+        self._row_state = RowState.NONE
         self._renew_at = 0.0
 
     @property
     def may_have_row(self) -> bool:
         """True if a row exists, or may exist, that has to be deleted."""
-        return self._hold is not Hold.NONE
+        return self._row_state is not RowState.NONE
 
     def is_due(self, row: TaskRow) -> bool:
         """Return whether ``keep()`` has anything to do for the running task."""
-        return row is not self._row or (self._hold is Hold.HELD and time.monotonic() >= self._renew_at)
+        return row is not self._row or (
+            self._row_state is RowState.HELD and time.monotonic() >= self._renew_at
+        )
 
     def keep(self, connection: BaseDatabaseWrapper, row: TaskRow) -> None:
         """Take over the task from the dead manager; once it is taken over, send heartbeats.
@@ -62,8 +64,8 @@ class RunLease:
         If another manager has already taken it over, do nothing: the outcome of the run will not be written.
         """
         is_new = row is not self._row
-        if self._take(connection, row) if is_new else leasing.renew(connection, self._id):
-            self._hold = Hold.HELD
+        if self._take_over_task(connection, row) if is_new else leasing.renew(connection, self._id):
+            self._row_state = RowState.HELD
             self._touch()
         else:
             self.end(connection)
@@ -73,14 +75,14 @@ class RunLease:
     def end(self, connection: BaseDatabaseWrapper) -> None:
         """Delete the row and the file if they exist, because no run needs them any more."""
         if self.may_have_row:
-            self._hold = Hold.UNSURE
+            self._row_state = RowState.UNSURE
             leasing.deregister(connection, self._id)
-            self._hold = Hold.NONE
+            self._row_state = RowState.NONE
         if self._presence is not None:
             file, page = self._presence
             file.remove()
             page.close()
-            self._presence, self._touch = None, _nothing
+            self._presence, self._touch = None, _do_nothing
 
     def close_presence(self) -> None:  # pragma: no cover: child process
         """Close the presence file in a process that a task has forked."""
@@ -89,10 +91,10 @@ class RunLease:
             file.close()
             page.close()
 
-    def _take(self, connection: BaseDatabaseWrapper, row: TaskRow) -> bool:
-        self._show(row[ID], identity_of(connection))
+    def _take_over_task(self, connection: BaseDatabaseWrapper, row: TaskRow) -> bool:
+        self._publish_run(row[ID], identity_of(connection))
         config = self._config
-        self._hold = Hold.UNSURE
+        self._row_state = RowState.UNSURE
         leasing.register(
             connection,
             self._id,
@@ -106,7 +108,7 @@ class RunLease:
         )
         return leasing.move(connection, self._id, row[ID], row[TOKEN])
 
-    def _show(self, task_id: int, database: bytes) -> None:
+    def _publish_run(self, task_id: int, database: bytes) -> None:
         if self._presence is None:
             try:
                 file = PresenceFile(self._lock_name, 1, database)
@@ -118,5 +120,5 @@ class RunLease:
         page.begin(task_id, time.monotonic())
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     """Stand in for ``touch()`` while there is no file."""

@@ -59,7 +59,7 @@ class WithoutManager:
         self._lease = RunLease(config, started)
         self._duty = threading.Lock()
         self._has_ended = threading.Event()
-        self._left: dict[Kind, list[Item]] = {
+        self._unwritten: dict[Kind, list[Item]] = {
             kind: [] for kind in (Kind.COMPLETED, Kind.KEPT, Kind.RELEASED, Kind.CHANGED)
         }
         """Items that have not been written yet."""
@@ -75,7 +75,7 @@ class WithoutManager:
                 calls: list[Callable[[BaseDatabaseWrapper], None]] = []
                 if row is not None and self._lease.is_due(row):
                     calls.append(partial(self._lease.keep, row=row))  # first: settling may have to wait
-                if self._has_left:
+                if self._has_unwritten:
                     calls.append(self._settle)
                 if not calls:
                     continue
@@ -112,7 +112,7 @@ class WithoutManager:
     def _write_until(self, deadline: float) -> None:
         while True:
             self._gather()
-            if not self._has_left and not self._lease.may_have_row:
+            if not self._has_unwritten and not self._lease.may_have_row:
                 return
             is_over = time.monotonic() > deadline
             try:
@@ -121,13 +121,13 @@ class WithoutManager:
                 if is_over:
                     raise
             else:
-                if is_over or not self._has_left:
+                if is_over or not self._has_unwritten:
                     return
             time.sleep(self._pause_seconds)
 
     @property
-    def _has_left(self) -> bool:
-        return any(self._left.values())
+    def _has_unwritten(self) -> bool:
+        return any(self._unwritten.values())
 
     def _call(self, *calls: Callable[[BaseDatabaseWrapper], None]) -> None:
         """Make calls over a new connection.
@@ -148,18 +148,18 @@ class WithoutManager:
             session.close()
 
     def _settle(self, connection: BaseDatabaseWrapper) -> None:
-        for kind, items in self._left.items():
-            self._left[kind] = write_all(connection, kind, items)
+        for kind, items in self._unwritten.items():
+            self._unwritten[kind] = write_all(connection, kind, items)
 
     def _end_lease(self, connection: BaseDatabaseWrapper) -> None:
         """Delete the manager row of the run; it holds the task until the outcome is written."""
-        if not self._has_left:
+        if not self._has_unwritten:
             self._lease.end(connection)
 
     def _gather(self) -> None:
         """Take the unreported runs and the unstarted tasks, so that none of these tasks starts."""
-        self._left[Kind.RELEASED] += [(row[ID], row[TOKEN]) for row in self._tasks.take_left()]
-        unsettled = self._report.take_unsettled()
-        self._left[Kind.COMPLETED] += unsettled.completed
-        self._left[Kind.KEPT] += unsettled.kept
-        self._left[Kind.CHANGED] += unsettled.changes
+        self._unwritten[Kind.RELEASED] += [(row[ID], row[TOKEN]) for row in self._tasks.take_unstarted()]
+        unreported = self._report.take_unreported()
+        self._unwritten[Kind.COMPLETED] += unreported.completed
+        self._unwritten[Kind.KEPT] += unreported.kept
+        self._unwritten[Kind.CHANGED] += unreported.changes

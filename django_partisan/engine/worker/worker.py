@@ -26,11 +26,11 @@ from django_partisan.engine.presence import WorkerPage
 from django_partisan.engine.protocol import Flushed, Ready, Registered, Retiring, Returned, ToManager
 from django_partisan.engine.worker import children
 from django_partisan.engine.worker.connections import TaskConnections
-from django_partisan.engine.worker.ending import Ending
 from django_partisan.engine.worker.executor import Executor
 from django_partisan.engine.worker.interruption import Interruption
 from django_partisan.engine.worker.prefetch import PrefetchedTasks
 from django_partisan.engine.worker.report import PendingReport
+from django_partisan.engine.worker.shutdown import WorkerShutdown
 from django_partisan.engine.worker.thread_connections import ThreadConnections
 from django_partisan.engine.worker.without_manager import WithoutManager
 from django_partisan.engine.worker_spec import WorkerSpec
@@ -55,9 +55,11 @@ class Worker:
         presence: int,
         spec: WorkerSpec,
         warnings: list[str],
-        ending: Ending | None = None,
+        ending: WorkerShutdown | None = None,
     ) -> None:
-        self._ending = ending or Ending(spec.config.queue, spec.slot, spec.generation, spec.flush_seconds)
+        self._ending = ending or WorkerShutdown(
+            spec.config.queue, spec.slot, spec.generation, spec.flush_seconds
+        )
         self._warnings = warnings
         self._pipe = WorkerEnd(pipe)
         self._sending = threading.Lock()
@@ -71,7 +73,7 @@ class Worker:
             bell,
             self._return_tasks,
             self._on_manager_lost,
-            self._interruption.ask,
+            self._interruption.request,
             thread_stacks.report_all,
         )
         self._threads = ThreadConnections()
@@ -127,7 +129,7 @@ class Worker:
             self._without_manager.end()
             self._close_connections()
 
-    def let_go(self) -> None:  # pragma: no cover: child process
+    def detach(self) -> None:  # pragma: no cover: child process
         """Close the presence files and stop reporting in a process that a task has forked."""
         stop(self._report_now)
         self._page.close()
@@ -184,7 +186,7 @@ class Worker:
         seconds = executor.ended - started
         self._page.busy_seconds += seconds
         is_report_due = self._report.add(row, result, seconds, executor.ended)
-        if self._interruption.asked is not None and self._interruption.finish():
+        if self._interruption.requested is not None and self._interruption.finish():
             self._connections.discard()
         if self._connections.opened:
             for database in self._connections.after_run():

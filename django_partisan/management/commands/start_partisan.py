@@ -18,7 +18,7 @@ from django_partisan.engine import project_setup
 from django_partisan.engine.forkserver.spawner import ensure_short_temporary_folder
 from django_partisan.engine.manager import startup
 from django_partisan.engine.manager.manager import EXIT_OK, Manager
-from django_partisan.engine.manager.process_signals import ProcessSignals, StopAsked
+from django_partisan.engine.manager.process_signals import ProcessSignals, StopRequested
 from django_partisan.engine.manager.run_until import Until
 from django_partisan.exceptions import PartisanError
 from django_partisan.management.operator_command import OperatorCommand
@@ -111,7 +111,7 @@ class Command(OperatorCommand):
             try:
                 with project_setup.chosen(options["setup"]):
                     code = self._serve_or_refuse(options, signals)
-            except StopAsked as asked:
+            except StopRequested as asked:
                 self._say(f"Stopped by {asked} before it began to serve; nothing was claimed.")
                 code = EXIT_OK
             except PartisanError as error:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from django_partisan.telemetry.events.values import TaskRef
 
 
-class WorkerSeen(NamedTuple):
+class WorkerSnapshot(NamedTuple):
     """A worker at the time of a snapshot; it has been running ``task`` for ``run_age_seconds``."""
 
     slot: int
@@ -31,7 +31,7 @@ class Snapshot(NamedTuple):
 
     queue: str
     workers_configured: int
-    workers: tuple[WorkerSeen, ...]
+    workers: tuple[WorkerSnapshot, ...]
     buffered: int
     buffer_limit: int
     unsettled: int

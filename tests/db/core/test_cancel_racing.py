@@ -9,7 +9,7 @@ import pytest
 from django.db import connection as of_the_test
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.cancelling import cancelling_for
+from django_partisan.cancelling import cancellation_for
 from django_partisan.models import CancelRequest, Task
 from django_partisan.sql import cancelling, leasing, rescuing, settling
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 TASKS = 12
 STEPS = 60
-STOP = cancelling_for("stop")
+STOP = cancellation_for("stop")
 
 
 class Racer:

@@ -9,7 +9,7 @@ from django.db import OperationalError, connection, connections, transaction
 from django.utils import timezone
 
 from django_partisan import batches
-from django_partisan.cancelling import CancelResult, cancel_all, cancelling_for
+from django_partisan.cancelling import CancelResult, cancel_all, cancellation_for
 from django_partisan.models import CancelRequest, Task
 from django_partisan.sql import settling
 from django_partisan.sql.cancelling import (
@@ -184,7 +184,7 @@ def test_a_waiting_task_that_another_transaction_claims_or_locks_gets_a_request(
     with transaction.atomic():
         assert [row[ID] for row in claim(connection, "default", manager(), 1)] == ids[:1]
         Task.objects.select_for_update().get(pk=ids[1])
-        found = cancel(second, ids, cancelling_for("stop"))
+        found = cancel(second, ids, cancellation_for("stop"))
 
     assert [(task.id, task.is_requested) for task in found] == [
         (ids[0], True),
@@ -212,7 +212,7 @@ def test_the_other_tasks_of_a_batch_do_not_wait_for_whoever_cancels_one_of_them_
     rows = claimed(3)
     ids = [row[ID] for row in rows]
     second.set_autocommit(False)
-    cancel(second, ids[1:2], cancelling_for("first"))
+    cancel(second, ids[1:2], cancellation_for("first"))
 
     def cancel_too() -> list[CancelResult]:
         try:
@@ -236,7 +236,7 @@ def test_a_cancel_that_fails_leaves_nothing_and_a_transaction_that_goes_on(secon
     ids = [row[ID] for row in claimed(1)]
     waiting = insert(queue="other")
     second.set_autocommit(False)
-    cancel(second, ids[-1:], cancelling_for("first"))
+    cancel(second, ids[-1:], cancellation_for("first"))
 
     with transaction.atomic():
         execute(connection, "SET LOCAL lock_timeout = 300")
@@ -266,7 +266,7 @@ def test_what_waits_with_a_request_is_found_and_ended_by_a_manager_of_its_queue(
         Request(retried[ID], "enough", True, None),
     ]
     waiting = [request.task_id for request in found if request.is_waiting]
-    assert [task.id for task in end_waiting(connection, waiting, cancelling_for("enough"))] == waiting
+    assert [task.id for task in end_waiting(connection, waiting, cancellation_for("enough"))] == waiting
 
     assert statuses() == {released[ID]: "error", retried[ID]: "error", running[ID]: "in_process"}
     assert columns(retried[ID], "error_reason", "attempts") == ("cancelled", 1)
@@ -293,7 +293,7 @@ def test_a_waiting_task_is_ended_only_while_it_has_the_request():
     ids = insert_many(2)
     CancelRequest.objects.create(task_id=ids[0], comment="another")
 
-    assert end_waiting(connection, ids, cancelling_for("this")) == []
+    assert end_waiting(connection, ids, cancellation_for("this")) == []
     assert set(statuses().values()) == {"new"}
 
 
@@ -306,9 +306,9 @@ def test_a_task_that_is_being_requeued_is_not_ended_by_the_request_before(second
 
     with transaction.atomic():
         assert requeue(connection, [row[ID]])
-        assert end_waiting(second, [row[ID]], cancelling_for("")) == []
+        assert end_waiting(second, [row[ID]], cancellation_for("")) == []
 
-    assert end_waiting(second, [row[ID]], cancelling_for("")) == []
+    assert end_waiting(second, [row[ID]], cancellation_for("")) == []
     assert statuses() == {row[ID]: "new"}
 
 

@@ -18,7 +18,7 @@ from django_partisan.models import Task
 from django_partisan.moments import LATEST, LONGEST_DELAY_SECONDS
 from django_partisan.processor import bulk_delay
 from django_partisan.sql.claiming import ATTEMPTS, EXPIRES, ID, TAKEOVERS, TOKEN, TaskRow
-from django_partisan.sql.row_changes import Stopped
+from django_partisan.sql.row_changes import StoppedRun
 from django_partisan.sql.settling import apply_changes, release
 from django_partisan.sql.tokens import NO_CLAIM
 from tests.support.registry import Idle
@@ -255,7 +255,7 @@ def test_a_task_whose_run_was_stopped_does_not_expire_any_more_and_those_behind_
     started, other = [insert(expires_at=TOMORROW).pk for _ in range(2)]
     rows = {row[ID]: row for row in claim(connection, "default", manager(), 2)}
 
-    release(connection, [Stopped(started, rows[started][TOKEN]), *pairs([rows[other]])])
+    release(connection, [StoppedRun(started, rows[started][TOKEN]), *pairs([rows[other]])])
 
     assert columns(started, "status", "expires_at", "attempts") == ("new", None, 0)
     assert columns(other, "status", "expires_at") == ("new", TOMORROW)

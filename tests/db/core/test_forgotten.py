@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from django_partisan.cancelling import cancelling_for
+from django_partisan.cancelling import cancellation_for
 from django_partisan.models import ManagerLease, Task
 from django_partisan.sql import claiming, holding, leasing, own_claims, rescuing, settling
 from django_partisan.sql.bulk_enqueueing import insert_tasks
@@ -211,7 +211,7 @@ def is_failed_by_another_and_requeued(row: TaskRow) -> None:
 
 def is_cancelled(row: TaskRow) -> None:
     forget([row])
-    assert cancel(connection, [row[ID]], cancelling_for(""))
+    assert cancel(connection, [row[ID]], cancellation_for(""))
 
 
 def is_cancelled_and_requeued(row: TaskRow) -> None:

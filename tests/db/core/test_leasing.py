@@ -159,7 +159,7 @@ def test_a_task_that_had_begun_counts_a_crash_and_one_of_which_nobody_knows_a_ta
     Task.objects.filter(pk__in=[marked, former]).update(started_at=F("claimed_at"))
     Task.objects.filter(pk=former).update(claimed_at=F("claimed_at") + timedelta(seconds=1))
 
-    rescue_with(one, proven=[seen, unseen], sighted=[seen], begun=[begun])
+    rescue_with(one, proven=[seen, unseen], inspected=[seen], begun=[begun])
 
     counts = {pk: columns(pk, "attempts", "crashes", "takeovers") for pk in (begun, waiting)}
     assert counts == {begun: (1, 1, 0), waiting: (0, 0, 0)}
@@ -187,7 +187,7 @@ def test_a_manager_whose_worker_still_runs_a_task_keeps_that_task_and_its_row(ma
     gone, one = manager(), manager()
     running, waiting = held_by(gone, 2)
 
-    rescued = rescue_with(one, proven=[gone], sighted=[gone], running=[running])
+    rescued = rescue_with(one, proven=[gone], inspected=[gone], running=[running])
 
     assert rescued == [waiting]
     assert columns(running, "claimed_by") == gone

@@ -197,7 +197,9 @@ def test_a_role_whose_search_path_leads_nowhere_is_not_told_to_migrate(role):
 @pytest.mark.django_db
 def test_a_connection_that_is_lost_during_a_check_is_refused_in_one_line():
     with pytest.raises(CannotStart) as refused:
-        readiness.answer_to(lambda each: fetch_all(each, "SELECT pg_terminate_backend(pg_backend_pid())"))
+        readiness.call_with_connection(
+            lambda each: fetch_all(each, "SELECT pg_terminate_backend(pg_backend_pid())")
+        )
 
     assert "ended the connection during the start: " in str(refused.value)
     assert "\n" not in str(refused.value)
@@ -213,7 +215,7 @@ def test_a_connection_that_is_lost_is_tried_again_while_the_command_waits_for_th
             fetch_all(each, "SELECT pg_terminate_backend(pg_backend_pid())")
         return "ready"
 
-    assert readiness.answer_to(lose_the_first, wait_seconds=20) == "ready"
+    assert readiness.call_with_connection(lose_the_first, wait_seconds=20) == "ready"
 
 
 @override_settings(

@@ -12,7 +12,7 @@ from django_partisan.models import CancelRequest, ManagerLease, Pause, Task
 from django_partisan.sql import holding, leasing
 from django_partisan.sql.claiming import ID
 from django_partisan.sql.manager_state import Run, manager_state, publish
-from django_partisan.sql.situation import AHEAD_AT_MOST, Serving, Situation, situation_of
+from django_partisan.sql.situation import AHEAD_AT_MOST, ManagerCounts, Situation, situation_of
 from django_partisan.why import explain
 from tests.support.registry import Idle
 from tests.support.rows import claimed, insert, insert_many, make_copies, register_manager
@@ -65,7 +65,7 @@ def test_the_live_managers_of_the_queue_are_counted_by_what_they_know():
     ManagerLease.objects.filter(pk=dead).update(heartbeat_at=timezone.now() - timedelta(hours=1))
     leasing.register(connection, uuid4(), "default", "here", 1, uuid4(), 30, is_serving=False)
 
-    assert situation(insert().pk).serving == Serving(managers=3, draining=1, knowing=1, unsure=1)
+    assert situation(insert().pk).serving == ManagerCounts(managers=3, draining=1, able=1, unpublished=1)
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ class Letter(BaseTaskProcessor):
     def run(self) -> None:
         Note.objects.create(text="written")
         if self.args == ("asked",):
-            self.interruption.asked = Interrupt(self.interruption.run_number, TIMEOUT, "too long")
+            self.interruption.requested = Interrupt(self.interruption.run_number, TIMEOUT, "too long")
         if self.args == ("fail",):
             raise ValueError("no ink")
         if self.args == ("break",):

@@ -219,7 +219,7 @@ def test_who_locks_a_row_is_not_looked_up_before_the_outcomes_are_tried_apart():
     with open_transaction(lock_of(rows[0][ID])), CaptureQueriesContext(connection) as asked:
         [written] = write_parts(connection, [part], manager)
 
-    assert written.held_up == ids(rows)
+    assert written.delayed == ids(rows)
     assert [query for query in asked if "pg_locks" in query["sql"]] == []
 
 

@@ -46,21 +46,21 @@ class Clock:
 class Play:
     """A lease whose calls use the test's connection, unless the test answers them.
 
-    The test acts as the manager's intake; ``known`` are the ids of its tasks.
+    The test acts as the manager's intake; ``held_ids`` are the ids of its tasks.
     """
 
     def __init__(self, clock: Clock) -> None:
         self.thread = FakeDatabaseThread()
         self.outage = ClaimOutage(SharedOutage("default"))
         self.rescues: list[RescuedTask] = []
-        self.known: set[int] = set()
+        self.held_ids: set[int] = set()
         self.revoked: list[set[int]] = []
         self.extensions: list[float] = []
         self.paused: list[bool] = []
         self.answers: list[HeartbeatResult] = []
         self.tokens = ClaimTokens()
         owner = LeaseOwner(
-            lambda: set(self.known),
+            lambda: set(self.held_ids),
             self.extensions.append,
             lambda rescued, since: self.rescues.extend(rescued),
             self._on_revoked,
@@ -357,7 +357,7 @@ def test_after_an_expired_lease_nothing_starts_until_the_table_has_said_which_ta
 ):
     before = play.beat().id
     kept, taken, settled = claimed(3, before)
-    play.known = {kept[ID], taken[ID], settled[ID]}
+    play.held_ids = {kept[ID], taken[ID], settled[ID]}
     Task.objects.filter(pk=taken[ID]).update(claimed_by=register_manager())
     Task.objects.filter(pk=settled[ID]).update(status="finished")
     clock.ahead += 31
@@ -367,7 +367,7 @@ def test_after_an_expired_lease_nothing_starts_until_the_table_has_said_which_ta
     assert not play.lease.is_held
     assert len(play.extensions) == 1
     assert play.turn() == "renew"
-    play.known.remove(settled[ID])
+    play.held_ids.remove(settled[ID])
     play.call()
 
     assert play.revoked == [{taken[ID]}]
@@ -381,7 +381,7 @@ def test_an_expired_lease_under_which_nobody_took_anything_is_no_loss(
     play, clock: Clock, recorded_events: RecordedEvents
 ):
     [task] = claimed(1, play.beat().id)
-    play.known = {task[ID]}
+    play.held_ids = {task[ID]}
     clock.ahead += 31
 
     play.beat()
@@ -410,7 +410,7 @@ def test_a_lost_lease_is_replaced_under_a_new_identity_which_keeps_what_nobody_t
 ):
     before = play.beat().id
     kept, taken = claimed(2, before)
-    play.known = {kept[ID], taken[ID]}
+    play.held_ids = {kept[ID], taken[ID]}
     Task.objects.filter(pk=taken[ID]).update(claimed_by=register_manager())
 
     play.loses_its_row()
@@ -432,7 +432,7 @@ def test_tasks_are_kept_though_the_first_answer_to_the_renewal_was_lost(
     play, recorded_events: RecordedEvents
 ):
     [task] = claimed(1, play.beat().id)
-    play.known = {task[ID]}
+    play.held_ids = {task[ID]}
     play.loses_its_row()
     play.thread.call(connection)
     play.thread.answer(AWAY)

@@ -20,7 +20,7 @@ from django_partisan.processor import BaseTaskProcessor
 from django_partisan.schedules.definition import ScheduleDefinition
 from django_partisan.sql import leasing, schedule_listing
 from django_partisan.sql.connection import execute, open_connection
-from django_partisan.sql.leasing import Started
+from django_partisan.sql.leasing import ProcessStart
 from django_partisan.telemetry.events.schedules import ScheduleChanged, ScheduleOperationFailed
 from tests.db.engine.office import Office
 from tests.support.events import RecordedEvents
@@ -53,7 +53,7 @@ class Manager:
             17,
             uuid4(),
             lease_seconds,
-            started=Started(None, seconds),
+            started=ProcessStart(None, seconds),
             schedules=json.dumps(listed) if listed else None,
         )
 

@@ -256,7 +256,7 @@ def test_a_manager_that_drains_obeys_no_pause_any_more(open_office, gate: Gate):
     insert_many(1, "Wait")
     office = open_office(lease_seconds=3000)
     office.turn_until(gate.begun.is_set)
-    office.manager._parts.drain.ask()
+    office.manager._parts.drain.request()
 
     pause("default")
     office.manager._on_control(None)

@@ -12,7 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.engine.manager.outage import Outage, SharedOutage
 from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.engine.manager.settler import Settler
-from django_partisan.engine.outcome_writing import Kind, Written
+from django_partisan.engine.outcome_writing import Kind, WriteResult
 from django_partisan.engine.settling import write, write_all, write_part
 from django_partisan.models import Task
 from django_partisan.sql.claiming import ID, TOKEN, TaskRow
@@ -25,7 +25,7 @@ from tests.support.engine import MANAGER, FakeDatabaseThread, config_of
 from tests.support.rows import claimed, columns, duplicate_of, insert, kept, lock_of, pairs, statuses_of
 from tests.support.triggers import refusing, slow
 
-NOTHING_FOUND = Written([], [], [], [])
+NOTHING_FOUND = WriteResult([], [], [], [])
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -260,7 +260,7 @@ def test_a_task_whose_duplicate_another_transaction_holds_alone_gives_up_its_key
 
     with open_transaction(duplicate_of(key)):
         first = write(connection, kind, items)
-        assert first.held_up == [row[ID] for row in rows]
+        assert first.delayed == [row[ID] for row in rows]
         began = time.monotonic()
         assert write_all(connection, kind, items) == []
         seconds = time.monotonic() - began
@@ -285,7 +285,7 @@ def test_rows_that_others_lock_hold_up_no_other(kind: Kind):
 
     with open_transaction(lock_of(rows[2][ID])):
         assert write_all(connection, kind, items) == [items[2]]
-        assert write_part(connection, kind, [items[2]]) == Written([], [], [], [rows[2][ID]])
+        assert write_part(connection, kind, [items[2]]) == WriteResult([], [], [], [rows[2][ID]])
         assert columns(rows[2][ID], "status", "claim_token") == ("in_process", rows[2][TOKEN])
         assert write(connection, kind, others, again=True).lost == []
 
@@ -296,10 +296,10 @@ def test_rows_that_others_lock_hold_up_no_other(kind: Kind):
 def test_a_locked_table_is_for_later_and_is_waited_for_no_longer_than_a_row():
     rows = claimed(3)
     with open_transaction("LOCK TABLE django_partisan_task"):
-        assert write(connection, Kind.KEPT, kept(rows)).held_up == [row[ID] for row in rows]
+        assert write(connection, Kind.KEPT, kept(rows)).delayed == [row[ID] for row in rows]
         written = write_part(connection, Kind.KEPT, kept(rows))
 
-    assert (written.held_up, written.later) == ([], [row[ID] for row in rows])
+    assert (written.delayed, written.later) == ([], [row[ID] for row in rows])
 
 
 @pytest.fixture
@@ -312,7 +312,7 @@ def test_what_takes_too_long_at_once_is_written_in_parts(impatient):
     rows = claimed(16)
 
     with slow(0.05):
-        assert write(impatient, Kind.KEPT, kept(rows)).held_up == [row[ID] for row in rows]
+        assert write(impatient, Kind.KEPT, kept(rows)).delayed == [row[ID] for row in rows]
         assert write_all(impatient, Kind.KEPT, kept(rows)) == []
 
     assert set(statuses(rows)) == {"finished"}
@@ -325,7 +325,7 @@ def test_one_task_that_takes_too_long_is_for_later_with_what_to_set(impatient):
         assert _ids(write_all(impatient, Kind.KEPT, kept(rows))) == [rows[1][ID]]
         written = write(impatient, Kind.KEPT, kept(rows[1:2]))
 
-    assert (written.held_up, written.later) == ([], [rows[1][ID]])
+    assert (written.delayed, written.later) == ([], [rows[1][ID]])
     assert "ALTER ROLE ... SET statement_timeout" in str(written.error)
     assert statuses(rows) == ["finished", "in_process", "finished", "finished"]
 
@@ -338,7 +338,7 @@ def test_an_outcome_that_is_refused_and_whose_failure_has_to_wait_is_held_up_and
         first = write(connection, Kind.KEPT, kept(rows))
     second = write_part(connection, Kind.KEPT, kept(rows[1:]))
 
-    assert (first.unsettleable, first.held_up) == ([], [row[ID] for row in rows[1:]])
+    assert (first.unsettleable, first.delayed) == ([], [row[ID] for row in rows[1:]])
     assert [task_id for task_id, _ in second.unsettleable] == [rows[1][ID]]
     assert statuses(rows) == ["finished", "error", "finished"]
 
@@ -376,5 +376,5 @@ def test_a_look_at_locks_that_takes_too_long_is_halved():
     with impatient_session(5) as impatient, open_transaction("LOCK TABLE django_partisan_task"):
         written = write_part(impatient, Kind.KEPT, kept(rows))
 
-    assert (written.held_up, written.later) == ([row[ID] for row in rows], [])
+    assert (written.delayed, written.later) == ([row[ID] for row in rows], [])
     assert written.is_cancelled

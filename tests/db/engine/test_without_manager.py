@@ -23,7 +23,7 @@ from django_partisan.engine.pipe import ManagerEnd, WorkerEnd
 from django_partisan.engine.presence_folder import all_paths
 from django_partisan.engine.protocol import RunTasks
 from django_partisan.engine.worker.prefetch import PrefetchedTasks
-from django_partisan.engine.worker.report import PendingReport, Unsettled
+from django_partisan.engine.worker.report import PendingReport, UnreportedRuns
 from django_partisan.engine.worker.without_manager import WithoutManager
 from django_partisan.models import ManagerLease
 from django_partisan.sql import rescuing
@@ -47,9 +47,9 @@ class WatchedReport(PendingReport):
 
     takes = 0
 
-    def take_unsettled(self) -> Unsettled:
+    def take_unreported(self) -> UnreportedRuns:
         self.takes += 1
-        return super().take_unsettled()
+        return super().take_unreported()
 
 
 class Side:
@@ -298,7 +298,7 @@ def test_without_a_database_it_tries_until_the_database_is_back(side, monkeypatc
     side.completes(done)
 
     with side.keeping():
-        wait_until(lambda: side.without_manager._left[Kind.KEPT])
+        wait_until(lambda: side.without_manager._unwritten[Kind.KEPT])
         connection.settings_dict["NAME"] = name
         row_that_holds(runs)
         wait_until(lambda: statuses_of(done[ID]) == ["finished"])
@@ -356,7 +356,7 @@ def test_its_row_stays_until_the_outcome_of_its_run_is_written(side):
         side.running = None
         finishing = threading.Thread(target=side.without_manager.finish)
         finishing.start()
-        wait_until(lambda: side.without_manager._left[Kind.KEPT])
+        wait_until(lambda: side.without_manager._unwritten[Kind.KEPT])
         tries = side.report.takes
         wait_until(lambda: side.report.takes > tries + 2)
         rows = own_rows()

@@ -6,7 +6,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, DataError, OperationalError, ProgrammingError, connections
 
-from django_partisan.sql.refusals import APP, is_passing, refusal, refusal_of_command
+from django_partisan.sql.refusals import APP, is_temporary, refusal, refusal_of_command
 from tests.support.engine import error_with
 
 LIMITS = "statement_timeout and lock_timeout."
@@ -126,5 +126,5 @@ def test_the_tables_of_another_database_are_made_there():
 
 
 def test_only_what_a_later_try_may_cure_is_tried_again():
-    assert is_passing(OperationalError())
-    assert not is_passing(ProgrammingError())
+    assert is_temporary(OperationalError())
+    assert not is_temporary(ProgrammingError())

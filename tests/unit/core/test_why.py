@@ -12,12 +12,12 @@ from django_partisan.config.processor_configs import ErrorsHandleConfig, Postpon
 from django_partisan.definitions import TaskDefinition
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.manager_state import PublishedManager, Run
-from django_partisan.sql.situation import PauseInForce, Serving, Situation, TaskRecord
+from django_partisan.sql.situation import ManagerCounts, PauseInForce, Situation, TaskRecord
 from django_partisan.why import absent, sentence
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=timezone.utc)
 MANAGER = UUID(int=1)
-ONE = Serving(managers=1, knowing=1)
+ONE = ManagerCounts(managers=1, able=1)
 
 
 class Letter(BaseTaskProcessor):
@@ -54,7 +54,7 @@ def holder(**values: Any) -> PublishedManager:
 
 
 def said(
-    task: TaskRecord, serving: Serving = ONE, definition: TaskDefinition | None = None, **more: Any
+    task: TaskRecord, serving: ManagerCounts = ONE, definition: TaskDefinition | None = None, **more: Any
 ) -> str:
     return sentence(Situation(task, serving, **more), definition)
 
@@ -78,11 +78,11 @@ def test_a_task_that_has_not_started_says_when_it_expires():
 @pytest.mark.parametrize(
     ("serving", "pause", "obstacle"),
     [
-        (Serving(), None, "no live manager serves the queue 'mail'"),
-        (Serving(2), None, "no live manager of the queue 'mail' knows its processor"),
-        (Serving(2, draining=2), None, "every manager of the queue 'mail' is draining"),
-        (Serving(2, draining=2, knowing=1), None, "every manager of the queue 'mail' is draining"),
-        (Serving(), PauseInForce(None, ""), "the queue 'mail' is paused"),
+        (ManagerCounts(), None, "no live manager serves the queue 'mail'"),
+        (ManagerCounts(2), None, "no live manager of the queue 'mail' knows its processor"),
+        (ManagerCounts(2, draining=2), None, "every manager of the queue 'mail' is draining"),
+        (ManagerCounts(2, draining=2, able=1), None, "every manager of the queue 'mail' is draining"),
+        (ManagerCounts(), PauseInForce(None, ""), "the queue 'mail' is paused"),
         (
             ONE,
             PauseInForce(NOON, "no ink"),
@@ -99,12 +99,12 @@ def test_an_obstacle_is_named_instead_of_what_is_ahead(serving, pause, obstacle)
 
 
 def test_a_manager_that_does_not_say_what_it_knows_may_know_the_processor():
-    assert said(record(), Serving(2, unsure=1)).endswith("is next in its queue.")
-    assert said(record(), Serving(2, draining=1, knowing=1)).endswith("is next in its queue.")
+    assert said(record(), ManagerCounts(2, unpublished=1)).endswith("is next in its queue.")
+    assert said(record(), ManagerCounts(2, draining=1, able=1)).endswith("is next in its queue.")
 
 
 def test_nobody_publishes_that_it_can_import_a_function():
-    assert said(record(processor="shop.tasks.send"), Serving(2)).endswith("is next in its queue.")
+    assert said(record(processor="shop.tasks.send"), ManagerCounts(2)).endswith("is next in its queue.")
 
 
 def test_a_scheduled_task_says_when_it_is_due():
@@ -154,16 +154,19 @@ def test_a_duplicate_that_waits_is_named():
 @pytest.mark.parametrize(
     ("serving", "why"),
     [
-        (Serving(1), "is held because no manager of the queue 'mail' has known its processor for 1 min."),
         (
-            Serving(),
+            ManagerCounts(1),
+            "is held because no manager of the queue 'mail' has known its processor for 1 min.",
+        ),
+        (
+            ManagerCounts(),
             (
                 "has been held for 1 min because no manager knew its processor, and no live manager serves"
                 " the queue 'mail'."
             ),
         ),
         (
-            Serving(2, knowing=1),
+            ManagerCounts(2, able=1),
             (
                 "has been held for 1 min because no manager knew its processor; a live manager knows it now"
                 " and will resume it."
@@ -209,7 +212,7 @@ def test_a_run_that_a_manager_has_published_says_for_how_long_and_where():
             ),
         ),
         (
-            Serving(),
+            ManagerCounts(),
             None,
             (
                 "was claimed 1 min ago by a manager that no longer exists; no live manager serves the queue"

@@ -59,7 +59,7 @@ class Model:
         at_most = self.chance.randrange(1, 5)
         alike = takewhile(lambda row: row[PROCESSOR] == source[0][PROCESSOR], source)
         expected = list(islice(alike, at_most))
-        assert self.buffer.take_alike(at_most) == expected
+        assert self.buffer.take_same_processor(at_most) == expected
         self.remove(expected)
 
     def take_last(self) -> None:

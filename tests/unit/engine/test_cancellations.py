@@ -124,7 +124,7 @@ def test_a_look_waits_for_the_identity_the_thread_and_the_end_of_an_outage(play:
 
     assert len(play.thread.calls) == (reason == "busy")
     if reason == "outage":
-        assert play.component.next_at() == play.outage.over_at
+        assert play.component.next_at() == play.outage.retry_at
 
 
 def test_a_task_in_the_buffer_ends_without_a_run(play: Play, heard: RecordedEvents):
@@ -294,7 +294,7 @@ def test_while_the_manager_drains_a_task_that_comes_back_ends_instead_of_being_r
     rows = [task_row(1), task_row(2)]
     worker = play.desk.gives(0, *rows)
     play.reads_requests(request(rows[1]))
-    play.desk.drain.ask()
+    play.desk.drain.request()
     play.component.stop()
 
     worker.says(Returned([1, 2]))

@@ -14,7 +14,7 @@ from django_partisan.engine.manager.chunking import (
     REFILL_BELOW_SECONDS,
     TARGET_SECONDS,
     ClaimTimes,
-    Pace,
+    RunTimes,
     chunks,
     recall_stuck,
 )
@@ -33,11 +33,11 @@ def test_a_worker_reports_before_it_is_refilled_and_is_refilled_before_it_runs_o
 
 
 @pytest.fixture
-def pace() -> Pace:
-    known = Pace()
-    known.learn(TINY, 1000, 0.010)
-    known.learn(SHORT, 8, 2 * TARGET_SECONDS)
-    known.learn(LONG, 1, 3.0)
+def run_times() -> RunTimes:
+    known = RunTimes()
+    known.record(TINY, 1000, 0.010)
+    known.record(SHORT, 8, 2 * TARGET_SECONDS)
+    known.record(LONG, 1, 3.0)
     return known
 
 
@@ -73,7 +73,7 @@ def at_random(chance: random.Random, workers: list[WorkerProcess]) -> None:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_chunks_keep_their_promises_whatever_the_workers_do(
-    seed: int, pace: Pace, workers: list[WorkerProcess]
+    seed: int, run_times: RunTimes, workers: list[WorkerProcess]
 ):
     chance = random.Random(seed)
     for _ in range(25):
@@ -84,14 +84,14 @@ def test_chunks_keep_their_promises_whatever_the_workers_do(
         left_before = {worker.slot: worker.tasks_left for worker in workers}
         idle = {worker.slot for worker in workers if worker.takes_tasks and not worker.held}
 
-        taken = chunks(workers, buffer, pace)
+        taken = chunks(workers, buffer, run_times)
 
         assert [one for _, chunk in taken for one in chunk] + buffer.rows() == rows
         for worker, chunk in taken:
             left = left_before[worker.slot]
             assert worker.takes_tasks
             assert left is None or len(chunk) <= left
-            is_long = any(pace.of(one[PROCESSOR]) >= TARGET_SECONDS for one in chunk)
+            is_long = any(run_times.expected(one[PROCESSOR]) >= TARGET_SECONDS for one in chunk)
             assert not is_long or (len(chunk) == 1 and not worker.held)
         fed = {worker.slot for worker, _ in taken}
         assert len(buffer) == 0 or idle <= fed
@@ -99,76 +99,80 @@ def test_chunks_keep_their_promises_whatever_the_workers_do(
 
 
 @pytest.mark.parametrize(("number", "shares"), [(10, [3, 3, 2, 2]), (3, [1, 1, 1])])
-def test_a_small_buffer_is_shared_among_the_idle(number, shares, pace: Pace, workers: list[WorkerProcess]):
-    taken = chunks(workers, filled(*tasks(TINY, number)), pace)
+def test_a_small_buffer_is_shared_among_the_idle(
+    number, shares, run_times: RunTimes, workers: list[WorkerProcess]
+):
+    taken = chunks(workers, filled(*tasks(TINY, number)), run_times)
 
     assert [len(chunk) for _, chunk in taken] == shares
 
 
-def test_a_worker_gets_the_expected_work_of_a_few_milliseconds(pace: Pace, workers: list[WorkerProcess]):
-    [(worker, chunk)] = chunks(workers[:1], filled(*tasks(SHORT, 50)), pace)
+def test_a_worker_gets_the_expected_work_of_a_few_milliseconds(
+    run_times: RunTimes, workers: list[WorkerProcess]
+):
+    [(worker, chunk)] = chunks(workers[:1], filled(*tasks(SHORT, 50)), run_times)
 
     assert len(chunk) == 4
     assert worker.expected_seconds == pytest.approx(TARGET_SECONDS)
 
 
 def test_no_chunk_is_larger_than_allowed(workers: list[WorkerProcess]):
-    pace = Pace()
-    pace.learn(TINY, 1, 0.0)
+    run_times = RunTimes()
+    run_times.record(TINY, 1, 0.0)
 
-    [(_, chunk)] = chunks(workers[:1], filled(*tasks(TINY, 5000)), pace)
+    [(_, chunk)] = chunks(workers[:1], filled(*tasks(TINY, 5000)), run_times)
 
     assert len(chunk) == CHUNK_AT_MOST
 
 
-def test_tiny_tasks_of_two_processors_share_a_chunk(pace: Pace, workers: list[WorkerProcess]):
+def test_tiny_tasks_of_two_processors_share_a_chunk(run_times: RunTimes, workers: list[WorkerProcess]):
     rows = [task_row(1, TINY), task_row(2, SHORT), task_row(3, TINY)]
 
-    [(_, chunk)] = chunks(workers[:1], filled(*rows), pace)
+    [(_, chunk)] = chunks(workers[:1], filled(*rows), run_times)
 
     assert chunk == rows
 
 
-def test_a_worker_with_enough_to_do_gets_nothing(pace: Pace, workers: list[WorkerProcess]):
+def test_a_worker_with_enough_to_do_gets_nothing(run_times: RunTimes, workers: list[WorkerProcess]):
     workers[0].hold([task_row(99, TINY)])
     workers[0].expected_seconds = REFILL_BELOW_SECONDS
 
-    assert chunks(workers[:1], filled(task_row(1, TINY)), pace) == []
+    assert chunks(workers[:1], filled(task_row(1, TINY)), run_times) == []
 
 
 def test_the_least_loaded_is_served_first_and_an_idle_one_before_all(
-    pace: Pace, workers: list[WorkerProcess]
+    run_times: RunTimes, workers: list[WorkerProcess]
 ):
     for worker, expected in zip(workers, (0.002, 0.001, 0.0), strict=False):
         worker.hold([task_row(99, TINY)])
         worker.expected_seconds = expected
 
-    [(first, _)] = chunks(workers[:2], filled(task_row(1, TINY)), pace)
-    [(second, _)] = chunks(workers, filled(task_row(1, TINY)), pace)
+    [(first, _)] = chunks(workers[:2], filled(task_row(1, TINY)), run_times)
+    [(second, _)] = chunks(workers, filled(task_row(1, TINY)), run_times)
 
     assert (first, second) == (workers[1], workers[3])
 
 
 def test_pace_follows_recent_runs_and_expects_no_task_to_cost_nothing():
-    pace = Pace()
-    expected = [pace.of(TINY)]
+    run_times = RunTimes()
+    expected = [run_times.expected(TINY)]
 
     for runs, seconds in ((1, 1.0), (1, 0.5), (100, 20.0), (1000, 0.0)):
-        pace.learn(TINY, runs, seconds)
-        expected.append(pace.of(TINY))
+        run_times.record(TINY, runs, seconds)
+        expected.append(run_times.expected(TINY))
 
     assert expected == pytest.approx([TARGET_SECONDS, 1.0, 0.9, 0.2, LEAST_TASK_SECONDS])
 
 
 def test_pace_knows_which_processors_were_measured_and_the_mean_of_them_all():
-    pace = Pace()
-    assert (pace.known(TINY), pace.mean) == (None, None)
+    run_times = RunTimes()
+    assert (run_times.measured(TINY), run_times.mean) == (None, None)
 
-    pace.learn(TINY, 1, 1.0)
-    pace.learn(SHORT, 1, 2.0)
+    run_times.record(TINY, 1, 1.0)
+    run_times.record(SHORT, 1, 2.0)
 
-    assert (pace.known(TINY), pace.known(SHORT), pace.known(LONG)) == (1.0, 2.0, None)
-    assert pace.mean == pytest.approx(1.2)
+    assert (run_times.measured(TINY), run_times.measured(SHORT), run_times.measured(LONG)) == (1.0, 2.0, None)
+    assert run_times.mean == pytest.approx(1.2)
 
 
 def test_the_times_of_the_latest_claims_are_known_by_token():

@@ -255,7 +255,7 @@ def test_a_refused_claim_leaves_its_token_and_a_pause_and_is_an_outage_until_the
 ):
     play.refuse()
     assert play.turn() is None
-    assert play.claimer.next_at() == play.outage.over_at
+    assert play.claimer.next_at() == play.outage.retry_at
     play.refuse()
     assert play.outage.is_on
     play.claim(later=10)
@@ -468,7 +468,7 @@ def test_an_outage_ends_with_a_look_if_the_queue_is_paused(play):
     assert play.outage.has_paused
 
     assert play.turn() is None
-    assert play.seconds_to_check() <= max(SOON_SECONDS, play.outage.over_at - time.monotonic()) + 0.1
+    assert play.seconds_to_check() <= max(SOON_SECONDS, play.outage.retry_at - time.monotonic()) + 0.1
     play.answers_check(later=60)
 
     assert not play.outage.is_on

@@ -86,7 +86,7 @@ def test_tasks_behind_one_that_takes_long_stay_longer_while_no_other_worker_is_i
 
 def test_stopped_it_releases_the_buffer_and_dispatches_nothing_more(desk: IntakeHarness):
     desk.dispatcher.take([task_row(1)])
-    desk.drain.ask()
+    desk.drain.request()
 
     desk.dispatcher.stop()
 

@@ -12,11 +12,11 @@ def test_the_first_request_drains_for_as_long_as_it_takes_and_the_second_forces(
     begins: list[bool] = []
     drain = Drain(None, begun=lambda: begins.append(drain.is_on))
     assert not drain.is_on
-    drain.ask("SIGTERM")
+    drain.request("SIGTERM")
     drain.turn(time.monotonic() + 1e9)
     assert not drain.is_forced
 
-    drain.ask("SIGINT")
+    drain.request("SIGINT")
 
     assert drain.is_forced
     assert (begins, drain.signal) == ([True], "SIGTERM")
@@ -25,14 +25,14 @@ def test_the_first_request_drains_for_as_long_as_it_takes_and_the_second_forces(
 @pytest.mark.parametrize("first", ["SIGHUP", "SIGTERM"])
 def test_a_hangup_begins_to_drain_but_never_forces(first: str):
     drain = Drain(None, begun=lambda: None)
-    drain.ask(first)
+    drain.request(first)
 
-    drain.ask("SIGHUP")
-    drain.ask("SIGHUP")
+    drain.request("SIGHUP")
+    drain.request("SIGHUP")
 
     assert drain.is_on
     assert not drain.is_forced
-    drain.ask("SIGTERM")
+    drain.request("SIGTERM")
     assert drain.is_forced
 
 
@@ -40,7 +40,7 @@ def test_draining_ends_by_force_when_time_is_up():
     drain = Drain(5.0, begun=lambda: None)
     assert drain.next_at() == NEVER
     before = time.monotonic()
-    drain.ask()
+    drain.request()
     assert before + 5.0 <= drain.next_at() <= time.monotonic() + 5.0
     drain.turn(drain.next_at() - 0.1)
     assert not drain.is_forced

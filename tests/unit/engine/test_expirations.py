@@ -88,13 +88,13 @@ def test_what_expires_in_front_of_a_worker_is_settled_and_teaches_nothing(
     rows = [task_row(1, expires=0.1), task_row(2, expires=0.1)]
     worker = desk.gives(0, *rows)
     worker.seen.expected_seconds = 0.1
-    expected = desk.intake.pace.of("Letter")
+    expected = desk.intake.run_times.expected("Letter")
 
     worker.says(report([], changes=[tuple(expire(rows[0]))]))
     desk.turn()
 
     assert desk.pool.held() == [rows[1]]
-    assert desk.intake.pace.known("Letter") is None
+    assert desk.intake.run_times.measured("Letter") is None
     assert worker.seen.expected_seconds == pytest.approx(0.1 - expected)
     assert desk.outcomes.write().changes == [(rows[0], expire(rows[0]))]
     assert expired(heard) == [1]

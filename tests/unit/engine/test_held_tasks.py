@@ -164,8 +164,8 @@ def test_only_one_of_the_tasks_that_come_in_then_goes_to_a_worker_as_often_as_it
     rows = [task_row(number, "Gone") for number in range(3)]
     play.answers_query(HeldTasksFound([held("Gone")], []))
 
-    assert play.processors.sift([*rows, task_row(3)]) == ([rows[0], task_row(3)], rows[1:])
-    assert play.processors.sift(rows) == (rows[:1], rows[1:])
+    assert play.processors.split([*rows, task_row(3)]) == ([rows[0], task_row(3)], rows[1:])
+    assert play.processors.split(rows) == (rows[:1], rows[1:])
 
 
 def test_what_another_manager_knows_is_left_to_it_as_long_as_it_does(play):

@@ -11,7 +11,7 @@ from django_partisan import registry
 from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.definitions import TaskDefinition
 from django_partisan.engine.interrupting import TIMEOUT
-from django_partisan.engine.outcome_writing import Written
+from django_partisan.engine.outcome_writing import WriteResult
 from django_partisan.engine.protocol import Interrupt, Report, Returned
 from django_partisan.outcomes import (
     REASON_MANAGER_LOST,
@@ -55,7 +55,7 @@ def test_outcomes_go_to_the_settler_and_the_tasks_leave_their_worker(
     batch = desk.outcomes.written()
     assert (batch.completed, batch.changes) == ([task_row(1)], [(task_row(2), postponed)])
     assert desk.pool.held() == [task_row(5)]
-    assert sorted(desk.intake.known_ids(desk.pool.held())) == [1, 2, 5]
+    assert sorted(desk.intake.all_ids(desk.pool.held())) == [1, 2, 5]
     assert [event.task.id for event in recorded_events.of(TaskClaimLost)] == [3]
     assert recorded_events.absorbed == [(0, 7)]
 
@@ -63,18 +63,18 @@ def test_outcomes_go_to_the_settler_and_the_tasks_leave_their_worker(
 def test_how_long_tasks_take_is_learned_from_reports(desk: IntakeHarness):
     worker = desk.gives(0, task_row(1))
     worker.seen.expected_seconds = 0.1
-    expected = desk.intake.pace.of("Letter")
+    expected = desk.intake.run_times.expected("Letter")
 
     worker.says(report([], measured={"Letter": (2, 0.002)}))
     desk.turn()
 
-    assert desk.intake.pace.of("Letter") == 0.001
+    assert desk.intake.run_times.expected("Letter") == 0.001
     assert worker.seen.expected_seconds == pytest.approx(0.1 - 2 * expected)
 
 
 def test_while_draining_what_comes_in_is_released(desk: IntakeHarness):
     worker = desk.gives(0, task_row(1), task_row(2))
-    desk.drain.ask()
+    desk.drain.request()
 
     desk.intake.on_claimed([task_row(3)])
     desk.intake.on_rescued([RescuedTask(None, task_row(4))])
@@ -98,7 +98,7 @@ def test_a_task_whose_worker_died_runs_next_and_counts_a_crash_and_the_rest_wait
 
     assert desk.buffered() == [3, 1, 8]
     assert rescues(recorded_events) == []
-    assert sorted(desk.intake.known_ids(desk.pool.held())) == [1, 3, 7, 8]
+    assert sorted(desk.intake.all_ids(desk.pool.held())) == [1, 3, 7, 8]
 
     [(counted, crash)] = desk.outcomes.write().crashed
 
@@ -192,8 +192,8 @@ def test_what_a_dead_manager_ran_is_lost_since_it_began_and_what_it_had_not_begu
 
 
 def test_a_stop_by_force_loses_the_run(desk: IntakeHarness, recorded_events: RecordedEvents):
-    desk.drain.ask()
-    desk.drain.ask()
+    desk.drain.request()
+    desk.drain.request()
 
     desk.intake.on_exited(task_row(7), [], LOST)
 
@@ -204,7 +204,7 @@ def test_a_stop_by_force_loses_the_run(desk: IntakeHarness, recorded_events: Rec
 def test_while_draining_what_a_dead_worker_ran_is_requeued_with_its_crash_and_the_rest_released(
     desk: IntakeHarness,
 ):
-    desk.drain.ask()
+    desk.drain.request()
 
     desk.intake.on_exited(task_row(7), [task_row(8)], LOST)
 
@@ -219,7 +219,7 @@ def test_a_task_whose_crash_cannot_be_counted_because_it_is_not_ours_does_not_ru
 ):
     desk.intake.on_exited(task_row(7), [], LOST)
 
-    desk.outcomes.write(crashed=Written([7], [], [], []))
+    desk.outcomes.write(crashed=WriteResult([7], [], [], []))
 
     assert desk.buffered() == []
     assert rescues(recorded_events) == []
@@ -230,7 +230,7 @@ def test_a_crash_that_is_counted_after_the_lease_was_lost_has_the_table_asked_wh
     desk: IntakeHarness, recorded_events: RecordedEvents
 ):
     desk.intake.on_exited(task_row(7), [], LOST)
-    desk.tokens.doubt_all()
+    desk.tokens.distrust_all()
 
     [(_, crash)] = desk.outcomes.write().crashed
 
@@ -253,7 +253,7 @@ def test_a_task_whose_crash_is_counted_while_the_manager_drains_is_released_unde
     desk: IntakeHarness,
 ):
     desk.intake.on_exited(task_row(7), [], LOST)
-    desk.drain.ask()
+    desk.drain.request()
 
     [(_, crash)] = desk.outcomes.write().crashed
 
@@ -277,8 +277,8 @@ def test_a_task_that_runs_again_after_a_crash_was_due_since_its_first_claim(desk
 def test_a_stop_by_force_releases_all_and_counts_nothing(
     begun: TaskRow | None, desk: IntakeHarness, recorded_events: RecordedEvents
 ):
-    desk.drain.ask()
-    desk.drain.ask()
+    desk.drain.request()
+    desk.drain.request()
 
     desk.intake.on_exited(begun, [task_row(8)], LOST)
 
@@ -316,7 +316,7 @@ def test_once_a_worker_does_not_know_a_processor_all_tasks_of_it_are_set_aside_a
     assert (desk.buffered(), desk.intake.buffer.suspects) == ([3, 7], [])
     assert desk.processors.not_emitted == {"Gone": 6}
     assert desk.outcomes.requeued == []
-    assert desk.intake.pace.known("Gone") is None
+    assert desk.intake.run_times.measured("Gone") is None
 
 
 def test_tasks_that_another_manager_can_run_are_released_to_it(desk: IntakeHarness):
@@ -376,7 +376,7 @@ def test_a_task_whose_revoked_run_goes_on_here_waits_for_its_end(expired: Intake
     again = task_row(1, token=2)
     expired.intake.on_claimed([again, task_row(4)])
     assert expired.buffered() == [4]
-    assert sorted(expired.intake.known_ids(expired.pool.held())) == [1, 2, 4]
+    assert sorted(expired.intake.all_ids(expired.pool.held())) == [1, 2, 4]
 
     expired.workers[0].says(report([1]))
     expired.turn()
@@ -431,7 +431,7 @@ def test_a_revoked_run_whose_worker_dies_is_no_crash(expired: IntakeHarness, rec
 
 def test_while_draining_what_waited_for_a_revoked_run_is_released(expired: IntakeHarness):
     expired.intake.on_claimed([task_row(1, token=2)])
-    expired.drain.ask()
+    expired.drain.request()
 
     expired.workers[0].says(report([1]))
     expired.turn()

@@ -107,7 +107,7 @@ def execute(interruption: Interruption, act: Callable[[], Any], **attributes: An
 
 def test_a_run_that_sleeps_is_over_its_limit_and_fails(interruption, recorded_events: RecordedEvents):
     def act() -> None:
-        interruption.ask(TOO_LONG)
+        interruption.request(TOO_LONG)
         time.sleep(AGES)
 
     result = execute(interruption, act)
@@ -124,7 +124,7 @@ def test_a_run_that_sleeps_is_over_its_limit_and_fails(interruption, recorded_ev
 
 def test_a_time_out_is_retried_where_the_list_covers_it(interruption):
     def act() -> None:
-        interruption.ask(TOO_LONG)
+        interruption.request(TOO_LONG)
         time.sleep(AGES)
 
     retry = ErrorsHandleConfig([TimeoutError], 3, 1)
@@ -139,7 +139,7 @@ def test_a_cancelled_run_is_cancelled_whatever_it_does_with_the_exception(
 ):
     def act() -> None:
         try:
-            interruption.ask(NOT_WANTED)
+            interruption.request(NOT_WANTED)
             time.sleep(AGES)
         except BaseException:
             if raised is not None:
@@ -155,7 +155,7 @@ def test_a_cancelled_run_is_cancelled_whatever_it_does_with_the_exception(
 def test_a_run_that_catches_the_exception_and_returns_has_completed(interruption):
     def act() -> None:
         with contextlib.suppress(TaskTimeout):
-            interruption.ask(TOO_LONG)
+            interruption.request(TOO_LONG)
             time.sleep(AGES)
 
     assert execute(interruption, act) is RAN
@@ -164,30 +164,30 @@ def test_a_run_that_catches_the_exception_and_returns_has_completed(interruption
 def test_a_cancel_reaches_a_run_that_has_caught_its_time_out(interruption):
     def act() -> None:
         try:
-            interruption.ask(TOO_LONG)
+            interruption.request(TOO_LONG)
             time.sleep(AGES)
         except TaskTimeout:
-            interruption.ask(NOT_WANTED)
+            interruption.request(NOT_WANTED)
             time.sleep(AGES)
 
     assert execute(interruption, act).reason == "cancelled"
 
 
 def test_what_is_asked_for_an_earlier_run_is_ignored_and_for_the_next_is_kept(interruption):
-    interruption.ask(TOO_LONG)
+    interruption.request(TOO_LONG)
     first = execute(interruption, lambda: time.sleep(AGES))
     interruption.finish()
     interruption.run_number = 5
-    interruption.ask(TOO_LONG)
+    interruption.request(TOO_LONG)
 
     assert first.reason == "timeout"
-    assert interruption.asked is None
+    assert interruption.requested is None
 
 
 def test_what_comes_after_the_end_of_run_interrupts_nothing(interruption):
     result = execute(interruption, lambda: None)
-    interruption.ask(TOO_LONG)
-    wait_until(lambda: interruption.asked)
+    interruption.request(TOO_LONG)
+    wait_until(lambda: interruption.requested)
     signal.raise_signal(SIGNAL)
     next_result = execute(interruption, lambda: None)
 
@@ -200,7 +200,7 @@ def test_a_log_handler_is_not_interrupted_for_it_would_swallow_the_exception(int
 
     class Slow(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            interruption.ask(TOO_LONG)
+            interruption.request(TOO_LONG)
             until = time.monotonic() + 0.2
             while time.monotonic() < until:
                 pass
@@ -221,7 +221,7 @@ def test_a_finalizer_is_not_interrupted_for_python_would_swallow_the_exception(i
 
     class Leftover:
         def __del__(self) -> None:
-            interruption.ask(TOO_LONG)
+            interruption.request(TOO_LONG)
             time.sleep(0.1)
             ended.append("finalized")
 
@@ -245,8 +245,8 @@ def test_a_fork_is_not_interrupted_for_python_would_swallow_the_exception(
     passed: list[str] = []
 
     def mask(how: int, mask: Any) -> set[int]:
-        interruption.ask(TOO_LONG)
-        wait_until(lambda: interruption.asked)
+        interruption.request(TOO_LONG)
+        wait_until(lambda: interruption.requested)
         signal.raise_signal(SIGNAL)
         return set()
 
@@ -273,7 +273,7 @@ def test_the_query_of_a_run_that_heeds_no_signal_is_cancelled(interruption, used
             signal.SIG_BLOCK, [SIGNAL, AGAIN]
         )  # like a driver that retries interrupted calls
         try:
-            interruption.ask(TOO_LONG)
+            interruption.request(TOO_LONG)
             assert raw.was_cancelled.wait(PATIENCE_SECONDS)
         finally:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [SIGNAL, AGAIN])
@@ -286,7 +286,7 @@ def test_the_query_of_a_run_that_heeds_no_signal_is_cancelled(interruption, used
 def test_the_error_of_a_cancelled_query_stands_for_the_interruption(interruption, message, reason):
     def act() -> None:
         signal.signal(SIGNAL, signal.SIG_IGN)
-        interruption.ask(message)
+        interruption.request(message)
         raise OperationalError("canceling statement due to user request")
 
     result = execute(interruption, act)
@@ -299,7 +299,7 @@ def test_the_error_of_a_cancelled_query_stands_for_the_interruption(interruption
 def test_another_error_of_an_interrupted_run_decides_its_outcome(interruption):
     def act() -> None:
         try:
-            interruption.ask(TOO_LONG)
+            interruption.request(TOO_LONG)
             time.sleep(AGES)
         except TaskTimeout:
             raise KeyError("cleaning up failed") from None
@@ -311,7 +311,7 @@ def test_another_error_of_an_interrupted_run_decides_its_outcome(interruption):
 
 def test_the_error_of_a_run_that_was_not_asked_for_is_its_own(interruption):
     def act() -> None:
-        interruption.asked = Interrupt(7, CANCEL, "")
+        interruption.requested = Interrupt(7, CANCEL, "")
         raise KeyError
 
     assert execute(interruption, act).reason == "error"
@@ -327,7 +327,12 @@ def test_a_driver_that_is_left_in_the_middle_of_a_query_is_closed(interruption, 
         ask(TOO_LONG)  # type: ignore[name-defined]  # noqa: F821
         sleep(AGES)  # type: ignore[name-defined]  # noqa: F821
 
-    surroundings = {**globals(), "__name__": "psycopg.waiting", "ask": interruption.ask, "sleep": time.sleep}
+    surroundings = {
+        **globals(),
+        "__name__": "psycopg.waiting",
+        "ask": interruption.request,
+        "sleep": time.sleep,
+    }
     driver = FunctionType(wait.__code__, surroundings)
 
     assert execute(interruption, driver).reason == "timeout"
@@ -345,7 +350,7 @@ def test_a_coroutine_is_cancelled_in_its_loop(interruption, used):
     used.append(FakeConnection(raw))
 
     async def act() -> None:
-        interruption.ask(TOO_LONG)
+        interruption.request(TOO_LONG)
         await _sleep()
 
     assert execute(interruption, act).reason == "timeout"
@@ -376,7 +381,7 @@ def test_the_wait_for_a_coroutine_that_has_not_begun_goes_on(interruption):
     """A thread that waits for a coroutine gets no signal."""
     message = Interrupt(1, TIMEOUT, "too long")
     interruption.run_number = interruption.interruptible = 1
-    interruption.asked = message
+    interruption.requested = message
     calling.coroutines[threading.get_ident()] = RunningCoroutine()
     try:
         interruption._interrupt_now(message)
@@ -396,7 +401,7 @@ def test_a_run_does_not_wait_for_ever_for_a_database_that_does_not_answer(interr
 
     used.append(FakeConnection(Silent()))
     interruption.run_number = 1
-    interruption.asked = TOO_LONG
+    interruption.requested = TOO_LONG
     interruption._cancel_queries()
 
     interruption.ensure_not_cancelled()

@@ -13,7 +13,7 @@ from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.definitions import TaskDefinition
 from django_partisan.engine import late_definitions
 from django_partisan.engine.interrupting import CANCEL, TIMEOUT
-from django_partisan.engine.late_definitions import Described
+from django_partisan.engine.late_definitions import PlainDefinition
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.interruptions import (
     LEAST_PAUSE_SECONDS,
@@ -21,7 +21,7 @@ from django_partisan.engine.manager.interruptions import (
     Interruptions,
 )
 from django_partisan.engine.manager.time_limits import TimeLimits
-from django_partisan.engine.outcome_writing import Written
+from django_partisan.engine.outcome_writing import WriteResult
 from django_partisan.engine.pages import condemned
 from django_partisan.engine.presence import PresenceFile, WorkerPage
 from django_partisan.engine.protocol import Interrupt, LogStacks, RunTasks
@@ -111,7 +111,7 @@ def test_a_limit_that_comes_with_code_of_a_worker_counts_for_the_run_under_way(d
     worker = watch.runs(processor="shop.jobs.send")
     watch.turn(0.1)
 
-    registry.add(Described("shop.jobs.send", "default", 10, None, None, None, 2.0, None).definition())
+    registry.add(PlainDefinition("shop.jobs.send", "default", 10, None, None, None, 2.0, None).definition())
     watch.turn(0.2)
     look_at = watch.interruptions.next_at()
     watch.turn(2.0)
@@ -173,7 +173,7 @@ def test_the_mark_of_a_run_that_has_ended_goes_where_the_next_is_interrupted_at_
 def test_a_run_that_ends_in_time_is_forgotten(watch: Watch):
     worker = watch.runs()
     watch.turn(LIMIT_SECONDS)
-    worker.seen.let_go([1])
+    worker.seen.remove_tasks([1])
     watch.page.idle(0.0)
 
     watch.turn(2 * LIMIT_SECONDS)
@@ -205,7 +205,7 @@ def test_nothing_is_looked_at_while_nobody_runs_anything_or_nothing_has_a_limit(
     watch.turn(100.0)
     unlimited = watch.interruptions.next_at()
     registry.register(Letter)
-    watch.desk.workers[0].seen.let_go([1])
+    watch.desk.workers[0].seen.remove_tasks([1])
     watch.turn(100.0)
 
     assert unlimited == watch.interruptions.next_at() == NEVER
@@ -232,7 +232,7 @@ def test_a_run_is_looked_at_in_time_that_follows_a_longer_one_on_its_worker(watc
     registry.register(type("Slow", (Letter,), {"TIMEOUT_SECONDS": 3600.0}))
     worker = watch.runs(0, 1, "Slow")
     watch.turn(0.1)
-    worker.seen.let_go([1])
+    worker.seen.remove_tasks([1])
     watch.since += 0.2
     watch.runs(0, 2)
 
@@ -352,7 +352,7 @@ def test_a_run_that_has_committed_its_completion_before_it_was_killed_has_not_fa
 ):
     killed(watch, TIMEOUT)
 
-    watch.desk.outcomes.write(changed=Written([1], [], [], []))
+    watch.desk.outcomes.write(changed=WriteResult([1], [], [], []))
 
     assert recorded_events.of(TaskFailed) == []
     assert watch.desk.outcomes.settler.failed == 0
@@ -408,7 +408,7 @@ def test_a_processor_has_its_own_limit_or_that_of_the_queue():
 
 
 def test_a_limit_that_newer_code_of_a_worker_lowers_is_the_shortest_at_once():
-    described = Described("shop.jobs.send", "default", 10, None, None, None, 60.0, None)
+    described = PlainDefinition("shop.jobs.send", "default", 10, None, None, None, 60.0, None)
     late_definitions.register(described)
     made = TimeLimits(30.0)
     before = made.shortest

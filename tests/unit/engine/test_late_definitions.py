@@ -9,7 +9,7 @@ import pytest
 
 from django_partisan import registry
 from django_partisan.config.processor_configs import ErrorsHandleConfig
-from django_partisan.engine.late_definitions import Described, LateDefinitions, register
+from django_partisan.engine.late_definitions import LateDefinitions, PlainDefinition, register
 from django_partisan.exceptions import TaskTimeout
 from tests.support.registry import Idle
 
@@ -63,8 +63,8 @@ def test_a_definition_that_is_replaced_is_described_again_if_its_options_differ(
     registered("Late", TIMEOUT_SECONDS="soon")
     registered("Late", TIMEOUT_SECONDS=2)
 
-    assert (Described(*replaced).name, Described(*replaced).timeout, again) == ("Late", 3, [])
-    assert [Described(*values).timeout for values in late.take()] == [2]
+    assert (PlainDefinition(*replaced).name, PlainDefinition(*replaced).timeout, again) == ("Late", 3, [])
+    assert [PlainDefinition(*values).timeout for values in late.take()] == [2]
 
 
 def test_the_manager_gets_the_options_that_it_enforces():
@@ -80,7 +80,7 @@ def test_the_manager_gets_the_options_that_it_enforces():
     )
 
     [values] = marshal.loads(marshal.dumps(LateDefinitions([]).take()))
-    made = Described(*values).definition()
+    made = PlainDefinition(*values).definition()
 
     assert (made.name, made.queue, made.priority, made.propagation) == ("Late", "mail", 3, "child")
     assert (made.timeout, made.keep_finished, made.keep_failed) == (2.0, 60.0, math.inf)
@@ -99,7 +99,7 @@ def test_a_run_over_its_limit_is_retried_as_the_queue_says_if_its_own_class_does
     )
     default = ErrorsHandleConfig("*", 1, 1)
 
-    silent, late = (Described(*values).definition() for values in LateDefinitions([]).take())
+    silent, late = (PlainDefinition(*values).definition() for values in LateDefinitions([]).take())
 
     assert silent.retry_in(default) is default
     retry = late.retry_in(default)
@@ -113,7 +113,7 @@ def test_a_run_over_its_limit_is_not_retried_in_the_manager_if_it_would_not_be_i
 
     [values] = LateDefinitions([]).take()
 
-    assert Described(*values).definition().retry is None
+    assert PlainDefinition(*values).definition().retry is None
 
 
 @pytest.mark.parametrize(
@@ -146,7 +146,7 @@ def test_no_limit_and_members_of_enumerations_are_described_as_plain_values():
 
     [values] = marshal.loads(marshal.dumps(LateDefinitions([]).take()))
 
-    made = Described(*values).definition()
+    made = PlainDefinition(*values).definition()
     assert (made.timeout, made.queue, made.keep_failed) == (math.inf, "mail", 86_400)
 
 
@@ -155,7 +155,7 @@ def test_the_code_of_a_described_definition_cannot_be_called():
     [values] = LateDefinitions([]).take()
 
     with pytest.raises(RuntimeError, match="only workers have its code"):
-        Described(*values).definition().call([], {}, None)
+        PlainDefinition(*values).definition().call([], {}, None)
 
 
 def test_code_that_this_process_has_is_not_replaced_by_its_description():
@@ -163,6 +163,6 @@ def test_code_that_this_process_has_is_not_replaced_by_its_description():
     [values] = LateDefinitions([]).take()
     own = registry.find("Late")
 
-    register(Described(*values)._replace(timeout=7.0))
+    register(PlainDefinition(*values)._replace(timeout=7.0))
 
     assert registry.find("Late") is own

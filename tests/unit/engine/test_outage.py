@@ -24,7 +24,7 @@ def test_pauses_double_up_to_three_seconds():
         before = time.monotonic()
 
         assert outage.fail(ConnectionError()) == (number == 0)
-        assert before + pause <= outage.over_at <= time.monotonic() + pause
+        assert before + pause <= outage.retry_at <= time.monotonic() + pause
 
 
 def test_a_failure_that_is_only_noted_needs_no_pause():
@@ -34,7 +34,7 @@ def test_a_failure_that_is_only_noted_needs_no_pause():
     assert not outage.note(ConnectionError("still away"))
 
     assert outage.is_on
-    assert outage.over_at == 0.0
+    assert outage.retry_at == 0.0
 
 
 @pytest.mark.parametrize("kind", [Outage, ClaimOutage])
@@ -51,7 +51,7 @@ def test_an_outage_ends_with_its_figures_and_the_next_is_another(
     outage.end()
 
     assert not outage.is_on
-    assert outage.over_at == 0.0
+    assert outage.retry_at == 0.0
     [restored] = recorded_events.of(DatabaseRestored)
     assert (restored.queue, restored.failures) == ("mail", 2)
     assert 0.0 <= restored.seconds < 60
@@ -69,11 +69,11 @@ def shared() -> SharedOutage:
 def test_while_the_database_is_away_for_one_the_others_wait_until_it_has_tried(shared):
     claims, settles = ClaimOutage(shared), Outage(shared)
     claims.fail(OperationalError("away"))
-    assert settles.over_at == 0.0, "it may be one connection"
+    assert settles.retry_at == 0.0, "it may be one connection"
 
     claims.fail(OperationalError("still away"))
 
-    assert settles.over_at == claims.over_at + PAUSE_SECONDS
+    assert settles.retry_at == claims.retry_at + PAUSE_SECONDS
     assert not settles.is_on
 
 
@@ -82,12 +82,12 @@ def test_an_answer_to_one_is_an_answer_to_all_which_then_try_soon(shared):
     for _ in range(6):
         claims.fail(OperationalError("away"))
         settles.fail(OperationalError("away"))
-    assert settles.over_at > time.monotonic() + 2 * PAUSE_SECONDS
+    assert settles.retry_at > time.monotonic() + 2 * PAUSE_SECONDS
 
     claims.end()
 
     assert settles.is_on
-    assert settles.over_at <= time.monotonic() + PAUSE_SECONDS
+    assert settles.retry_at <= time.monotonic() + PAUSE_SECONDS
 
 
 def test_an_error_that_is_not_of_the_connection_holds_up_nobody_else(shared):
@@ -95,7 +95,7 @@ def test_an_error_that_is_not_of_the_connection_holds_up_nobody_else(shared):
     for _ in range(3):
         settles.fail(IntegrityError("refused"))
 
-    assert claims.over_at == 0.0
+    assert claims.retry_at == 0.0
 
 
 def test_the_end_is_emitted_once_with_the_last_and_counts_all(shared, recorded_events: RecordedEvents):
@@ -112,4 +112,4 @@ def test_the_end_is_emitted_once_with_the_last_and_counts_all(shared, recorded_e
     [restored] = recorded_events.of(DatabaseRestored)
     assert restored.failures == 3
     assert not shared.is_on
-    assert claims.over_at == settles.over_at == 0.0
+    assert claims.retry_at == settles.retry_at == 0.0

@@ -343,7 +343,7 @@ def test_a_recycled_worker_is_replaced_once_and_while_it_still_flushes(
         desk.turn()
         desk.turn()
         assert starts(desk)[2:] == [(1, 3)]
-        assert [worker.generation for worker in desk.pool.seen(time.monotonic())] == [1, 3]
+        assert [worker.generation for worker in desk.pool.snapshots(time.monotonic())] == [1, 3]
         desk.begins(workers[2], 77)
     old.says(Flushed([("recorded", "last figures")], 4096))
     old.exits(0)
@@ -486,7 +486,7 @@ def test_workers_are_shown_with_what_they_run(desk: IntakeHarness):
     page.busy_seconds = 40.0
     page.begin(7, since=100.0)
 
-    first, second = desk.pool.seen(now=105.0)
+    first, second = desk.pool.snapshots(now=105.0)
 
     assert first[:4] == (0, 1, NO_PID, "busy")
     assert first.task is not None

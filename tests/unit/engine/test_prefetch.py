@@ -38,7 +38,7 @@ class Side:
         self.returned.append(ids)
 
     def _lose(self) -> None:
-        self.losses.append(self.tasks.take_left())
+        self.losses.append(self.tasks.take_unstarted())
 
     def dispatch(self, *ids: int, epoch: int = 0) -> None:
         self.manager.send(RunTasks([task_row(task_id) for task_id in ids], {1: 5.0}, epoch))
@@ -115,8 +115,8 @@ def test_what_cannot_be_returned_to_a_dead_manager_is_left_and_does_not_start(si
     assert side.tasks.next() is None
     side.dispatch(3)
     side.ours.close()
-    assert side.tasks.take_left() == [task_row(1), task_row(2), task_row(3)]
-    assert side.tasks.take_left() == []
+    assert side.tasks.take_unstarted() == [task_row(1), task_row(2), task_row(3)]
+    assert side.tasks.take_unstarted() == []
 
 
 def test_the_end_of_the_bell_is_noticed_while_a_task_runs(side):
@@ -187,7 +187,7 @@ def test_what_nobody_takes_back_after_the_lease_was_lost_is_left(side):
     side.tasks.wait(0)
 
     assert side.tasks.next() is None
-    assert side.tasks.take_left() == [task_row(1)]
+    assert side.tasks.take_unstarted() == [task_row(1)]
 
 
 def test_what_the_manager_asks_about_the_run_is_passed_on(side):

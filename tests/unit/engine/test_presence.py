@@ -17,7 +17,14 @@ from pathlib import Path
 import pytest
 
 from django_partisan.engine import pages
-from django_partisan.engine.liveness import Liveness, dead_with, if_dead, is_dead, read_liveness, sweep
+from django_partisan.engine.liveness import (
+    Liveness,
+    begun_if_dead,
+    dead_managers_of,
+    is_dead,
+    read_liveness,
+    remove_stale_files,
+)
 from django_partisan.engine.pages import PAGE_BYTES, Page
 from django_partisan.engine.presence import PresenceFile, WorkerPage
 from django_partisan.exceptions import CannotStart
@@ -163,11 +170,11 @@ def test_a_process_tree_is_proven_dead_when_no_process_holds_its_file():
 
     with _manager(name):
         assert not is_dead(name)
-        with if_dead(name) as begun:
+        with begun_if_dead(name) as begun:
             assert begun is None
 
     assert is_dead(name)
-    with if_dead(name) as begun:
+    with begun_if_dead(name) as begun:
         assert begun == [70, 72]
 
 
@@ -186,7 +193,7 @@ def test_a_look_shows_who_of_a_manager_and_its_workers_lives_and_what_they_run()
         wait_until(lambda: is_dead(name))
         assert read_liveness(name) == Liveness(False, running=[], begun=[70, 72])
 
-    with if_dead(name) as begun:
+    with begun_if_dead(name) as begun:
         assert begun == [70, 72]
     assert read_liveness(name) is None
 
@@ -199,7 +206,7 @@ def test_a_look_at_a_file_of_this_process_shows_itself_alive_and_costs_it_no_loc
     assert read_liveness(name) == Liveness(True, running=[41], begun=[])
     assert not is_dead(name)
     os.utime(presence.path, (1_000_000_000.0, 1_000_000_000.0))
-    sweep()
+    remove_stale_files()
     other = subprocess.run(
         [sys.executable, "-c", READ_LIVENESS, str(name)],
         env={**os.environ, "TMPDIR": tempfile.gettempdir()},
@@ -269,11 +276,11 @@ def test_dead_files_are_found_by_the_database_of_their_manager(temporary_folder:
     (files[0].path.parent / "nothing.lock").touch()
     (files[0].path.parent / f"{uuid.uuid4()}.lock").touch()
 
-    found = dead_with(mine)
+    found = dead_managers_of(mine)
     files[0].path.parent.chmod(0o755)
 
     assert found == [dead]
-    assert dead_with(mine) == []
+    assert dead_managers_of(mine) == []
     files[0].close()
     assert living != elsewhere
 
@@ -292,9 +299,9 @@ def test_the_file_stays_until_one_manager_has_rescued_the_tasks():
     with _manager(name):
         pass
 
-    with pytest.raises(ConnectionError), if_dead(name):
+    with pytest.raises(ConnectionError), begun_if_dead(name):
         raise ConnectionError("the database is away")
-    with if_dead(name) as mine, if_dead(name) as others:
+    with begun_if_dead(name) as mine, begun_if_dead(name) as others:
         assert mine is not None
         assert others is None
         assert not is_dead(name)
@@ -305,7 +312,7 @@ def test_the_file_stays_until_one_manager_has_rescued_the_tasks():
 def test_a_file_that_cannot_be_seen_proves_nothing(mode: int, presence: PresenceFile):
     presence.path.parent.chmod(mode)
 
-    with if_dead(uuid.uuid4()) as begun:
+    with begun_if_dead(uuid.uuid4()) as begun:
         assert begun is None
     assert not is_dead(uuid.uuid4())
     assert read_liveness(uuid.uuid4()) is None
@@ -320,7 +327,7 @@ def test_a_manager_that_died_before_it_had_pages_had_begun_nothing(temporary_fol
 
     assert is_dead(name)
     assert read_liveness(name) == Liveness(False, [], [])
-    with if_dead(name) as begun:
+    with begun_if_dead(name) as begun:
         assert begun == []
 
 
@@ -355,7 +362,7 @@ def test_files_that_the_dead_left_long_ago_are_removed(presence: PresenceFile):
     for path in (dead, foreign, presence.path):
         os.utime(path, (long_ago, long_ago))
 
-    sweep()
+    remove_stale_files()
 
     assert not dead.exists()
     assert recent.exists()

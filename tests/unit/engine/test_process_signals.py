@@ -12,7 +12,7 @@ import pytest
 
 from django_partisan.engine import thread_stacks
 from django_partisan.engine.manager import process_signals
-from django_partisan.engine.manager.process_signals import STOPPING, ProcessSignals, StopAsked
+from django_partisan.engine.manager.process_signals import STOPPING, ProcessSignals, StopRequested
 from django_partisan.telemetry.events.managers import ThreadStack
 from tests.support.events import RecordedEvents
 from tests.support.waiting import wait_until
@@ -55,7 +55,7 @@ def test_a_signal_that_came_before_is_found_and_handlers_are_as_before(
         if error is not None:
             raise error
 
-    with pytest.raises(StopAsked, match=f"^{number.name}$"):
+    with pytest.raises(StopRequested, match=f"^{number.name}$"):
         signals.check()
     assert [signal.getsignal(each) for each in HANDLED] == before
 
@@ -66,13 +66,13 @@ def test_whoever_can_stop_gets_the_signals_from_before_and_those_that_follow():
 
     with signals.handled():
         signal.raise_signal(signal.SIGINT)
-        with signals.given_to(asked.append):
+        with signals.forwarded_to(asked.append):
             signal.raise_signal(signal.SIGHUP)
             signals.check()
         signal.raise_signal(signal.SIGTERM)
 
     assert asked == ["SIGINT", "SIGHUP"]
-    with pytest.raises(StopAsked):
+    with pytest.raises(StopRequested):
         signals.check()
 
 
@@ -102,7 +102,7 @@ def test_a_signal_ends_the_wait_for_a_call_that_heeds_none():
         gate.wait()
 
     try:
-        with signals.handled(), pytest.raises(StopAsked, match="SIGTERM"):
+        with signals.handled(), pytest.raises(StopRequested, match="SIGTERM"):
             signals.result_of(call)
     finally:
         gate.set()

@@ -44,8 +44,8 @@ class Play:
         self.revoked: list[set[int]] = []
         intake = SimpleNamespace(
             unsettled=lambda held: [*held, *self.buffered],
-            known=lambda held: [*held, *self.buffered, *self.settling],
-            known_ids=lambda held: [row[ID] for row in (*held, *self.buffered, *self.settling)],
+            all_tasks=lambda held: [*held, *self.buffered, *self.settling],
+            all_ids=lambda held: [row[ID] for row in (*held, *self.buffered, *self.settling)],
             on_claimed=lambda rows, since: self.found.extend(rows),
             on_rescued=lambda rescued, since, reason: self.rescued.extend(rescued),
             revoke=lambda ids, workers: self.revoked.append(ids),
@@ -222,7 +222,7 @@ def test_what_was_claimed_again_in_vain_is_asked_for_again(play):
 
 def test_what_is_claimed_again_under_a_lease_that_is_lost_meanwhile_is_asked_for_again(play):
     play.is_told((3, play.loses()))
-    play.tokens.doubt_all()
+    play.tokens.distrust_all()
 
     token = play.claims_again(3)
 
@@ -287,7 +287,7 @@ def test_what_is_remembered_of_answered_calls_does_not_grow(play):
 def test_after_a_lost_lease_the_table_is_asked_for_what_a_claim_under_way_has_brought(play):
     token = play.tokens.draw()
     play.id = uuid4()
-    play.tokens.doubt_all()
+    play.tokens.distrust_all()
     play.reconciliation.compare_all()
     assert play.asks_for() is None
 
@@ -302,20 +302,20 @@ def test_after_a_lost_lease_the_table_is_asked_for_what_a_claim_under_way_has_br
 
 
 def test_after_a_lost_connection_all_that_is_known_is_compared_before_the_next_claim(play):
-    play.reconciliation.doubt_claims()
+    play.reconciliation.require_comparison()
     assert not play.reconciliation.is_idle
 
     assert play.turn() == "compare"
 
     assert play.thread.call.keywords["held"] == [ONE, TWO, FIVE]
     play.thread.answer(AWAY)
-    assert play.reconciliation.is_in_doubt
+    assert play.reconciliation.must_compare
     assert play.turn(later=RETRY_SECONDS) == "compare"
-    play.reconciliation.doubt_claims()  # a second doubt before the answer
+    play.reconciliation.require_comparison()  # a second doubt before the answer
     play.thread.answer([(1, 11), (2, 12), (5, 15)])
-    assert play.reconciliation.is_in_doubt
+    assert play.reconciliation.must_compare
     play.is_told((1, 11), (2, 12), (5, 15))
-    assert not play.reconciliation.is_in_doubt
+    assert not play.reconciliation.must_compare
     assert play.reconciliation.is_idle
     assert play.revoked == []
 
@@ -323,7 +323,7 @@ def test_after_a_lost_connection_all_that_is_known_is_compared_before_the_next_c
 def test_a_comparison_waits_for_a_claim_under_way_whose_tasks_are_not_known_yet(play):
     play.held, play.buffered, play.settling = [], [], []
     play.thread.submit(print, lambda result: play.buffered.append(TWO))
-    play.reconciliation.doubt_claims()
+    play.reconciliation.require_comparison()
 
     assert play.turn() == "print"
     play.thread.answer(None)
@@ -333,14 +333,14 @@ def test_a_comparison_waits_for_a_claim_under_way_whose_tasks_are_not_known_yet(
 
 def test_after_a_lost_connection_a_manager_that_holds_nothing_claims_at_once(play):
     play.held, play.buffered, play.settling = [], [], []
-    play.reconciliation.doubt_claims()
+    play.reconciliation.require_comparison()
 
     assert play.turn() is None
     assert play.reconciliation.is_idle
 
 
 def test_what_another_manager_has_by_the_table_is_dropped_unless_it_is_being_settled(play):
-    play.reconciliation.doubt_claims()
+    play.reconciliation.require_comparison()
 
     play.is_told((1, 11))
 
@@ -349,7 +349,7 @@ def test_what_another_manager_has_by_the_table_is_dropped_unless_it_is_being_set
 
 
 def test_what_came_or_went_during_a_comparison_is_not_dropped(play):
-    play.reconciliation.doubt_claims()
+    play.reconciliation.require_comparison()
     play.turn()
     play.held, play.buffered = [], [task_row(2, token=13)]  # task 1 was settled, task 2 claimed again
 
@@ -359,7 +359,7 @@ def test_what_came_or_went_during_a_comparison_is_not_dropped(play):
 
 
 def test_a_claim_that_was_restored_when_nobody_here_held_the_task_any_more_is_taken_in(play):
-    play.reconciliation.doubt_claims()
+    play.reconciliation.require_comparison()
     play.turn()
     play.held = []
 
@@ -371,7 +371,7 @@ def test_a_claim_that_was_restored_when_nobody_here_held_the_task_any_more_is_ta
 
 
 def test_an_answer_of_an_earlier_identity_counts_for_nothing(play):
-    play.reconciliation.doubt_claims()
+    play.reconciliation.require_comparison()
     play.turn()
     play.id = uuid4()
 

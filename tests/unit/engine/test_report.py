@@ -59,8 +59,8 @@ def test_what_could_not_be_sent_is_kept_with_the_claims_for_settling_without_a_m
     with pytest.raises(ConnectionError):
         report.send(fail)
 
-    assert report.take_unsettled() == ([(1, 7)], [], [CHANGED])
-    assert report.take_unsettled() == ([], [], [])
+    assert report.take_unreported() == ([(1, 7)], [], [CHANGED])
+    assert report.take_unreported() == ([], [], [])
 
 
 def test_of_completed_tasks_whose_rows_are_kept_the_start_and_after_other_runs_the_history_is_reported():
@@ -72,7 +72,7 @@ def test_of_completed_tasks_whose_rows_are_kept_the_start_and_after_other_runs_t
     assert sent(report)[0][:3] == ([], [(1, 5_000_000, None)], [tuple(repeated)])
 
     report.add(task_row(1, token=7), RAN, 0.5, 5.5)
-    assert report.take_unsettled() == ([], [(1, 7, 5_000_000, WORKER, None)], [])
+    assert report.take_unreported() == ([], [(1, 7, 5_000_000, WORKER, None)], [])
 
 
 def test_what_a_run_returned_is_reported_and_after_other_runs_with_the_history():

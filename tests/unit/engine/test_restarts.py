@@ -21,12 +21,12 @@ def test_pauses_after_early_deaths_double_up_to_ten_seconds_and_end_with_a_worke
         restarts.take_due(NEVER)
         pause = min(PAUSE_SECONDS * 2 ** min(number, 10), PAUSE_AT_MOST_SECONDS)
         before = time.monotonic()
-        restarts.later(0)
+        restarts.restart_later(0)
         assert before + pause <= restarts.next_at() <= time.monotonic() + pause
     assert restarts.take_due(time.monotonic()) == []
 
-    restarts.at_once(0)
+    restarts.restart_now(0)
     assert restarts.take_due(time.monotonic()) == [0]
-    restarts.later(0)
+    restarts.restart_later(0)
 
     assert restarts.next_at() <= time.monotonic() + PAUSE_SECONDS

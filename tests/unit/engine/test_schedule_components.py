@@ -19,7 +19,7 @@ from django_partisan.engine.manager.scheduler import RETRY_SECONDS, Scheduler
 from django_partisan.engine.manager.tick_errors import describe
 from django_partisan.engine.manager.tick_results import Batch, FailedSchedule
 from django_partisan.sql.blocking import locked_by
-from django_partisan.sql.leasing import SchedulesSeen
+from django_partisan.sql.leasing import SchedulesState
 from django_partisan.telemetry.events.schedules import ScheduleFailed, ScheduleOperationFailed
 from django_partisan.telemetry.events.values import ErrorInfo
 from tests.support.engine import AWAY, FakeDatabaseThread, error_with
@@ -52,7 +52,7 @@ def play() -> Play:
 def wake(play: Play, name: str, now: float = 1e9) -> Any:
     component = getattr(play, name)
     play.scheduler.read_now()
-    play.listed.on_heartbeat(SchedulesSeen(None, True, True, "somebody"))
+    play.listed.on_heartbeat(SchedulesState(None, True, True, "somebody"))
     play.open.on_heartbeat(True)
     component.turn(now)
     return component
@@ -76,7 +76,7 @@ class Clock:
         """Answer with an error; return the seconds until the component asks again."""
         self._play.thread.answer(error)
         failed_at = time.monotonic()
-        self._play.listed.on_heartbeat(SchedulesSeen(None, True, True, "somebody"))
+        self._play.listed.on_heartbeat(SchedulesState(None, True, True, "somebody"))
         self._play.scheduler.on_heartbeat(0.0)
         self._play.open.on_heartbeat(True)
         ask_at: float = self.component.next_at()

@@ -12,7 +12,7 @@ from django_partisan.engine.manager.delayed_outcomes import Entry, Part
 from django_partisan.engine.manager.settle_events import EMITTED_AFTER_SECONDS
 from django_partisan.engine.manager.settler import BATCH_AT_MOST
 from django_partisan.engine.manager.unsettled_limit import OUTCOMES, UnsettledLimit
-from django_partisan.engine.outcome_writing import Kind, Written
+from django_partisan.engine.outcome_writing import Kind, WriteResult
 from django_partisan.sql.claiming import ATTEMPTS, CRASHES, ID, TOKEN, TaskRow
 from django_partisan.sql.errors import explained
 from django_partisan.sql.history import EndedRun
@@ -103,10 +103,10 @@ def test_after_a_lost_answer_a_crash_is_counted_under_the_same_new_token(play):
 
 
 @pytest.mark.parametrize(
-    "found", [Written([1], [], [], []), Written([], [(1, ErrorInfo("", "", ""))], [], [])]
+    "found", [WriteResult([1], [], [], []), WriteResult([], [(1, ErrorInfo("", "", ""))], [], [])]
 )
 def test_a_task_that_is_not_ours_or_was_refused_does_not_run_again_after_a_crash(
-    found: Written, play, recorded_events: RecordedEvents
+    found: WriteResult, play, recorded_events: RecordedEvents
 ):
     counted: list[TaskRow] = []
     play.settler.count_crash(task_row(1), NEW_TOKEN, counted.append)
@@ -177,11 +177,11 @@ def test_lost_claims_and_refused_outcomes_and_releases_are_emitted(play, recorde
     refusal = ErrorInfo("Unsettleable", "no", "")
     play.settler.stop()
     play.settler.release([task_row(4), task_row(5)])
-    play.write(released=Written([4], [], [], []))
+    play.write(released=WriteResult([4], [], [], []))
     assert play.settler.last_finished_at is None, "a release is no outcome"
     play.settler.complete([task_row(1), task_row(2)])
     play.settler.settle(task_row(3), change_of(task_row(3)))
-    play.write(completed=Written([1], [], [], []), changed=Written([], [(3, refusal)], [], []))
+    play.write(completed=WriteResult([1], [], [], []), changed=WriteResult([], [(3, refusal)], [], []))
 
     assert recorded_events.of(TasksReleased) == [TasksReleased("default", 1, "stopped")]
     assert [event.task.id for event in recorded_events.of(TaskClaimLost)] == [1]
@@ -198,18 +198,18 @@ def test_tasks_released_while_the_manager_serves_are_shared(play, recorded_event
     assert play.settler.released == 0, "what was released at the stop is counted"
 
 
-def lost_lock(*ids: int) -> Written:
+def lost_lock(*ids: int) -> WriteResult:
     """Return the result of a write that waited for a lock too long."""
-    return Written([], [], list(ids), [], OperationalError("canceling statement due to lock timeout"))
+    return WriteResult([], [], list(ids), [], OperationalError("canceling statement due to lock timeout"))
 
 
-def cancelled(*ids: int) -> Written:
+def cancelled(*ids: int) -> WriteResult:
     """Return the result of a write that took too long; for a single task, the error says what to set."""
     cause = CANCELLED
     return (
-        Written([], [], list(ids), [], cause)
+        WriteResult([], [], list(ids), [], cause)
         if len(ids) > 1
-        else Written([], [], [], [*ids], explained(cause))
+        else WriteResult([], [], [], [*ids], explained(cause))
     )
 
 
@@ -235,21 +235,21 @@ def test_what_is_held_up_is_tried_in_halves_apart_from_what_gathers(play):
 
 def test_a_row_that_others_lock_is_tried_at_growing_intervals_and_holds_up_nothing(play):
     play.settler.complete([task_row(1)])
-    play.write(completed=Written([], [], [], [1]))
+    play.write(completed=WriteResult([], [], [], [1]))
     pauses = []
 
     for tries in range(5):
         pauses.append(play.settler.next_at() - time.monotonic())
         play.settler.complete([task_row(10 + tries)])
         assert play.write().completed == [task_row(10 + tries)]
-        assert play.write(later=4, completed=Written([], [], [], [1])).retried is not None
+        assert play.write(later=4, completed=WriteResult([], [], [], [1])).retried is not None
 
     assert [round(pause, 1) for pause in pauses] == [0.2, 0.5, 1.0, 2.0, 3.0]
-    assert play.settler.is_held_up
+    assert play.settler.is_delayed
     assert play.settler.is_reachable
     play.write(later=4)
     assert play.settler.is_idle
-    assert not play.settler.is_held_up
+    assert not play.settler.is_delayed
     assert play.settler.next_at() == NEVER
 
 
@@ -257,7 +257,7 @@ def test_a_row_that_others_lock_is_tried_at_growing_intervals_and_holds_up_nothi
 def test_that_rows_stay_locked_is_emitted_once_after_some_seconds_with_the_session_that_locks_them(
     play, recorded_events: RecordedEvents, monkeypatch: pytest.MonkeyPatch, blockers: str
 ):
-    locked = Written([], [], [], [1], blockers=blockers)
+    locked = WriteResult([], [], [], [1], blockers=blockers)
     play.settler.complete([task_row(1)])
     play.write(completed=locked)
     assert recorded_events.of(SettleErrored) == []
@@ -309,7 +309,7 @@ def test_the_size_of_a_batch_grows_again_step_by_step(monkeypatch: pytest.Monkey
 def test_what_waited_for_locks_is_tried_again_in_parts_that_one_statement_takes(play):
     for number in range(6):
         play.settler.complete([task_row(number)])
-        play.write(completed=Written([], [], [], [number]))
+        play.write(completed=WriteResult([], [], [], [number]))
     play.settler.complete([task_row(number) for number in range(10, 20)])
     play.write(completed=cancelled(*range(10, 20)))
 

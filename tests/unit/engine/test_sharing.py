@@ -21,9 +21,9 @@ def other(**more: Any) -> OtherManager:
     return OtherManager(id=uuid.uuid4(), lock_name=uuid.uuid4(), **values | {"is_serving": True} | more)
 
 
-def learn(desk: IntakeHarness, **seconds: float) -> None:
+def record(desk: IntakeHarness, **seconds: float) -> None:
     for processor, one in seconds.items():
-        desk.intake.pace.learn(processor, 100, 100 * one)
+        desk.intake.run_times.record(processor, 100, 100 * one)
 
 
 def buffer(desk: IntakeHarness, processor: str, number: int, start: int = 1) -> None:
@@ -72,7 +72,7 @@ def test_beside_others_there_is_room_for_a_second_of_work_for_each_worker(
 ):
     desk.sharing.on_heartbeat([other()])
     both_run(desk)
-    learn(desk, **learnt)
+    record(desk, **learnt)
     buffer(desk, *buffered)
 
     assert desk.dispatcher.room() == room
@@ -80,7 +80,7 @@ def test_beside_others_there_is_room_for_a_second_of_work_for_each_worker(
 
 def test_an_idle_worker_is_fed_beside_others_too(desk: IntakeHarness):
     desk.sharing.on_heartbeat([other()])
-    learn(desk, **{LONG: 60.0})
+    record(desk, **{LONG: 60.0})
 
     assert desk.dispatcher.room() == 2
 
@@ -90,7 +90,7 @@ def test_while_no_worker_gets_on_nothing_is_claimed_that_would_have_to_wait(
     desk: IntakeHarness, since: float, room: int
 ):
     desk.sharing.on_heartbeat([other()])
-    learn(desk, **{TINY: 0.001})
+    record(desk, **{TINY: 0.001})
     buffer(desk, TINY, 2)
     both_run(desk, since)
 
@@ -109,7 +109,7 @@ def test_while_no_worker_gets_on_nothing_is_claimed_that_would_have_to_wait(
 def test_what_exceeds_a_second_of_work_for_each_worker_is_released_while_another_sleeps(
     desk: IntakeHarness, learnt, kind: str, kept: int
 ):
-    learn(desk, **learnt)
+    record(desk, **learnt)
     buffer(desk, kind, 9)
     desk.sharing.on_heartbeat([other(), other(is_sleeping=True)])
 
@@ -120,7 +120,7 @@ def test_what_exceeds_a_second_of_work_for_each_worker_is_released_while_another
 
 
 def test_tasks_that_wait_for_workers_that_do_not_get_on_are_released_however_short(desk: IntakeHarness):
-    learn(desk, **{TINY: 0.001})
+    record(desk, **{TINY: 0.001})
     both_run(desk, since=SHARE_SECONDS)
     buffer(desk, TINY, 3)
     desk.sharing.on_heartbeat([other(is_sleeping=True)])
@@ -180,7 +180,7 @@ def test_who_sleeps_is_asked_while_the_buffer_holds_too_much(desk: IntakeHarness
 def test_nothing_is_asked_while_the_buffer_holds_little_or_nothing(desk: IntakeHarness):
     assert asked_at(desk, 60.0) == []
     assert desk.sharing.next_at() == NEVER
-    learn(desk, **{TINY: 0.001})
+    record(desk, **{TINY: 0.001})
     buffer(desk, TINY, 9)
 
     assert asked_at(desk, 5 * ASK_SECONDS) == []

@@ -135,7 +135,7 @@ def test_an_outage_is_waited_for(play):
     play.outage.fail(AWAY)
     play.outage.fail(AWAY)
 
-    assert play.outage.over_at > play.now
+    assert play.outage.retry_at > play.now
     assert play.turns() is None
 
 

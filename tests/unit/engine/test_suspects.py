@@ -35,7 +35,7 @@ def test_a_suspect_is_dispatched_when_its_mark_is_written_and_not_before(desk: I
     desk.dispatcher.take([suspect(1)])
     assert desk.dispatched() == [[], []]
     assert not desk.dispatcher.is_idle
-    assert desk.intake.known_ids([]) == [1]
+    assert desk.intake.all_ids([]) == [1]
 
     assert marks(desk, 1) == [[1], []]
 
@@ -44,7 +44,7 @@ def test_a_suspect_is_dispatched_when_its_mark_is_written_and_not_before(desk: I
 
 
 def test_its_worker_gets_nothing_else_meanwhile(desk: IntakeHarness):
-    desk.intake.pace.learn("Letter", 100, 0.001)
+    desk.intake.run_times.record("Letter", 100, 0.001)
     desk.dispatcher.take([suspect(1), task_row(2), task_row(3), task_row(4)])
 
     assert marks(desk, 1) == [[1], [2, 3, 4]]
@@ -103,7 +103,7 @@ def test_suspects_that_never_crashed_run_beside_each_other(desk: IntakeHarness):
 def test_a_mark_that_is_not_answered_is_written_again_after_a_pause(desk: IntakeHarness):
     desk.dispatcher.take([suspect(1)])
     assert marks(desk, 1, AWAY) == [[], []]
-    assert desk.suspects.next_at() == desk.outage.over_at
+    assert desk.suspects.next_at() == desk.outage.retry_at
     assert desk.chores.asked is None
 
     desk.outage.end()
@@ -167,7 +167,7 @@ def test_a_suspect_that_others_lock_holds_up_nothing_and_is_tried_again(desk: In
 
 
 def test_workers_that_are_fed_before_they_hold_nothing_leave_one_for_a_suspect(desk: IntakeHarness):
-    desk.intake.pace.learn("Letter", 100, 0.001)
+    desk.intake.run_times.record("Letter", 100, 0.001)
     for slot in (0, 1):
         desk.gives(slot, task_row(10 + slot))
     assert desk.dispatched() == [[10], [11]]

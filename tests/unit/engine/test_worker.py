@@ -10,7 +10,7 @@ import pytest
 
 from django_partisan import __version__, registry
 from django_partisan.engine import boot_clock, protocol
-from django_partisan.engine.late_definitions import Described
+from django_partisan.engine.late_definitions import PlainDefinition
 from django_partisan.engine.pipe import ManagerEnd, PipeError
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.protocol import (
@@ -281,7 +281,7 @@ def test_a_worker_that_was_stopped_while_its_manager_died_begins_nothing_more(si
         turns(worker, 3)
 
     assert side.presence.page(0).task_id == 0
-    assert [row[ID] for row in worker._tasks.take_left()] == [2]
+    assert [row[ID] for row in worker._tasks.take_unstarted()] == [2]
 
 
 def test_the_connections_of_an_interrupted_run_are_discarded(side):
@@ -304,24 +304,24 @@ def test_the_connections_of_an_interrupted_run_are_discarded(side):
     side.dispatch(1)
     turns(worker, 1)
     worker._connections.opened.append(Connection())
-    worker._interruption.asked = Interrupt(1, "timeout", "")
+    worker._interruption.requested = Interrupt(1, "timeout", "")
 
     turns(worker, 1)
     worker._connections.discard()
 
     assert closed == ["raw", "django"]
-    assert worker._interruption.asked is None
+    assert worker._interruption.requested is None
     worker._connections.opened.clear()
 
 
 def test_what_was_asked_for_another_run_discards_nothing(side):
     worker = side.worker()
     side.dispatch(1)
-    worker._interruption.asked = Interrupt(7, "timeout", "")
+    worker._interruption.requested = Interrupt(7, "timeout", "")
 
     turns(worker, 2)
 
-    assert worker._interruption.asked is None
+    assert worker._interruption.requested is None
 
 
 class Importing(BaseTaskProcessor):
@@ -357,7 +357,9 @@ def test_the_options_of_a_definition_that_was_replaced_are_told_before_the_next_
     in_a_thread(side.worker(limit=3, registered=frozenset({"Reloading"})))()
 
     messages = side.manager.receive()
-    told = [Described(*one) for each in messages if isinstance(each, Registered) for one in each.definitions]
+    told = [
+        PlainDefinition(*one) for each in messages if isinstance(each, Registered) for one in each.definitions
+    ]
     assert [(one.name, one.timeout) for one in told] == [("Memo", None), ("Memo", 7.5)]
 
 

@@ -65,10 +65,10 @@ def test_a_ready_worker_takes_no_tasks_when_it_could_not_have_or_run_them(worker
 def test_a_worker_lets_go_only_of_tasks_that_it_held(seen: WorkerProcess):
     seen.expected_seconds = 2.0
 
-    assert seen.let_go([2, 9, 1]) == [task_row(2), task_row(1)]
+    assert seen.remove_tasks([2, 9, 1]) == [task_row(2), task_row(1)]
     assert seen.held == {3: task_row(3)}
     assert seen.expected_seconds == 2.0
-    assert seen.let_go([3]) == [task_row(3)]
+    assert seen.remove_tasks([3]) == [task_row(3)]
 
     assert seen.expected_seconds == 0.0
     assert not seen.held
@@ -78,10 +78,10 @@ def test_work_done_is_no_longer_expected(seen: WorkerProcess):
     seen.expected_seconds = 3.0
     seen.active_at = 0.0
 
-    seen.work_off(1.0)
+    seen.subtract_expected(1.0)
     assert seen.expected_seconds == 2.0
     assert seen.active_at > 0.0
-    seen.work_off(5.0)
+    seen.subtract_expected(5.0)
 
     assert seen.expected_seconds == 0.0
 
@@ -191,6 +191,6 @@ def test_a_worker_is_shown_as_starting_idle_or_busy(worker: FakeWorker):
     seen, shown = worker.seen, []
     for step in (lambda: None, seen.become_ready, lambda: seen.hold([task_row(1)])):
         step()
-        shown.append(seen.seen(Page(0, 0, 0.0, 0.0), "default", 0.0)[:4])
+        shown.append(seen.snapshot(Page(0, 0, 0.0, 0.0), "default", 0.0)[:4])
 
     assert shown == [(1, 7, NO_PID, state) for state in ("starting", "idle", "busy")]

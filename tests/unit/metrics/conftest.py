@@ -11,7 +11,7 @@ from django_partisan import registry
 from django_partisan.metrics.custom import CounterMeasure, HistogramMeasure
 from django_partisan.telemetry import bus, swallowed
 from django_partisan.telemetry.events.runs import RunsCompleted
-from django_partisan.telemetry.events.snapshot import QueueLimits, Snapshot, WorkerSeen
+from django_partisan.telemetry.events.snapshot import QueueLimits, Snapshot, WorkerSnapshot
 from django_partisan.telemetry.events.values import ErrorInfo, Run, TaskRef
 from tests.support.events import RecordedEvents, no_subscribers
 from tests.support.registry import Idle, empty_registry
@@ -81,9 +81,9 @@ def state() -> SimpleNamespace:
     )
 
 
-def seen(slot: int, state: str = "idle", **values: Any) -> WorkerSeen:
+def seen(slot: int, state: str = "idle", **values: Any) -> WorkerSnapshot:
     """Return a worker as it appears in a snapshot."""
-    worker = WorkerSeen(slot, 1, 0, state, None, 0.0, 0.0)
+    worker = WorkerSnapshot(slot, 1, 0, state, None, 0.0, 0.0)
     return worker._replace(**values)
 
 

@@ -12,7 +12,7 @@ from django_partisan.engine.manager.startup import ensure_right_settings
 from django_partisan.exceptions import WrongSetting
 from django_partisan.functions.definition import register
 from django_partisan.schedules.configured import configured
-from django_partisan.schedules.times import Multiples
+from django_partisan.schedules.times import FixedInterval
 from tests.app import tasks
 from tests.support.registry import Idle
 
@@ -84,7 +84,7 @@ def test_everything_may_be_given(schedule):
 
     assert found() == []
     assert (definition.every, definition.args, definition.time_zone) == (300, [2026], None)
-    assert definition.times == Multiples(300)
+    assert definition.times == FixedInterval(300)
     assert isinstance(definition.expires_seconds, float)
 
 

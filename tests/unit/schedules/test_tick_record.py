@@ -19,7 +19,7 @@ from django_partisan.schedules.tick_record import (
     Tick,
     ended,
     ensure_sound,
-    with_open,
+    with_open_tick,
     with_ticks,
     with_totals,
 )
@@ -52,9 +52,9 @@ def test_totals_add_up_and_have_every_outcome():
 def test_the_oldest_open_tick_stays():
     ticks = [Tick(NOON, MISSED), Tick(NOON, DUPLICATE, 7), Tick(NOON, ENQUEUED, 8)]
 
-    assert with_open(None, ticks) == {"at": AT, "task": 7}
-    assert with_open({"at": AT, "task": 3}, ticks) == {"at": AT, "task": 3}
-    assert with_open(None, ticks[:1]) is None
+    assert with_open_tick(None, ticks) == {"at": AT, "task": 7}
+    assert with_open_tick({"at": AT, "task": 3}, ticks) == {"at": AT, "task": 3}
+    assert with_open_tick(None, ticks[:1]) is None
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from django_partisan.schedules import zones
 from django_partisan.schedules.cron import parse
-from django_partisan.schedules.times import LocalTimes, Multiples
+from django_partisan.schedules.times import FixedInterval, LocalTimes
 
 UTC = timezone.utc
 NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -31,17 +31,17 @@ def local(text: str, zone: str = "Europe/Berlin") -> LocalTimes:
     ],
 )
 def test_the_multiples_are_counted_from_1970(seconds: int, moment: str, expected: str):
-    assert Multiples(seconds).after(at(moment)) == at(expected)
+    assert FixedInterval(seconds).after(at(moment)) == at(expected)
 
 
 def test_a_month_of_seconds_is_counted_and_its_newest_are_there():
-    number, newest = Multiples(1).between(NOON - timedelta(days=30), NOON, 3)
+    number, newest = FixedInterval(1).between(NOON - timedelta(days=30), NOON, 3)
 
     assert number == 30 * 86_400
     assert newest == [NOON - timedelta(seconds=seconds) for seconds in (2, 1, 0)]
 
 
-@pytest.mark.parametrize("times", [Multiples(60), local("* * * * *")])
+@pytest.mark.parametrize("times", [FixedInterval(60), local("* * * * *")])
 def test_what_lies_between_excludes_the_first_moment_and_includes_the_last(times):
     minute = timedelta(minutes=1)
 
@@ -58,7 +58,7 @@ def test_a_month_of_minutes_is_counted_as_far_as_it_has_to_be_and_its_newest_are
     assert newest == [NOON - timedelta(minutes=minutes) for minutes in range(999, -1, -1)]
 
 
-@pytest.mark.parametrize("times", [Multiples(2**31 - 1), local("0 0 29 2 MON#4"), local("0 0 31 12 *")])
+@pytest.mark.parametrize("times", [FixedInterval(2**31 - 1), local("0 0 29 2 MON#4"), local("0 0 31 12 *")])
 def test_where_the_years_end_there_is_no_tick(times):
     assert times.after(datetime(9999, 12, 31, 20, tzinfo=UTC)) is None
 
@@ -74,7 +74,7 @@ def test_where_no_tick_has_been_there_is_none_to_count():
 
 
 def test_an_interval_of_more_than_fifty_years_may_have_no_next_tick():
-    times = Multiples(2**31 - 1)  # 68 years
+    times = FixedInterval(2**31 - 1)  # 68 years
 
     assert times.after(at("2037-01-01T00:00:00+00:00")) == at("2038-01-19T03:14:07+00:00")
     assert times.after(at("2039-01-01T00:00:00+00:00")) is None

@@ -29,7 +29,7 @@ from django_partisan.telemetry.events.workers import ExitTimedOut, WorkerStoppin
 STREAM_FLUSH_SECONDS: Final = 2.0
 
 
-class Ending:
+class WorkerShutdown:
     """End the worker of a slot within ``seconds``: call ``begin()``, then ``finish()``."""
 
     def __init__(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from django_partisan.engine.worker.ending import Ending
+from django_partisan.engine.worker.shutdown import WorkerShutdown
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.telemetry import TelemetryFlushTimedOut
 from django_partisan.telemetry.events.workers import ExitTimedOut, WorkerStopping
@@ -49,7 +49,7 @@ def steps() -> Iterator[Steps]:
 
 
 def test_receivers_are_called_first_and_what_they_did_is_flushed(steps: Steps):
-    ending = Ending("default", 3, 4, PATIENCE_SECONDS, steps.run_exit_handlers)
+    ending = WorkerShutdown("default", 3, 4, PATIENCE_SECONDS, steps.run_exit_handlers)
     with subscribed(recorded := RecordedEvents()):
         ending.begin()
         ending.begin()
@@ -63,7 +63,7 @@ def test_receivers_are_called_first_and_what_they_did_is_flushed(steps: Steps):
 @pytest.mark.parametrize("what", ["WorkerStopping", "exit handlers"])
 def test_what_hangs_delays_the_end_by_the_bound_and_hinders_no_flush(what: str, steps: Steps):
     steps.blocks[what] = threading.Event()
-    ending = Ending("default", 3, 4, 0.2, steps.run_exit_handlers)
+    ending = WorkerShutdown("default", 3, 4, 0.2, steps.run_exit_handlers)
     began = time.monotonic()
     with subscribed(recorded := RecordedEvents()):
         ending.begin()
@@ -77,7 +77,7 @@ def test_what_hangs_delays_the_end_by_the_bound_and_hinders_no_flush(what: str, 
 
 
 def test_without_receivers_and_exit_handlers_there_is_nothing_to_wait_for():
-    ending = Ending("default", 3, 4, PATIENCE_SECONDS)
+    ending = WorkerShutdown("default", 3, 4, PATIENCE_SECONDS)
     began = time.monotonic()
 
     ending.begin()
