@@ -10,7 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.timezone import is_aware, localtime
 
-from django_partisan.formatting import span
+from django_partisan.formatting import duration_text
 
 _BEFORE_UNIT: Final = re.compile(r"(?<=\d) ")
 
@@ -36,7 +36,7 @@ def duration(seconds: float) -> str:
 
     The spaces before units are non-breaking.
     """
-    shown = f"{seconds * 1000:.0f} ms" if seconds < 1 else span(seconds)
+    shown = f"{seconds * 1000:.0f} ms" if seconds < 1 else duration_text(seconds)
     return _BEFORE_UNIT.sub("\xa0", shown)
 
 

@@ -41,7 +41,7 @@ def batches(ids: Sequence[int]) -> Iterator[list[int]]:
         yield in_order[start : start + BATCH]
 
 
-def at_once(connection: BaseDatabaseWrapper, act: Callable[[], T]) -> T:
+def with_lock_timeout(connection: BaseDatabaseWrapper, act: Callable[[], T]) -> T:
     """Call ``act`` in a transaction whose statements wait for locks no longer than ``LOCK_TIMEOUT``."""
     with transaction.atomic(using=connection.alias):
         before = limit_lock_wait(connection, LOCK_TIMEOUT)

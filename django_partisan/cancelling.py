@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from django_partisan.batches import at_once, batches, in_halves
+from django_partisan.batches import batches, in_halves, with_lock_timeout
 from django_partisan.enqueueing import after_commit
 from django_partisan.exceptions import TaskCancelled
 from django_partisan.sql.cancelling import Cancellation, CancelledTask, cancel
@@ -54,7 +54,7 @@ def cancel_batches(ids: Sequence[int], comment: str = "") -> Iterator[list[Cance
             return act(part)
 
     for batch in batches(ids):
-        tasks = in_halves(batch, lambda part: at_once(connection, partial(act, part)), alone)
+        tasks = in_halves(batch, lambda part: with_lock_timeout(connection, partial(act, part)), alone)
         for queue in {task.queue for task in tasks if task.is_requested}:
             after_commit(connection, partial(notify_control, connection, queue, "cancel"))
         emit_after_commit(connection, tasks, cancelling.comment)

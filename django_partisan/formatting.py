@@ -8,7 +8,7 @@ from django.utils.timezone import is_aware, localtime
 _UNITS: Final = ((86_400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
-def span(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """Return a duration in its two largest units, such as ``2 h 5 min``; below ten seconds, as ``1.5 s``."""
     if seconds < 10:
         return f"{max(0.0, seconds):.1f} s"

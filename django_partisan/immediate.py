@@ -10,7 +10,7 @@ from django.utils.module_loading import import_string
 from django_partisan.config.immediate import RAISE
 
 # Imported only when needed: a process that only enqueues must not import the engine.
-_RUN: Final = "django_partisan.engine.immediate.run_in_place"
+_RUN: Final = "django_partisan.engine.immediate.run_immediately"
 
 
 def run_after_commit(connection: BaseDatabaseWrapper, task_ids: Sequence[int], mode: bool | str) -> None:

@@ -23,12 +23,12 @@ def faults(place: str, value: Any) -> Iterator[str]:
     The descriptions call the value ``place``.
     """
     try:
-        yield from _of(place, value)
+        yield from _value_faults(place, value)
     except RecursionError:
         yield f"{place} is nested too deeply or contains itself"
 
 
-def _of(place: str, value: Any) -> Iterator[str]:
+def _value_faults(place: str, value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield from text_faults(place, value)
     elif isinstance(value, int):
@@ -41,14 +41,14 @@ def _of(place: str, value: Any) -> Iterator[str]:
             yield f"{place} is {value!r}, which JSON cannot represent"
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            yield from _of(f"{place}[{index}]", item)
+            yield from _value_faults(f"{place}[{index}]", item)
     elif isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
                 yield f"{place} has the key {key!r}, which is not a string"
             else:
                 yield from text_faults(f"{place}[{key!r}] (its key)", key)
-            yield from _of(f"{place}[{key!r}]", item)
+            yield from _value_faults(f"{place}[{key!r}]", item)
     elif value is not None:
         yield f"{place} is {value!r} of type {type(value).__qualname__}, which is not a JSON value"
 

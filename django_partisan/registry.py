@@ -124,7 +124,7 @@ def autodiscover() -> None:
     If ``TASKS`` has a backend of this library, import ``tasks`` as well.
     """
     autodiscover_modules(MODULE)
-    if task_backends.ours():
+    if task_backends.partisan_backends():
         autodiscover_modules(FUNCTIONS_MODULE)
 
 

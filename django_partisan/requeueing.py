@@ -6,7 +6,7 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from django_partisan.batches import at_once, batches, emit_after_commit, in_halves
+from django_partisan.batches import batches, emit_after_commit, in_halves, with_lock_timeout
 from django_partisan.enqueueing import wake_after_commit
 from django_partisan.sql.changing import ChangedTask
 from django_partisan.sql.connection import task_connection
@@ -29,7 +29,7 @@ def requeue_batches(ids: Sequence[int], comment: str = "") -> Iterator[list[Chan
     connection = task_connection()
 
     def act(part: Sequence[int], keep_keys: bool = True) -> list[ChangedTask]:
-        return at_once(connection, lambda: requeue(connection, part, keep_keys, comment))
+        return with_lock_timeout(connection, lambda: requeue(connection, part, keep_keys, comment))
 
     def emit(queue: str, processor: str, number: int) -> None:
         bus.emit(TasksRequeued, queue, processor, number)

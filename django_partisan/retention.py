@@ -42,12 +42,12 @@ class Rules(NamedTuple):
     def only(self, statuses: Collection[str]) -> "Rules":
         """Return rules that keep the rows of all other statuses forever."""
         return Rules(
-            {name: _of(statuses, kept) for name, kept in self.processors.items()},
-            {name: _of(statuses, kept) for name, kept in self.queues.items()},
-            _of(statuses, self.others),
+            {name: _with_statuses(statuses, kept) for name, kept in self.processors.items()},
+            {name: _with_statuses(statuses, kept) for name, kept in self.queues.items()},
+            _with_statuses(statuses, self.others),
         )
 
-    def later(self, seconds: float) -> "Rules":
+    def kept_longer(self, seconds: float) -> "Rules":
         """Return rules that keep each row for ``seconds`` longer."""
         return Rules(
             {name: _longer(kept, seconds) for name, kept in self.processors.items()},
@@ -62,9 +62,9 @@ class Rules(NamedTuple):
 
 def rules() -> Rules:
     """Return the rules of the settings and the registered processors."""
-    queues = {name: _of_queue(name) for name in queue_names()}
+    queues = {name: _kept_by_queue(name) for name in queue_names()}
     processors = {
-        name: _known({Task.STATUS_FINISHED: one.keep_finished, Task.STATUS_ERROR: one.keep_failed})
+        name: _without_none({Task.STATUS_FINISHED: one.keep_finished, Task.STATUS_ERROR: one.keep_failed})
         for name, one in registry.definitions.items()
     }
     set_by_processor = {name: kept for name, kept in processors.items() if kept}
@@ -107,7 +107,7 @@ def _too_short(place: str, kept: Any, source: Any = None) -> Iterator[Problem]:
         yield Problem(VANISHING_RESULTS, place, kept, _LONG_ENOUGH, processor_class=processor_class)
 
 
-def _of(statuses: Collection[str], kept: Seconds) -> Seconds:
+def _with_statuses(statuses: Collection[str], kept: Seconds) -> Seconds:
     return {status: seconds for status, seconds in kept.items() if status in statuses}
 
 
@@ -115,13 +115,13 @@ def _longer(kept: Seconds, seconds: float) -> Seconds:
     return {status: one + seconds for status, one in kept.items()}
 
 
-def _of_queue(name: str) -> dict[str, float]:
+def _kept_by_queue(name: str) -> dict[str, float]:
     kept = {Task.STATUS_FINISHED: KEEP_FINISHED, Task.STATUS_ERROR: KEEP_FAILED}
     found = {status: queue_value(name, key) for status, key in kept.items()}
     return {status: FOREVER if seconds is None else seconds for status, seconds in found.items()}
 
 
-def _known(kept: Mapping[str, float | None]) -> dict[str, float]:
+def _without_none(kept: Mapping[str, float | None]) -> dict[str, float]:
     return {status: seconds for status, seconds in kept.items() if seconds is not None}
 
 

@@ -7,7 +7,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan import registry
 from django_partisan.config import queues
 from django_partisan.definitions import TaskDefinition
-from django_partisan.formatting import count, moment, span
+from django_partisan.formatting import count, duration_text, moment
 from django_partisan.outcomes import (
     POSTPONED,
     REASON_CANCELLED,
@@ -56,7 +56,8 @@ def _waiting(situation: Situation, definition: TaskDefinition | None) -> str:
     elif task.due_in_seconds > 0:
         text = _scheduled(situation, definition)
     else:
-        text = f"has been due for {span(-task.due_in_seconds)}{_obstacle(situation) or _place(situation)}"
+        reason = _reason_to_wait(situation) or _position(situation)
+        text = f"has been due for {duration_text(-task.due_in_seconds)}{reason}"
     text += _expiry(situation)
     if situation.duplicate is not None:
         text += f"; task {situation.duplicate} waits with the same arguments"
@@ -69,8 +70,8 @@ def _expiry(situation: Situation) -> str:
     if task.expires_at is None or task.expires_in_seconds is None or task.attempts or task.takeovers:
         return ""
     if task.expires_in_seconds > 0:
-        return f"; it expires at {moment(task.expires_at)}, in {span(task.expires_in_seconds)}"
-    ago = span(-task.expires_in_seconds)
+        return f"; it expires at {moment(task.expires_at)}, in {duration_text(task.expires_in_seconds)}"
+    ago = duration_text(-task.expires_in_seconds)
     return f"; it expired {ago} ago, and ends without a run when a manager claims it"
 
 
@@ -78,7 +79,7 @@ def _held(situation: Situation) -> str:
     task, serving = situation.task, situation.serving
     if task.held != REASON_UNREGISTERED:
         return f"is held ({task.held})"
-    since = "" if task.unregistered_seconds is None else f" for {span(task.unregistered_seconds)}"
+    since = "" if task.unregistered_seconds is None else f" for {duration_text(task.unregistered_seconds)}"
     if serving.able:
         return (
             f"has been held{since} because no manager knew its processor; a live manager knows it now and "
@@ -94,20 +95,19 @@ def _held(situation: Situation) -> str:
 
 def _scheduled(situation: Situation, definition: TaskDefinition | None) -> str:
     task = situation.task
-    due = f"due at {moment(task.due_at)}, in {span(task.due_in_seconds)}"
+    due = f"due at {moment(task.due_at)}, in {duration_text(task.due_in_seconds)}"
     if task.last_outcome == RETRIED and task.retries:
-        text = f"waits for retry {task.retries}{_of(_retries(situation, definition))}, {due}"
+        text = f"waits for retry {task.retries}{_of_limit(_retries(situation, definition))}, {due}"
     elif task.last_outcome == POSTPONED and task.postpones:
         reason = f" ({task.last_comment})" if task.last_comment else ""
-        text = (
-            f"was postponed, {task.postpones}{_of(_postpones(situation, definition))}, and is {due}{reason}"
-        )
+        limit = _of_limit(_postpones(situation, definition))
+        text = f"was postponed, {task.postpones}{limit}, and is {due}{reason}"
     else:
         text = f"is scheduled: {due}"
-    return f"{text}{_obstacle(situation)}"
+    return f"{text}{_reason_to_wait(situation)}"
 
 
-def _of(limit: int | None) -> str:
+def _of_limit(limit: int | None) -> str:
     return "" if limit is None else f" of {limit}"
 
 
@@ -125,7 +125,7 @@ def _postpones(situation: Situation, definition: TaskDefinition | None) -> int |
     return limit
 
 
-def _obstacle(situation: Situation) -> str:
+def _reason_to_wait(situation: Situation) -> str:
     """Return what prevents the task from starting when it is due; empty if nothing does."""
     task, serving = situation.task, situation.serving
     if situation.pause is not None:
@@ -150,7 +150,7 @@ def _paused(pause: PauseInForce, queue: str) -> str:
     return f"the queue {queue!r} is paused{until}{comment}"
 
 
-def _place(situation: Situation) -> str:
+def _position(situation: Situation) -> str:
     if not situation.ahead:
         return " and is next in its queue"
     if situation.ahead > AHEAD_AT_MOST:
@@ -162,11 +162,11 @@ def _place(situation: Situation) -> str:
 
 def _held_by_manager(situation: Situation, definition: TaskDefinition | None) -> str:
     task, holder = situation.task, situation.holder
-    claimed = "" if task.claimed_seconds is None else f" {span(task.claimed_seconds)} ago"
+    claimed = "" if task.claimed_seconds is None else f" {duration_text(task.claimed_seconds)} ago"
     if holder is None:
         text = f"was claimed{claimed} by a manager that no longer exists{_rescue(situation)}"
     elif not holder.is_alive:
-        silent = span(holder.heartbeat_seconds)
+        silent = duration_text(holder.heartbeat_seconds)
         text = f"is held by {_named(holder)}, which has sent no heartbeat for {silent}{_rescue(situation)}"
     else:
         text = _reported(situation, holder, claimed)
@@ -181,7 +181,7 @@ def _reported(situation: Situation, holder: PublishedManager, claimed: str) -> s
         attempt = task.attempts + 1
         manager = ", whose manager has died" if holder.is_worker else f" of the manager {holder.pid}"
         where = f"{holder.host}, in process {run.pid}{manager}"
-        return f"has run for {span(run.seconds)} on {where}: attempt {attempt}"
+        return f"has run for {duration_text(run.seconds)} on {where}: attempt {attempt}"
     if holder.is_worker:
         return f"runs on {holder.host}, in process {holder.pid}, whose manager has died"
     if not holder.publishes_runs:
@@ -193,7 +193,7 @@ def _reported(situation: Situation, holder: PublishedManager, claimed: str) -> s
         )
     return (
         f"was claimed{claimed} by {_named(holder)}, and had not started when the manager last reported, "
-        f"{span(holder.heartbeat_seconds)} ago"
+        f"{duration_text(holder.heartbeat_seconds)} ago"
     )
 
 

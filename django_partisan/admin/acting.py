@@ -45,7 +45,7 @@ class OffersActions(ModelAdminBase):
     offered: Mapping[str, Any]
     """The actions by name."""
 
-    def may(self, request: HttpRequest, action: Any) -> bool:
+    def is_permitted(self, request: HttpRequest, action: Any) -> bool:
         """Return whether the user has the permission for an action; subclasses may override its method."""
         allowed: bool = getattr(self, f"has_{action.permission}_permission")(request)
         return allowed
@@ -53,7 +53,7 @@ class OffersActions(ModelAdminBase):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         """Show the list, or carry out an action; raise ``PermissionDenied`` without its permission."""
         posted = (self.offered.get(name) for name in request.POST.getlist("action"))
-        if not all(action is None or self.may(request, action) for action in posted):
+        if not all(action is None or self.is_permitted(request, action) for action in posted):
             raise PermissionDenied
         return super().changelist_view(request, extra_context)
 
@@ -72,4 +72,6 @@ class OffersActions(ModelAdminBase):
         )
 
     def _buttons(self, request: HttpRequest, row: Any) -> list[Any]:
-        return [each for each in self.offered.values() if self.may(request, each) and each.suits(row)]
+        return [
+            each for each in self.offered.values() if self.is_permitted(request, each) and each.suits(row)
+        ]

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_partisan import cancelling, changing, requeueing
 from django_partisan.admin.action_forms import CommentForm, ConfirmationForm, PriorityForm
-from django_partisan.admin.admin_log import Acted
+from django_partisan.admin.admin_log import ActionResult
 from django_partisan.admin.selection import Selection
 from django_partisan.models import Task, TaskQuerySet
 
@@ -44,7 +44,7 @@ class TaskAction(ABC):
 
     def suits(self, task: Task) -> bool:
         """Return whether the action applies to a task in its current state."""
-        own = Selection([task.pk], asked=1, is_all=False, is_cut=False, filters=[], reasons=())
+        own = Selection([task.pk], chosen_number=1, is_all=False, is_cut=False, filters=[], reasons=())
         return self.suitable(own).exists()
 
     @abstractmethod
@@ -52,7 +52,7 @@ class TaskAction(ABC):
         """Return the question of the confirmation."""
 
     @abstractmethod
-    def act(self, ids: Sequence[int], values: Mapping[str, Any]) -> Iterator[list[Acted]]:
+    def act(self, ids: Sequence[int], values: Mapping[str, Any]) -> Iterator[list[ActionResult]]:
         """Act on tasks with the form's values; yield the changed tasks after each batch."""
 
 
@@ -73,10 +73,10 @@ class Requeue(TaskAction):
         """Return the question of the confirmation."""
         return ngettext("Requeue %(count)d failed task?", "Requeue %(count)d failed tasks?", number)
 
-    def act(self, ids: Sequence[int], values: Mapping[str, Any]) -> Iterator[list[Acted]]:
+    def act(self, ids: Sequence[int], values: Mapping[str, Any]) -> Iterator[list[ActionResult]]:
         """Requeue the tasks."""
         for batch in requeueing.requeue_batches(ids, values["comment"]):
-            yield [Acted(task.id, task.processor, gettext("Requeued")) for task in batch]
+            yield [ActionResult(task.id, task.processor, gettext("Requeued")) for task in batch]
 
 
 class Cancel(TaskAction):
@@ -97,11 +97,11 @@ class Cancel(TaskAction):
             number,
         )
 
-    def act(self, ids: Sequence[int], values: Mapping[str, Any]) -> Iterator[list[Acted]]:
+    def act(self, ids: Sequence[int], values: Mapping[str, Any]) -> Iterator[list[ActionResult]]:
         """Cancel the tasks that wait, and request the end of the others."""
         for batch in cancelling.cancel_batches(ids, values["comment"]):
             yield [
-                Acted(
+                ActionResult(
                     task.id,
                     task.processor,
                     gettext("Cancel requested") if task.is_requested else gettext("Cancelled"),
@@ -125,10 +125,10 @@ class RunNow(TaskAction):
             "Make %(count)d scheduled task due now?", "Make %(count)d scheduled tasks due now?", number
         )
 
-    def act(self, ids: Sequence[int], values: Mapping[str, Any]) -> Iterator[list[Acted]]:
+    def act(self, ids: Sequence[int], values: Mapping[str, Any]) -> Iterator[list[ActionResult]]:
         """Make the tasks due."""
         for batch in changing.run_now_all(ids, values["comment"]):
-            yield [Acted(task.id, task.processor, gettext("Made due now")) for task in batch]
+            yield [ActionResult(task.id, task.processor, gettext("Made due now")) for task in batch]
 
 
 class Prioritize(TaskAction):
@@ -150,11 +150,11 @@ class Prioritize(TaskAction):
             number,
         )
 
-    def act(self, ids: Sequence[int], values: Mapping[str, Any]) -> Iterator[list[Acted]]:
+    def act(self, ids: Sequence[int], values: Mapping[str, Any]) -> Iterator[list[ActionResult]]:
         """Set the priority of the tasks."""
         said = gettext("Priority set to %(priority)d") % values
         for batch in changing.prioritize_all(ids, values["priority"], values["comment"]):
-            yield [Acted(task.id, task.processor, said) for task in batch]
+            yield [ActionResult(task.id, task.processor, said) for task in batch]
 
 
 class Delete(TaskAction):
@@ -177,10 +177,10 @@ class Delete(TaskAction):
             number,
         )
 
-    def act(self, ids: Sequence[int], values: Mapping[str, Any]) -> Iterator[list[Acted]]:
+    def act(self, ids: Sequence[int], values: Mapping[str, Any]) -> Iterator[list[ActionResult]]:
         """Delete the tasks."""
         for batch in changing.delete_all(ids):
-            yield [Acted(task.id, task.processor, gettext("Deleted")) for task in batch]
+            yield [ActionResult(task.id, task.processor, gettext("Deleted")) for task in batch]
 
 
 ACTIONS: Final[Mapping[str, TaskAction]] = {

@@ -14,18 +14,24 @@ LOGGED_MAX: Final = 100
 """An action on more tasks than this is logged as one entry for all of them."""
 
 
-class Acted(NamedTuple):
+class ActionResult(NamedTuple):
     """A task that an action has changed, and the change in words, such as ``Requeued``."""
 
     id: int
     processor: str
-    said: str
+    message: str
 
 
-def log_each(request: HttpRequest, acted: Iterable[Acted], flag: int, comment: str) -> None:
+def log_each(request: HttpRequest, acted: Iterable[ActionResult], flag: int, comment: str) -> None:
     """Write an entry for each task; it appears on the task's page under *History*."""
     entries = [
-        _entry(request, flag, f"{task.processor} {task.id}", _with(comment, f"{task.said}."), str(task.id))
+        _entry(
+            request,
+            flag,
+            f"{task.processor} {task.id}",
+            _with_comment(comment, f"{task.message}."),
+            str(task.id),
+        )
         for task in acted
     ]
     LogEntry.objects.bulk_create(entries)
@@ -45,7 +51,7 @@ def log_all(
         }
     )
     name = gettext("%(count)d tasks") % {"count": number}
-    LogEntry.objects.bulk_create([_entry(request, flag, name, _with(comment, words), None)])
+    LogEntry.objects.bulk_create([_entry(request, flag, name, _with_comment(comment, words), None)])
 
 
 def _entry(request: HttpRequest, flag: int, shown: str, message: str, object_id: str | None) -> LogEntry:
@@ -60,7 +66,7 @@ def _entry(request: HttpRequest, flag: int, shown: str, message: str, object_id:
     )
 
 
-def _with(comment: str, words: str) -> str:
+def _with_comment(comment: str, words: str) -> str:
     return (
         gettext("%(what)s Comment: %(comment)s") % {"what": words, "comment": comment} if comment else words
     )

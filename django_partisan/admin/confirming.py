@@ -37,12 +37,12 @@ def respond(
     ids = list(action.suitable(selection).order_by("pk").values_list("pk", flat=True))
     if not ids:
         model_admin.message_user(request, action.unsuitable, messages.WARNING)
-        return HttpResponseRedirect(_back(model_admin, request))
+        return HttpResponseRedirect(_return_url(model_admin, request))
     is_confirmed = "confirmed" in request.POST
     form = action.form(request.POST if is_confirmed else None)
     if is_confirmed and form.is_valid():
         _carry_out(action, model_admin, request, selection, ids, form)
-        return HttpResponseRedirect(_back(model_admin, request))
+        return HttpResponseRedirect(_return_url(model_admin, request))
     return _confirmation(action, model_admin, request, selection, ids, form)
 
 
@@ -58,18 +58,18 @@ def _carry_out(
     numbers: Counter[str] = Counter()
     try:
         for batch in action.act(ids, form.cleaned_data):
-            numbers.update(task.said for task in batch)
+            numbers.update(task.message for task in batch)
             if len(ids) <= LOGGED_MAX:
                 admin_log.log_each(request, batch, action.flag, comment)
     finally:  # log what was done, even after an error
         if numbers and len(ids) > LOGGED_MAX:
-            said = _said(action, numbers, selection.asked)
+            said = _result_message(action, numbers, selection.chosen_number)
             admin_log.log_all(request, said, numbers.total(), action.flag, selection.filters, comment)
-    level = messages.SUCCESS if numbers.total() == selection.asked else messages.WARNING
-    model_admin.message_user(request, _said(action, numbers, selection.asked), level)
+    level = messages.SUCCESS if numbers.total() == selection.chosen_number else messages.WARNING
+    model_admin.message_user(request, _result_message(action, numbers, selection.chosen_number), level)
 
 
-def _said(action: TaskAction, numbers: Counter[str], chosen_number: int) -> str:
+def _result_message(action: TaskAction, numbers: Counter[str], chosen_number: int) -> str:
     """Return the results and their numbers in words, such as ``Requeued: 5. Not changed: 2 ...``."""
     parts = [
         gettext("%(said)s: %(count)d.") % {"said": said, "count": count} for said, count in numbers.items()
@@ -102,14 +102,14 @@ def _confirmation(
         "chosen": ",".join(map(str, ids)),
         "first": ids[0],
         "is_from_page": FROM_PAGE in request.POST,
-        "back": _back(model_admin, request),
+        "back": _return_url(model_admin, request),
         "media": model_admin.media,
     }
     request.current_app = model_admin.admin_site.name
     return TemplateResponse(request, "admin/django_partisan/task/confirmation.html", context)
 
 
-def _back(model_admin: Any, request: HttpRequest) -> str:
+def _return_url(model_admin: Any, request: HttpRequest) -> str:
     """Return the URL of the page that the user came from: the task's, if it still exists, or the list."""
     if FROM_PAGE in request.POST:
         task_id = first_chosen(request)

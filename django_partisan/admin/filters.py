@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from django_partisan import registry
 from django_partisan.admin.argument_search import ArgumentTerm
-from django_partisan.admin.indexed_selection import FAILED, HELD, OF_STATUS, Condition, Index, reached
+from django_partisan.admin.indexed_selection import FAILED, HELD, OF_STATUS, Condition, Index, first_by_index
 from django_partisan.admin.paging import LISTED_MAX, SEARCHED_MAX
 from django_partisan.config import queues
 from django_partisan.models import Task
@@ -49,7 +49,7 @@ def indexes_of(parameters: Mapping[str, Any]) -> tuple[Index, ...]:
     return HELD if "held" in parameters else OF_STATUS.get(parameters.get(STATUS, ""), ())
 
 
-def reach(parameters: Mapping[str, Any]) -> int:
+def rows_to_read(parameters: Mapping[str, Any]) -> int:
     """Return how many tasks of a queue to read from an index: more if other filters exclude some of them."""
     searched = {name for name, value in parameters.items() if value} - _WITHOUT_SEARCH
     return SEARCHED_MAX if searched else LISTED_MAX
@@ -62,7 +62,7 @@ def by_index(tasks: QuerySet[Any], parameters: Mapping[str, Any], term: str) -> 
     if status is not None and OF_STATUS.get(status) != indexes:
         tasks = tasks.filter(status=status)
     conditions = list(_conditions(parameters, term))
-    return reached(tasks, indexes, reach(parameters), parameters.get("queue"), conditions)
+    return first_by_index(tasks, indexes, rows_to_read(parameters), parameters.get("queue"), conditions)
 
 
 def _conditions(parameters: Mapping[str, Any], term: str) -> Iterator[Condition]:

@@ -22,7 +22,9 @@ def history(stored: Any) -> SafeString:
     Entries that are not objects and values of a wrong type are left out: SQL may have written anything.
     """
     entries = (
-        [_sound(entry) for entry in stored if isinstance(entry, dict)] if isinstance(stored, list) else []
+        [_valid_entry(entry) for entry in stored if isinstance(entry, dict)]
+        if isinstance(stored, list)
+        else []
     )
     head = format_html_join("", '<th scope="col">{}</th>', ((title,) for title in _TITLES))
     rows = format_html_join(
@@ -34,7 +36,7 @@ def history(stored: Any) -> SafeString:
     return format_html('<div class="partisan-history">' + table + "</div>", head, rows)
 
 
-def _sound(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _valid_entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return an entry with its values as text, seconds and counts as numbers, without unreadable values."""
     sound: dict[str, Any] = {key: str(value) for key, value in entry.items() if value is not None}
     for key, read in _READ.items():

@@ -65,7 +65,7 @@ _REACHED: Final = """
 """
 
 
-def reached(
+def first_by_index(
     tasks: QuerySet[Any],
     indexes: tuple[Index, ...],
     limit: int,
@@ -76,7 +76,7 @@ def reached(
 
     Only the latest tasks that meet the conditions are selected, one more than are listed.
     """
-    arms = " UNION ALL ".join(_arm(index, f"LIMIT {limit}", queue, conditions) for index in indexes)
+    arms = " UNION ALL ".join(_union_part(index, f"LIMIT {limit}", queue, conditions) for index in indexes)
     latest = f"SELECT id FROM ({arms}) AS found ORDER BY id DESC LIMIT {_ENOUGH}"
     values = _values(queue, conditions) * len(indexes)
     found = f"django_partisan_task.id = ANY(ARRAY({latest}))"
@@ -87,13 +87,15 @@ def has_more(database: str, indexes: tuple[Index, ...], limit: int, queue: str |
     """Return whether an index has more than ``limit`` tasks of the queue, or of any queue."""
     with connections[database].cursor() as cursor:
         for index in indexes:
-            cursor.execute(f"SELECT EXISTS {_arm(index, f'OFFSET {limit} LIMIT 1', queue)}", _values(queue))
+            cursor.execute(
+                f"SELECT EXISTS {_union_part(index, f'OFFSET {limit} LIMIT 1', queue)}", _values(queue)
+            )
             if cursor.fetchone()[0]:
                 return True
     return False
 
 
-def _arm(index: Index, part: str, queue: str | None, conditions: Sequence[Condition] = ()) -> str:
+def _union_part(index: Index, part: str, queue: str | None, conditions: Sequence[Condition] = ()) -> str:
     columns = dict.fromkeys(["id", *(condition.column for condition in conditions)])
     terms = [f"reached.{condition.column} {condition.comparison}" for condition in conditions]
     return _REACHED.format(

@@ -19,7 +19,7 @@ ERROR_SHOWN_MAX: Final = 100
 _LARGE: Final = ("arguments", "extra", "context", "error_message", "error_traceback", "history", "result")
 
 
-def for_list(tasks: Any) -> Any:
+def with_list_columns(tasks: Any) -> Any:
     """Defer large columns; fetch only the start of the error message and the duration of the last run."""
     shown = {
         "error_start": Left(F("error_message"), 4 * ERROR_SHOWN_MAX),

@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
-from django_partisan.admin.list_columns import for_list
+from django_partisan.admin.list_columns import with_list_columns
 from django_partisan.models import Task
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class BoundedPaginator(PaginatorBase):
 
     def rows(self, ids: list[int]) -> QuerySet[Any]:
         """Return the rows of some ids, without evaluating again the conditions that selected them."""
-        tasks: QuerySet[Any] = for_list(Task.objects.using(self.object_list.db).filter(pk__in=ids))
+        tasks: QuerySet[Any] = with_list_columns(Task.objects.using(self.object_list.db).filter(pk__in=ids))
         return tasks.order_by(*self.object_list.query.order_by)
 
 

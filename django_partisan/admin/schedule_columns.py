@@ -66,7 +66,7 @@ class ScheduleColumns:
         if not last:
             return None
         words = (last.get(key) for key in ("outcome", "ended"))
-        return two_lines(unbroken(_at(last)), ", ".join(str(word) for word in words if word))
+        return two_lines(unbroken(_tick_time(last)), ", ".join(str(word) for word in words if word))
 
     @admin.display(description=_("healthy"), boolean=True)
     def is_healthy(self, row: Schedule) -> bool:
@@ -74,7 +74,7 @@ class ScheduleColumns:
         return not row.error and not row.last_failed
 
     @admin.display(description=_("next five ticks"))
-    def ticks_to_come(self, row: Schedule) -> SafeString | str:
+    def next_ticks(self, row: Schedule) -> SafeString | str:
         """Return the next ticks in the schedule's own time zone."""
         try:
             ticks = ScheduleDefinition.of_row(row).upcoming(SHOWN_TICKS, moment_or_now(None))
@@ -113,11 +113,11 @@ class ScheduleColumns:
         if isinstance(task, int):
             page = reverse(f"{self.admin_site.name}:django_partisan_task_change", args=[task])
             link = format_html('<a href="{}">{}</a>', page, task)
-        cells = (unbroken(_at(tick)), tick.get("outcome", ""), link, tick.get("ended", ""))
+        cells = (unbroken(_tick_time(tick)), tick.get("outcome", ""), link, tick.get("ended", ""))
         return format_html_join("", "<td>{}</td>", ((cell,) for cell in cells))
 
 
-def _at(tick: Mapping[str, Any]) -> str:
+def _tick_time(tick: Mapping[str, Any]) -> str:
     return moment(moment_of(tick)) or "-"
 
 

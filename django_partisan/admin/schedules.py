@@ -19,7 +19,7 @@ else:
     ScheduleAdminBase = admin.ModelAdmin
 
 _ARGUMENTS: Final = ("args", "kwargs")
-_TICKS: Final = ("next_tick", "ticks_to_come", "last_error", "numbers", "ticks")
+_TICKS: Final = ("next_tick", "next_ticks", "last_error", "numbers", "ticks")
 _ORIGIN: Final = ("source", "changed_at", "ended_at")
 _MAY_BE_EMPTY: Final = {
     "last_error": "error", "numbers": "totals", "ticks": "recent_ticks", "ended_at": "stopped_at",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from django_partisan.admin.argument_search import ARGUMENTS_SEARCHED_MAX, ArgumentTerm
-from django_partisan.admin.filters import STATUS, has_index, indexes_of, reach
+from django_partisan.admin.filters import STATUS, has_index, indexes_of, rows_to_read
 from django_partisan.admin.indexed_selection import has_more
 from django_partisan.admin.paging import LISTED_MAX, SEARCHED_MAX
 from django_partisan.models import Task
@@ -16,7 +16,7 @@ class SearchLimit(NamedTuple):
     latest: int | None = None
     of_queue: int | None = None
 
-    def leaves_out(self, database: str) -> bool:
+    def is_partial(self, database: str) -> bool:
         """Return whether the table has tasks that are not searched."""
         if self.of_queue is not None:
             return True
@@ -31,20 +31,20 @@ def search_limit(parameters: Mapping[str, Any], database: str) -> SearchLimit:
 
     ``of_queue`` is set only if a queue has more tasks.
     """
-    return SearchLimit(latest_searched(parameters), searched_of_queue(parameters, database))
+    return SearchLimit(latest_searched(parameters), searched_per_queue(parameters, database))
 
 
-def searched_of_queue(parameters: Mapping[str, Any], database: str) -> int | None:
+def searched_per_queue(parameters: Mapping[str, Any], database: str) -> int | None:
     """Return how many tasks of each queue are searched; ``None`` if no queue has more."""
-    if not has_index(parameters) or (limit := reach(parameters)) == LISTED_MAX:
+    if not has_index(parameters) or (limit := rows_to_read(parameters)) == LISTED_MAX:
         return None
     has_others = has_more(database, indexes_of(parameters), limit, parameters.get("queue"))
     return limit if has_others else None
 
 
-def lists_part(parameters: Mapping[str, Any], database: str) -> bool:
+def is_list_partial(parameters: Mapping[str, Any], database: str) -> bool:
     """Return whether a filter without a search has more tasks of a queue than the list shows."""
-    limit, queue = reach(parameters), parameters.get("queue")
+    limit, queue = rows_to_read(parameters), parameters.get("queue")
     return limit == LISTED_MAX and has_more(database, indexes_of(parameters), limit, queue)
 
 

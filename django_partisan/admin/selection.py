@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext
 
 from django_partisan.admin.paging import LISTED_MAX
-from django_partisan.admin.search_limit import lists_part, search_limit
+from django_partisan.admin.search_limit import is_list_partial, search_limit
 from django_partisan.models import Task, TaskQuerySet
 from django_partisan.sql.connection import task_connection
 
@@ -26,7 +26,7 @@ class Selection(NamedTuple):
     """The chosen tasks that exist, the filters in words, and the reasons of failure that a filter names."""
 
     ids: list[int]
-    asked: int
+    chosen_number: int
     """How many tasks were chosen, or shown by the confirmation."""
 
     is_all: bool
@@ -64,8 +64,8 @@ def chosen(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> S
     reasons = (reason,) if reason and is_all else ()
     is_searched_in_part = is_cut = False
     if is_all and CHOSEN not in request.POST:
-        is_searched_in_part = search_limit(request.GET, database).leaves_out(database)
-        is_cut = is_searched_in_part or len(ids) > LISTED_MAX or lists_part(request.GET, database)
+        is_searched_in_part = search_limit(request.GET, database).is_partial(database)
+        is_cut = is_searched_in_part or len(ids) > LISTED_MAX or is_list_partial(request.GET, database)
     return Selection(ids[:LISTED_MAX], asked, is_all, is_cut, filters, reasons, is_searched_in_part)
 
 

@@ -92,7 +92,7 @@ class TaskPage:
 
     def get_fieldsets(self, request: HttpRequest, obj: Task | None = None) -> Any:
         """Return the sections with the fields that are not empty for the task."""
-        boxes = ((title, [name for name in names if _says(obj, name)]) for title, names in BOXES)
+        boxes = ((title, [name for name in names if _has_value(obj, name)]) for title, names in BOXES)
         return [(title, {"fields": names}) for title, names in boxes if names]
 
     @admin.display(description=_("status"))
@@ -135,7 +135,7 @@ class TaskPage:
         return str(context) if context is UNREADABLE else enqueued_trace_id(context)
 
 
-def _says(task: Task | None, name: str) -> bool:
+def _has_value(task: Task | None, name: str) -> bool:
     if task is None:
         return True
     if name == "is_ready":

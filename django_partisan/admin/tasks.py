@@ -20,10 +20,10 @@ from django_partisan.admin.filters import (
     by_index,
     has_index,
 )
-from django_partisan.admin.list_columns import ListColumns, for_list
+from django_partisan.admin.list_columns import ListColumns, with_list_columns
 from django_partisan.admin.lookups import RefusesLookups
 from django_partisan.admin.paging import LISTED_MAX, BoundedPaginator, TaskChangeList, latest
-from django_partisan.admin.search_limit import latest_searched, searched_of_queue
+from django_partisan.admin.search_limit import latest_searched, searched_per_queue
 from django_partisan.admin.task_acting import OffersTaskActions
 from django_partisan.admin.task_page import TaskPage
 from django_partisan.models import Task
@@ -53,7 +53,7 @@ class TaskAdmin(ListColumns, TaskPage, OffersTaskActions, ReadOnly, RefusesLooku
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Task]:
         """Defer columns that can be large: a list of 50 tasks does not need them."""
-        tasks: QuerySet[Task] = for_list(super().get_queryset(request))
+        tasks: QuerySet[Task] = with_list_columns(super().get_queryset(request))
         return tasks
 
     def get_search_results(
@@ -98,7 +98,7 @@ def _search_limit(request: HttpRequest) -> dict[str, Any]:
 
 
 def _reached_max(request: HttpRequest) -> str | None:
-    limit = searched_of_queue(request.GET, Task.objects.db)
+    limit = searched_per_queue(request.GET, Task.objects.db)
     return None if limit is None else _grouped(limit)
 
 

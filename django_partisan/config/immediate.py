@@ -31,35 +31,35 @@ def mode() -> bool | str:
     global _mode
     if _mode is None:
         refuse(problems())
-        _mode = _given()
+        _mode = _setting_value()
     return _mode
 
 
-def switch_off_here() -> None:  # pragma: no cover: child process
+def disable_in_worker() -> None:  # pragma: no cover: child process
     """Ignore the setting in this worker process: any worker may run the tasks that its runs enqueue."""
     global _mode
     _mode = False
 
 
-def _forget(setting: str, **_: Any) -> None:
+def _reset_cache(setting: str, **_: Any) -> None:
     global _mode
     if setting == NAME:
         _mode = None
 
 
-setting_changed.connect(_forget)
+setting_changed.connect(_reset_cache)
 
 
 def problems() -> Iterator[Problem]:
     """Yield a problem if the value is not accepted."""
-    yield from SETTING.problems(WRONG_VALUE, NAME, _given())
+    yield from SETTING.problems(WRONG_VALUE, NAME, _setting_value())
 
 
 def problems_of_deployment() -> Iterator[Problem]:
     """Yield a warning if tasks would run in the web server's processes."""
-    if _given() is not False:
-        yield Problem(IMMEDIATE_IN_PRODUCTION, NAME, _given(), "False in production")
+    if _setting_value() is not False:
+        yield Problem(IMMEDIATE_IN_PRODUCTION, NAME, _setting_value(), "False in production")
 
 
-def _given() -> Any:
+def _setting_value() -> Any:
     return getattr(settings, NAME, False)

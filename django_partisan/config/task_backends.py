@@ -12,7 +12,7 @@ MARK = "is_partisan_backend"
 """The attribute that identifies ``PartisanBackend``, which this module must not import when it is loaded."""
 
 
-def ours() -> dict[str, Mapping[str, Any]]:
+def partisan_backends() -> dict[str, Mapping[str, Any]]:
     """Return the settings of each backend that is a ``PartisanBackend``, by alias."""
     backends = getattr(settings, "TASKS", {})
     if not isinstance(backends, Mapping):
@@ -20,26 +20,28 @@ def ours() -> dict[str, Mapping[str, Any]]:
     return {
         alias: params
         for alias, params in backends.items()
-        if isinstance(params, Mapping) and _is_ours(params.get("BACKEND"))
+        if isinstance(params, Mapping) and _is_partisan_backend(params.get("BACKEND"))
     }
 
 
 def queue_names() -> list[str]:
     """Return the queues of these backends; a backend without ``QUEUES`` has the queue ``default``."""
-    return [name for params in ours().values() for name in params.get("QUEUES", (DEFAULT_QUEUE,))]
+    return [
+        name for params in partisan_backends().values() for name in params.get("QUEUES", (DEFAULT_QUEUE,))
+    ]
 
 
 def listed_queues() -> list[str]:
     """Return the queues that these backends list in ``QUEUES``."""
-    return [name for params in ours().values() for name in params.get("QUEUES", ())]
+    return [name for params in partisan_backends().values() for name in params.get("QUEUES", ())]
 
 
 def allow_every_queue() -> bool:
     """Return whether one of these backends has empty ``QUEUES``, so that Django accepts any queue name."""
-    return any("QUEUES" in params and not params["QUEUES"] for params in ours().values())
+    return any("QUEUES" in params and not params["QUEUES"] for params in partisan_backends().values())
 
 
-def _is_ours(path: Any) -> bool:
+def _is_partisan_backend(path: Any) -> bool:
     try:
         return bool(getattr(import_string(path), MARK, False))
     except (ImportError, AttributeError, TypeError):  # Django itself reports the error

@@ -28,11 +28,11 @@ def check(subject: Subject) -> Iterator[Finding]:
         payload = uuid.uuid4().hex
         execute(sender, "SELECT pg_notify(%s, %s)", (CHANNEL_OF_DOCTOR, payload))
         without_cursors = listener.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS", False)
-        arrived = receives(own, payload, WAIT_SECONDS)
+        arrived = is_received(own, payload, WAIT_SECONDS)
     yield from judge(subject.queue, arrived, pooled, without_cursors)
 
 
-def receives(listener: Listener, payload: str, seconds: float) -> bool:
+def is_received(listener: Listener, payload: str, seconds: float) -> bool:
     """Wait until a notification with ``payload`` arrives; return whether it did in time."""
     deadline = time.monotonic() + seconds
     while payload not in listener.take().get(CHANNEL_OF_DOCTOR, ()):

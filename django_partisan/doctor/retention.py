@@ -28,7 +28,7 @@ def check(subject: Subject) -> Iterator[Finding]:
         yield Finding(FINE, "The settings keep the rows of all tasks forever; nothing is pruned.")
         return
     queues = retention.queues_of_project()
-    walk = Walk(rules.later(LATE_SECONDS), rows=SAMPLE_ROWS, read=SAMPLE_ROWS, queues=queues)
+    walk = Walk(rules.kept_longer(LATE_SECONDS), rows=SAMPLE_ROWS, read=SAMPLE_ROWS, queues=queues)
     late = sum(pruning.count(connection, walk).numbers.values())
     yield _judge(late, last)
 

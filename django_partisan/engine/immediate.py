@@ -22,7 +22,7 @@ class _Pending(threading.local):
 _pending = _Pending()
 
 
-def run_in_place(task_ids: Sequence[int], raise_errors: bool) -> None:
+def run_immediately(task_ids: Sequence[int], raise_errors: bool) -> None:
     """Run waiting tasks that are due, and the tasks that they enqueue; leave all others waiting.
 
     A task that is postponed or retried without a delay runs again. With ``raise_errors``, raise the first

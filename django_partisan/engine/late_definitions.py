@@ -61,7 +61,7 @@ class PlainDefinition(NamedTuple):
         for field, rule in _RULES.items():
             if not rule.accepts(values[field]):
                 raise ValueError(f"{values['name']}: {field} is {values[field]!r}; expected {rule.expected}.")
-        plain = {field: _plain(value) for field, value in values.items() if field != "retry"}
+        plain = {field: _plain_value(value) for field, value in values.items() if field != "retry"}
         return cls(**plain, retry=_retry(definition.retry))
 
     def definition(self) -> TaskDefinition:
@@ -114,10 +114,10 @@ def register(described: PlainDefinition) -> None:
 def _retry(retry: ErrorsHandleConfig | None) -> dict[str, Any] | None:
     if not isinstance(retry, ErrorsHandleConfig) or not retry.covers(TaskTimeout()):
         return None
-    return {field: _plain(getattr(retry, field)) for field in _OF_RETRIES}
+    return {field: _plain_value(getattr(retry, field)) for field in _OF_RETRIES}
 
 
-def _plain(value: Any) -> Any:
+def _plain_value(value: Any) -> Any:
     """Return a value as a type that the pipe accepts, without what an enumeration adds to it."""
     for kind in (str, bool, int, float):
         if isinstance(value, kind):

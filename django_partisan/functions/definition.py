@@ -42,7 +42,7 @@ def register_if_task(candidate: Any) -> None:
 
     A call with ``using(backend=...)`` stores only the path of the function, not the backend of its task.
     """
-    alias = next(iter(task_backends.ours()), None)
+    alias = next(iter(task_backends.partisan_backends()), None)
     if alias is not None and isinstance(candidate, AnyTask):  # type: ignore[misc] # not generic when it runs
         register(as_stored(candidate, backend=alias))
 

@@ -68,9 +68,9 @@ def _sender(task: AnyTask) -> type:
     return sender
 
 
-def _forget(setting: str, **_: Any) -> None:
+def _reset_cache(setting: str, **_: Any) -> None:
     if setting == "TASKS":
         _senders.clear()
 
 
-setting_changed.connect(_forget)
+setting_changed.connect(_reset_cache)

@@ -3,7 +3,7 @@
 Importing this package configures nothing. ``setup()`` does; only processes of ``start_partisan`` call it.
 """
 
-from django_partisan.logs.configuration import FORMATS, install, is_stuck, say, setup
+from django_partisan.logs.configuration import FORMATS, install, is_stuck, print_line, setup
 from django_partisan.logs.console import ConsoleFormatter
 from django_partisan.logs.ecs import EcsFormatter, NestedFormatter
 from django_partisan.logs.running_task import TaskFilter, add_running_task
@@ -21,7 +21,7 @@ __all__ = [
     "add_running_task",
     "install",
     "is_stuck",
-    "say",
+    "print_line",
     "setup",
     "task_logger",
 ]

@@ -24,7 +24,7 @@ from django_partisan.telemetry import bus, swallowed
 
 FORMATS: Final = ("auto", "host", "ecs", "json", "console")
 STDLIBS_LAST_RESORT: Final = logging.lastResort
-SAY_SECONDS: Final = 0.5
+PRINT_SECONDS: Final = 0.5
 """How long a command waits at most for a reader of standard error."""
 
 _subscriber: Final = LogSubscriber()
@@ -61,17 +61,17 @@ def setup(
         _put(handler)
     output.is_ours = chosen != "host"
     _report_errors_without_waiting()
-    _subscriber.become(role, queue)
+    _subscriber.set_role(role, queue)
     install()
     bus.refresh()
 
 
-def say(line: str, stream: Any) -> None:
-    """Write a line of a command's output; to standard error, wait at most ``SAY_SECONDS`` for its reader."""
+def print_line(line: str, stream: Any) -> None:
+    """Write a line of a command's output; to standard error, wait up to ``PRINT_SECONDS`` for its reader."""
     last_resort = logging.lastResort
     if isinstance(last_resort, StandardErrorHandler) and _is_standard_error(stream):
         last_resort.write_line(line)
-        last_resort.drain(SAY_SECONDS)
+        last_resort.drain(PRINT_SECONDS)
     else:
         stream.write(f"{line}\n")
 

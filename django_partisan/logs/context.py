@@ -64,7 +64,7 @@ def event_id() -> str:
     return next(ids)
 
 
-def surroundings() -> dict[str, Any]:
+def current_fields() -> dict[str, Any]:
     """Return a new event id, and the fields for the current span, the run's span and the bound context."""
     fields: dict[str, Any] = {"event.id": event_id()}
     span = get_current_span()

@@ -15,7 +15,7 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from django_partisan.logs import truncation
-from django_partisan.logs.context import event_id, labels, surroundings
+from django_partisan.logs.context import current_fields, event_id, labels
 from django_partisan.logs.fields import COMMON, of_error
 from django_partisan.logs.running_task import KEYS, keys_in
 from django_partisan.logs.table import LOG_EVENTS
@@ -129,7 +129,7 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     if own is not None and (not record.exc_info or _ERROR_TYPE in own):
         return own
     is_foreign = own is None and _EVENT_ID not in record.__dict__
-    fields = _of_context(record) if is_foreign else {_EVENT_ID: event_id()}
+    fields = _context_fields(record) if is_foreign else {_EVENT_ID: event_id()}
     foreign: dict[str, Any] = {}
     for name, value in (own or record.__dict__).items():
         if name in _KNOWN:
@@ -143,9 +143,9 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     return fields
 
 
-def _of_context(record: logging.LogRecord) -> dict[str, Any]:
+def _context_fields(record: logging.LogRecord) -> dict[str, Any]:
     """Return the fields of the span, bound context and run in which the project logged the line."""
-    fields = surroundings()
+    fields = current_fields()
     keys = keys_in(record)
     if keys:
         fields["partisan.queue.name"] = keys["partisan_queue"]

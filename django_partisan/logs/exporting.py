@@ -23,10 +23,10 @@ def is_exporting(handler: logging.Handler) -> bool:
 
 def forwarding() -> list[logging.Handler]:
     """Return a forwarding handler for each exporting handler of the root: our lines do not propagate."""
-    return [Forwarding(handler) for handler in logging.root.handlers if is_exporting(handler)]
+    return [ForwardingHandler(handler) for handler in logging.root.handlers if is_exporting(handler)]
 
 
-class Forwarding(logging.Handler):
+class ForwardingHandler(logging.Handler):
     """A handler that passes records to an exporting handler, with each field as an attribute."""
 
     def __init__(self, exporting: logging.Handler) -> None:

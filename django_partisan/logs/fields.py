@@ -134,7 +134,7 @@ def of_one_task(task: TaskRef) -> dict[str, Any]:
 
 def of_headers(headers: Mapping[str, str] | None) -> dict[str, Any]:
     """Return the fields from a task's headers: the trace that enqueued it, and its context as labels."""
-    trace = known({ENQUEUED_TRACE_ID.name: enqueued_trace_id(headers)})
+    trace = without_none({ENQUEUED_TRACE_ID.name: enqueued_trace_id(headers)})
     return {**trace, **context.labels(context.carried(headers))}
 
 
@@ -157,7 +157,7 @@ def of_failure(queue: str, error: ErrorInfo) -> dict[str, Any]:
     return {"partisan.queue.name": queue, **of_error(error)}
 
 
-def known(values: Mapping[str, Any]) -> dict[str, Any]:
+def without_none(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``values`` without those that are ``None``."""
     return {name: value for name, value in values.items() if value is not None}
 
@@ -172,12 +172,12 @@ def of_worker(event: WorkerStarted | WorkerReady | WorkerExited) -> dict[str, An
     }
 
 
-def named(task: TaskRef | Run) -> tuple[int, str]:
+def id_and_processor(task: TaskRef | Run) -> tuple[int, str]:
     """Return a task's id and processor, with which most messages begin."""
     return task.id, task.processor
 
 
-def counted(number: int, what: str = "task") -> str:
+def count(number: int, what: str = "task") -> str:
     """Return a number and a noun, in the plural unless the number is 1."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 

@@ -2,7 +2,16 @@
 
 from logging import ERROR, INFO, WARNING
 
-from django_partisan.logs.fields import DURATION, IDS_MAX, QUEUE, counted, keyword, known, long, nanoseconds
+from django_partisan.logs.fields import (
+    DURATION,
+    IDS_MAX,
+    QUEUE,
+    count,
+    keyword,
+    long,
+    nanoseconds,
+    without_none,
+)
 from django_partisan.logs.log_event import MANAGER, WORKER, Line, log_event
 from django_partisan.telemetry.events.managers import (
     CodeReplaced,
@@ -32,11 +41,11 @@ from django_partisan.telemetry.events.managers import (
 )
 def manager_started(event: ManagerStarted) -> Line:
     metrics = f", metrics on {event.metrics_address}" if event.metrics_address else ""
-    return (event.version, event.queue, counted(event.workers, "worker"), metrics), {
+    return (event.version, event.queue, count(event.workers, "worker"), metrics), {
         "partisan.queue.name": event.queue,
         "partisan.manager.workers": event.workers,
         "partisan.manager.version": event.version,
-        **known({"partisan.manager.metrics_address": event.metrics_address}),
+        **without_none({"partisan.manager.metrics_address": event.metrics_address}),
     }
 
 
@@ -55,10 +64,10 @@ def manager_started(event: ManagerStarted) -> Line:
 )
 def manager_draining(event: ManagerDraining) -> Line:
     on_signal = f" on {event.signal}" if event.signal else ""
-    return (on_signal, counted(event.in_progress)), {
+    return (on_signal, count(event.in_progress)), {
         "partisan.queue.name": event.queue,
         "partisan.manager.in_progress": event.in_progress,
-        **known({"partisan.manager.signal": event.signal}),
+        **without_none({"partisan.manager.signal": event.signal}),
     }
 
 
@@ -73,7 +82,7 @@ def manager_draining(event: ManagerDraining) -> Line:
 )
 def manager_stopped(event: ManagerStopped) -> Line:
     unfinished = f", {len(event.unfinished)} unfinished" if event.unfinished else ""
-    return (event.seconds, counted(event.released), unfinished), {
+    return (event.seconds, count(event.released), unfinished), {
         "partisan.queue.name": event.queue,
         "event.duration": nanoseconds(event.seconds),
         "partisan.manager.released": event.released,
@@ -91,7 +100,7 @@ def manager_stopped(event: ManagerStopped) -> Line:
     when="the lease expired, and other managers took tasks or removed the manager's row",
 )
 def lease_lost(event: LeaseLost) -> Line:
-    return (event.seconds_since_heartbeat, counted(event.held)), {
+    return (event.seconds_since_heartbeat, count(event.held)), {
         "partisan.queue.name": event.queue,
         "partisan.manager.heartbeat_age_ns": nanoseconds(event.seconds_since_heartbeat),
         "partisan.manager.held": event.held,
@@ -108,7 +117,7 @@ def lease_lost(event: LeaseLost) -> Line:
     when="the database answers again after failures",
 )
 def database_restored(event: DatabaseRestored) -> Line:
-    return (counted(event.failures, "failure"), event.seconds), {
+    return (count(event.failures, "failure"), event.seconds), {
         "partisan.queue.name": event.queue,
         "partisan.database.failures": event.failures,
         "event.duration": nanoseconds(event.seconds),

@@ -9,11 +9,11 @@ from django_partisan.logs.fields import (
     QUEUE,
     Field,
     beginning,
-    counted,
+    count,
     keyword,
-    known,
     long,
     nanoseconds,
+    without_none,
 )
 from django_partisan.logs.log_event import APP, MANAGER, WORKER, Line, log_event
 from django_partisan.telemetry import redaction
@@ -45,7 +45,7 @@ _CANCELLED: Final = (
     when="failed tasks were requeued; one line for each batch and processor",
 )
 def requeued(event: TasksRequeued) -> Line:
-    return (counted(event.number, "failed task"), event.processor), {
+    return (count(event.number, "failed task"), event.processor), {
         "partisan.queue.name": event.queue,
         "partisan.processor": event.processor,
         "partisan.requeue.count": event.number,
@@ -67,7 +67,7 @@ def requeued(event: TasksRequeued) -> Line:
     when="tasks were made due, given another priority or deleted; one line for each batch and processor",
 )
 def changed(event: TasksChanged) -> Line:
-    return (counted(event.number, "task"), event.processor, event.change), {
+    return (count(event.number, "task"), event.processor, event.change), {
         "partisan.queue.name": event.queue,
         "partisan.processor": event.processor,
         "partisan.change.count": event.number,
@@ -85,7 +85,7 @@ def changed(event: TasksChanged) -> Line:
     when="tasks were cancelled before they ran; one line for each batch and processor, with up to 100 ids",
 )
 def bulk_cancelled(event: TasksCancelled) -> Line:
-    return _of_cancel(event, "unstarted task")
+    return _cancel_line(event, "unstarted task")
 
 
 @log_event(
@@ -99,7 +99,7 @@ def bulk_cancelled(event: TasksCancelled) -> Line:
     "100 ids",
 )
 def cancel_requested(event: CancelRequested) -> Line:
-    return _of_cancel(event, "claimed task")
+    return _cancel_line(event, "claimed task")
 
 
 @log_event(
@@ -121,7 +121,7 @@ def paused(event: QueuePaused) -> Line:
     said = f": {beginning(event.comment)}" if event.comment else ""
     return (event.queue, end, said), {
         "partisan.queue.name": event.queue,
-        **known(
+        **without_none(
             {
                 "partisan.pause.until": event.until,
                 "partisan.pause.by": event.by or None,
@@ -147,13 +147,13 @@ def queue_resumed(event: QueueResumed) -> Line:
     }
 
 
-def _of_cancel(event: TasksCancelled | CancelRequested, which: str) -> Line:
+def _cancel_line(event: TasksCancelled | CancelRequested, which: str) -> Line:
     comment = redaction.cut(event.comment, redaction.SHOWN_MAX_BYTES)
     why = f": {beginning(comment)}" if comment else ""
-    return (counted(event.number, which), event.processor, why), {
+    return (count(event.number, which), event.processor, why), {
         "partisan.queue.name": event.queue,
         "partisan.processor": event.processor,
         "partisan.cancel.count": event.number,
         "partisan.cancel.task_ids": [str(task_id) for task_id in event.task_ids[: fields.IDS_MAX]],
-        **known({"partisan.cancel.comment": comment or None}),
+        **without_none({"partisan.cancel.comment": comment or None}),
     }

@@ -8,13 +8,13 @@ from django_partisan.logs.fields import (
     DURATION,
     QUEUE,
     REASON,
-    counted,
+    count,
     keyword,
-    known,
     long,
     nanoseconds,
     of_failure,
     quoted,
+    without_none,
 )
 from django_partisan.logs.log_event import APP, MANAGER, WORKER, Line, LowerLevel, log_event
 from django_partisan.telemetry.events.queues import (
@@ -49,8 +49,8 @@ _HELD: Final = (QUEUE, keyword("partisan.processor"), long("partisan.hold.count"
 def bulk_enqueued(event: TasksEnqueued) -> Line:
     waited = f", {event.deduplicated} {'was' if event.deduplicated == 1 else 'were'} waiting already"
     processor = event.processor or "several processors"
-    return (counted(event.number), processor, waited if event.deduplicated else ""), {
-        **known({"partisan.queue.name": event.queue, "partisan.processor": event.processor}),
+    return (count(event.number), processor, waited if event.deduplicated else ""), {
+        **without_none({"partisan.queue.name": event.queue, "partisan.processor": event.processor}),
         "partisan.enqueue.count": event.number,
         "partisan.enqueue.deduplicated": event.deduplicated,
     }
@@ -66,7 +66,7 @@ def bulk_enqueued(event: TasksEnqueued) -> Line:
     when="a claim found tasks; one line for all of them, with up to 100 ids",
 )
 def claimed(event: TasksClaimed) -> Line:
-    return (counted(event.number), event.seconds), {
+    return (count(event.number), event.seconds), {
         "partisan.queue.name": event.queue,
         "partisan.claim.count": event.number,
         "partisan.claim.task_ids": [str(task_id) for task_id in event.task_ids[: fields.IDS_MAX]],
@@ -97,7 +97,7 @@ def claim_failed(event: ClaimFailed) -> Line:
     when="outcomes cannot be written yet; once per change of state",
 )
 def settle_failed(event: SettleFailed) -> Line:
-    return (counted(event.number), quoted(event.error)), {
+    return (count(event.number), quoted(event.error)), {
         "partisan.settle.count": event.number,
         **of_failure(event.queue, event.error),
     }
@@ -113,7 +113,7 @@ def settle_failed(event: SettleFailed) -> Line:
     when="a manager released tasks that had not started",
 )
 def released(event: TasksReleased) -> Line:
-    return (counted(event.number, "unstarted task"), event.reason), {
+    return (count(event.number, "unstarted task"), event.reason), {
         "partisan.queue.name": event.queue,
         "partisan.release.count": event.number,
         "event.reason": event.reason,
@@ -130,7 +130,7 @@ def released(event: TasksReleased) -> Line:
     when="tasks were held; for each processor immediately, then at most once a minute",
 )
 def held(event: TasksHeld) -> Line:
-    return (counted(event.number), event.processor, event.reason), _of_held(event)
+    return (count(event.number), event.processor, event.reason), _held_fields(event)
 
 
 @log_event(
@@ -143,7 +143,7 @@ def held(event: TasksHeld) -> Line:
     when="held tasks can be claimed again",
 )
 def resumed(event: TasksResumed) -> Line:
-    return (counted(event.number, "held task"), event.processor, event.reason), _of_held(event)
+    return (count(event.number, "held task"), event.processor, event.reason), _held_fields(event)
 
 
 @log_event(
@@ -157,7 +157,7 @@ def resumed(event: TasksResumed) -> Line:
     lower=LowerLevel(DEBUG, lambda event: not event.finished and not event.failed),
 )
 def pruned(event: PrunePassEnded) -> Line:
-    finished, failed = counted(event.finished, "finished task"), counted(event.failed, "failed task")
+    finished, failed = count(event.finished, "finished task"), count(event.failed, "failed task")
     return (finished, failed, event.seconds), {
         "partisan.queue.name": event.queue,
         "event.duration": nanoseconds(event.seconds),
@@ -179,7 +179,7 @@ def prune_failed(event: PruneFailed) -> Line:
     return (quoted(event.error),), of_failure(event.queue, event.error)
 
 
-def _of_held(event: TasksHeld | TasksResumed) -> dict[str, Any]:
+def _held_fields(event: TasksHeld | TasksResumed) -> dict[str, Any]:
     return {
         "partisan.queue.name": event.queue,
         "partisan.processor": event.processor,

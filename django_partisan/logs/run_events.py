@@ -9,14 +9,14 @@ from django_partisan.logs.fields import (
     OUTCOME,
     REASON,
     beginning,
+    id_and_processor,
     keyword,
-    known,
     long,
-    named,
     nanoseconds,
     of_one_task,
     of_run,
     quoted,
+    without_none,
 )
 from django_partisan.logs.log_event import MANAGER, WORKER, Line, log_event
 from django_partisan.telemetry import redaction
@@ -51,7 +51,7 @@ _RUN_IF_KNOWN: Final = (
     when="before `run()`",
 )
 def started(event: TaskStarted) -> Line:
-    return (*named(event.run), event.run.attempt), of_run(event.run)
+    return (*id_and_processor(event.run), event.run.attempt), of_run(event.run)
 
 
 @log_event(
@@ -64,7 +64,7 @@ def started(event: TaskStarted) -> Line:
     when="the run completed; the canonical line",
 )
 def completed(event: TaskCompleted) -> Line:
-    return (*named(event.run), event.seconds), _ended(event.run, event.seconds, "success")
+    return (*id_and_processor(event.run), event.seconds), _ended(event.run, event.seconds, "success")
 
 
 @log_event(
@@ -79,10 +79,10 @@ def completed(event: TaskCompleted) -> Line:
 def postponed(event: TaskPostponed) -> Line:
     reason = None if event.reason is None else redaction.cut(str(event.reason), redaction.SHOWN_MAX_BYTES)
     why = "" if reason is None else f": {beginning(reason)}"
-    return (*named(event.run), event.delay_seconds, why), {
+    return (*id_and_processor(event.run), event.delay_seconds, why), {
         **_ended(event.run, event.seconds, "unknown"),
         "partisan.task.delay_ns": nanoseconds(event.delay_seconds),
-        **known({"event.reason": reason}),
+        **without_none({"event.reason": reason}),
     }
 
 
@@ -103,8 +103,8 @@ def postponed(event: TaskPostponed) -> Line:
     when="a run raised an error on the processor's list, and retries are left",
 )
 def retried(event: TaskRetried) -> Line:
-    return (*named(event.run), event.delay_seconds, event.retries_left, quoted(event.error)), {
-        **_of_either(event.run),
+    return (*id_and_processor(event.run), event.delay_seconds, event.retries_left, quoted(event.error)), {
+        **_run_or_task_fields(event.run),
         "event.duration": nanoseconds(event.seconds),
         "event.outcome": "failure",
         "partisan.task.delay_ns": nanoseconds(event.delay_seconds),
@@ -124,8 +124,8 @@ def retried(event: TaskRetried) -> Line:
 )
 def failed(event: TaskFailed) -> Line:
     run = event.run
-    return (*named(run), event.reason, quoted(event.error)), {
-        **_of_either(run),
+    return (*id_and_processor(run), event.reason, quoted(event.error)), {
+        **_run_or_task_fields(run),
         **({} if event.seconds is None else {"event.duration": nanoseconds(event.seconds)}),
         "event.outcome": "failure",
         "event.reason": event.reason,
@@ -150,7 +150,7 @@ def failed(event: TaskFailed) -> Line:
 def cancelled(event: TaskCancelled) -> Line:
     run = event.run
     reason = redaction.cut(event.error.message, redaction.SHOWN_MAX_BYTES)
-    return (*named(run), beginning(reason)), {
+    return (*id_and_processor(run), beginning(reason)), {
         **(of_run(run) if isinstance(run, Run) else of_one_task(run)),
         **({} if event.seconds is None else {"event.duration": nanoseconds(event.seconds)}),
         "event.outcome": "unknown",
@@ -169,10 +169,10 @@ def cancelled(event: TaskCancelled) -> Line:
 )
 def transaction_left_open(event: TransactionLeftOpen) -> Line:
     what = "it was rolled back" if event.thread is None else f"thread {event.thread!r} still has it open"
-    return (*named(event.run), event.database, what), {
+    return (*id_and_processor(event.run), event.database, what), {
         **of_run(event.run),
         "partisan.database.alias": event.database,
-        **known({"partisan.thread.name": event.thread}),
+        **without_none({"partisan.thread.name": event.thread}),
     }
 
 
@@ -187,13 +187,13 @@ def transaction_left_open(event: TransactionLeftOpen) -> Line:
     when="during a run with `ATOMIC` another thread wrote to the tasks' database",
 )
 def written_outside_atomic(event: WrittenOutsideAtomic) -> Line:
-    return (*named(event.run), event.thread), {
+    return (*id_and_processor(event.run), event.thread), {
         **of_run(event.run),
         "partisan.thread.name": event.thread,
     }
 
 
-def _of_either(run: Run | TaskRef) -> dict[str, Any]:
+def _run_or_task_fields(run: Run | TaskRef) -> dict[str, Any]:
     return of_run(run) if isinstance(run, Run) else of_one_task(run)
 
 

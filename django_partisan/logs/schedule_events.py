@@ -4,7 +4,16 @@ from logging import ERROR, INFO, WARNING
 from typing import Any, Final
 
 from django_partisan.logs import fields
-from django_partisan.logs.fields import Field, beginning, counted, keyword, known, long, nanoseconds, quoted
+from django_partisan.logs.fields import (
+    Field,
+    beginning,
+    count,
+    keyword,
+    long,
+    nanoseconds,
+    quoted,
+    without_none,
+)
 from django_partisan.logs.log_event import APP, MANAGER, WORKER, Line, log_event
 from django_partisan.outcomes import OPERATION_COMPARE, OPERATION_ENQUEUE, OPERATION_LOOK_UP
 from django_partisan.telemetry.events.schedules import (
@@ -43,7 +52,7 @@ _NEXT_AT: Final = Field("partisan.schedule.next_at", "date", optional=True)
 def ticked(event: ScheduleTicked) -> Line:
     moment = event.scheduled_for.isoformat()
     return (event.schedule, event.task_id, event.processor, moment, event.outcome), {
-        **_of_schedule(event),
+        **_schedule_fields(event),
         "partisan.queue.name": event.queue,
         "partisan.task.id": str(event.task_id),
         "partisan.task.scheduled_for": moment,
@@ -64,7 +73,7 @@ def ticked(event: ScheduleTicked) -> Line:
 def skipped(event: ScheduleSkipped) -> Line:
     moment = event.scheduled_for.isoformat()
     return (event.schedule, moment, event.task_id), {
-        **_of_schedule(event),
+        **_schedule_fields(event),
         "partisan.queue.name": event.queue,
         "partisan.task.id": str(event.task_id),
         "partisan.task.scheduled_for": moment,
@@ -82,8 +91,8 @@ def skipped(event: ScheduleSkipped) -> Line:
 )
 def missed(event: ScheduleMissed) -> Line:
     moment = event.newest_at.isoformat()
-    return (event.schedule, counted(event.number, "tick"), moment), {
-        **_of_schedule(event),
+    return (event.schedule, count(event.number, "tick"), moment), {
+        **_schedule_fields(event),
         "partisan.schedule.missed": event.number,
         "partisan.task.scheduled_for": moment,
     }
@@ -100,7 +109,7 @@ def missed(event: ScheduleMissed) -> Line:
 )
 def failed(event: ScheduleFailed) -> Line:
     return (event.schedule, event.processor, quoted(event.error)), {
-        **_of_schedule(event),
+        **_schedule_fields(event),
         "partisan.task.scheduled_for": event.scheduled_for.isoformat(),
         **fields.of_error(event.error),
     }
@@ -135,7 +144,7 @@ def operation_failed(event: ScheduleOperationFailed) -> Line:
     return (_OPERATIONS[event.operation].format(which), quoted(event.error)), {
         "partisan.queue.name": event.queue,
         "partisan.schedule.operation": event.operation,
-        **known({_SCHEDULE.name: event.schedule}),
+        **without_none({_SCHEDULE.name: event.schedule}),
         **fields.of_error(event.error),
     }
 
@@ -156,10 +165,10 @@ def operation_failed(event: ScheduleOperationFailed) -> Line:
 )
 def changed(event: ScheduleChanged) -> Line:
     return (event.schedule, event.origin, event.change), {
-        **_of_schedule(event),
+        **_schedule_fields(event),
         "partisan.schedule.origin": event.origin,
         "partisan.schedule.change": event.change,
-        **_of_next(event),
+        **_next_tick_fields(event),
     }
 
 
@@ -176,7 +185,7 @@ def paused(event: SchedulePaused) -> Line:
     said = f": {beginning(event.comment)}" if event.comment else ""
     return (event.schedule, said), {
         _SCHEDULE.name: event.schedule,
-        **known({"partisan.pause.comment": event.comment or None}),
+        **without_none({"partisan.pause.comment": event.comment or None}),
     }
 
 
@@ -191,14 +200,14 @@ def paused(event: SchedulePaused) -> Line:
 )
 def resumed(event: ScheduleResumed) -> Line:
     moment = "never" if event.next_at is None else f"at {event.next_at.isoformat()}"
-    return (event.schedule, moment), {_SCHEDULE.name: event.schedule, **_of_next(event)}
+    return (event.schedule, moment), {_SCHEDULE.name: event.schedule, **_next_tick_fields(event)}
 
 
-def _of_schedule(
+def _schedule_fields(
     event: (ScheduleTicked | ScheduleSkipped | ScheduleMissed | ScheduleFailed | ScheduleChanged),
 ) -> dict[str, Any]:
     return {_SCHEDULE.name: event.schedule, "partisan.processor": event.processor}
 
 
-def _of_next(event: ScheduleChanged | ScheduleResumed) -> dict[str, Any]:
-    return known({_NEXT_AT.name: None if event.next_at is None else event.next_at.isoformat()})
+def _next_tick_fields(event: ScheduleChanged | ScheduleResumed) -> dict[str, Any]:
+    return without_none({_NEXT_AT.name: None if event.next_at is None else event.next_at.isoformat()})

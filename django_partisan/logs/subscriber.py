@@ -43,9 +43,9 @@ class LogSubscriber(bus.Subscriber):
     name = write_errors.COUNTED_AS
 
     def __init__(self, role: str = APP) -> None:
-        self.become(role)
+        self.set_role(role)
 
-    def become(self, role: str, queue: str = DEFAULT_QUEUE) -> None:
+    def set_role(self, role: str, queue: str = DEFAULT_QUEUE) -> None:
         """Log as ``app``, ``manager`` or ``worker`` from now on; takes effect with ``bus.refresh()``."""
         self._role = role
         self._logger = logging.getLogger(f"{LOGGER}.{role}")
@@ -72,7 +72,7 @@ class LogSubscriber(bus.Subscriber):
             return
         try:
             arguments, fields = log_event.line(event)
-            fields.update({"event.action": log_event.action, **context.surroundings()})
+            fields.update({"event.action": log_event.action, **context.current_fields()})
             error = self._exc_info(event) if level >= logging.ERROR else None
             logger, message, extra = self._logger, log_event.message, _extra(fields)
             # Finding the caller in the frames would take as long as everything else.
@@ -173,7 +173,7 @@ def _as_record(
     message, arguments = event_dict.pop("event", ""), event_dict.pop("positional_args", ())
     logging.LogRecord("", 0, "", 0, message, arguments, None).getMessage()
     of_run = {name: event_dict.pop(name) for name in _TASK_FIELDS if name in event_dict}
-    fields = {**context.surroundings(), **context.labels(event_dict), **of_run}
+    fields = {**context.current_fields(), **context.labels(event_dict), **of_run}
     return (message, *arguments), {"extra": _extra(fields), **passed_on}
 
 

@@ -21,13 +21,13 @@ from django_partisan.logs.fields import (
     QUEUE,
     REASON,
     Field,
+    id_and_processor,
     keyword,
-    known,
     long,
-    named,
     of_one_task,
     of_task,
     quoted,
+    without_none,
 )
 from django_partisan.logs.log_event import APP, MANAGER, WORKER, Line, LowerLevel, log_event
 from django_partisan.outcomes import REASON_STOPPED
@@ -60,7 +60,7 @@ _IN_BULK: Final = LowerLevel(DEBUG, lambda event: event.in_bulk)
 )
 def enqueued(event: TaskEnqueued) -> Line:
     due_at = event.due_at.isoformat()
-    return (*named(event.task), f", due at {due_at}" if event.scheduled else ""), {
+    return (*id_and_processor(event.task), f", due at {due_at}" if event.scheduled else ""), {
         **of_task(event.task),
         "partisan.task.due_at": due_at,
         "partisan.task.scheduled": event.scheduled,
@@ -79,7 +79,7 @@ def enqueued(event: TaskEnqueued) -> Line:
     lower=_IN_BULK,
 )
 def deduplicated(event: TaskDeduplicated) -> Line:
-    return named(event.task), of_task(event.task)
+    return id_and_processor(event.task), of_task(event.task)
 
 
 @log_event(
@@ -104,7 +104,9 @@ def enqueue_failed(event: TaskEnqueueFailed) -> Line:
     processor = event.processor or "several processors"
     return (processor, quoted(event.error)), {
         "partisan.queue.name": event.queue,
-        **known({"partisan.processor": event.processor or None, "partisan.task.priority": event.priority}),
+        **without_none(
+            {"partisan.processor": event.processor or None, "partisan.task.priority": event.priority}
+        ),
         "partisan.task.attempt": 1,
         "partisan.task.retries": 0,
         "partisan.task.postpones": 0,
@@ -123,7 +125,7 @@ def enqueue_failed(event: TaskEnqueueFailed) -> Line:
     when="an outcome arrived for a claim that this manager no longer holds",
 )
 def claim_lost(event: TaskClaimLost) -> Line:
-    return named(event.task), of_one_task(event.task)
+    return id_and_processor(event.task), of_one_task(event.task)
 
 
 @log_event(
@@ -142,10 +144,10 @@ def claim_lost(event: TaskClaimLost) -> Line:
 )
 def rescued(event: TaskRescued) -> Line:
     is_failure = event.lost is not None and event.reason != REASON_STOPPED
-    return (*named(event.task), event.reason), {
+    return (*id_and_processor(event.task), event.reason), {
         **of_one_task(event.task),
         "event.reason": event.reason,
-        **known(
+        **without_none(
             {
                 "event.outcome": "failure" if is_failure else None,
                 "partisan.manager.previous": event.previous_manager,
@@ -164,4 +166,4 @@ def rescued(event: TaskRescued) -> Line:
     when="a task had not started when it expired; it ends without a run",
 )
 def expired(event: TaskExpired) -> Line:
-    return named(event.task), of_one_task(event.task)
+    return id_and_processor(event.task), of_one_task(event.task)

@@ -8,7 +8,7 @@ from django_partisan.logs.fields import (
     DURATION,
     QUEUE,
     REASON,
-    counted,
+    count,
     keyword,
     long,
     nanoseconds,
@@ -114,7 +114,7 @@ def flush_timed_out(event: TelemetryFlushTimedOut) -> Line:
 def telemetry_dropped(event: TelemetryDropped) -> Line:
     unit, _, cause = event.reason.partition("_")
     lost, unit, why = _LOST.get(event.reason, ("{}", unit, cause.replace("_", " ")))
-    return (lost.format(counted(event.number, unit)), why), {
+    return (lost.format(count(event.number, unit)), why), {
         "partisan.queue.name": event.queue,
         "event.reason": event.reason,
         "partisan.telemetry.count": event.number,

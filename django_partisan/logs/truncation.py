@@ -32,7 +32,7 @@ def shorten(render: Render, message: str, fields: Mapping[str, Any], limit: int)
     First the stack trace is cut in the middle. Then labels are dropped, then long values are cut, and
     finally only the fields that identify the event and its task are kept.
     """
-    for shorter, fewer in _ever_less(message, fields):
+    for shorter, fewer in _shortened_variants(message, fields):
         line = with_shorter_trace(render, shorter, fewer, limit)
         if not is_longer(line, limit):
             return line
@@ -47,7 +47,7 @@ def in_the_middle(text: str, keep: int) -> str:
     return text[:head] + GAP + (text[-tail:] if tail else "")
 
 
-def _ever_less(message: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _shortened_variants(message: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     yield message, fields
     fields = {name: value for name, value in fields.items() if not name.startswith("labels.")}
     fields[TRUNCATED_LABEL] = "true"

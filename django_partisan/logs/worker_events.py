@@ -10,15 +10,15 @@ from django_partisan.logs.fields import (
     REASON,
     WORKER_FIELDS,
     beginning,
+    id_and_processor,
     keyword,
-    known,
     long,
-    named,
     nanoseconds,
     of_failure,
     of_one_task,
     of_worker,
     quoted,
+    without_none,
 )
 from django_partisan.logs.log_event import MANAGER, WORKER, Line, LowerLevel, log_event
 from django_partisan.outcomes import REASON_CANCELLED, REASON_RECYCLED, REASON_STOPPED, REASON_TIMEOUT
@@ -112,7 +112,7 @@ def worker_exited(event: WorkerExited) -> Line:
     return (event.slot, event.pid, event.reason, how, running), {
         **of_worker(event),
         "event.reason": event.reason,
-        **known(
+        **without_none(
             {
                 "process.exit_code": event.exit_code,
                 "partisan.worker.signal": event.signal,
@@ -137,9 +137,9 @@ def worker_exited(event: WorkerExited) -> Line:
 )
 def interrupted(event: RunInterrupted) -> Line:
     comment = redaction.cut(event.comment, redaction.SHOWN_MAX_BYTES) or None
-    return (*named(event.task), event.seconds, event.reason), {
-        **_of_interrupted(event),
-        **known({"partisan.interrupt.comment": comment}),
+    return (*id_and_processor(event.task), event.seconds, event.reason), {
+        **_interrupted_fields(event),
+        **without_none({"partisan.interrupt.comment": comment}),
     }
 
 
@@ -153,7 +153,7 @@ def interrupted(event: RunInterrupted) -> Line:
     when="an interrupted run had not ended after `INTERRUPT_GRACE_SECONDS`",
 )
 def worker_killed(event: WorkerKilled) -> Line:
-    return (event.slot, event.pid, *named(event.task), event.reason), _of_interrupted(event)
+    return (event.slot, event.pid, *id_and_processor(event.task), event.reason), _interrupted_fields(event)
 
 
 @log_event(
@@ -173,7 +173,7 @@ def exit_timed_out(event: ExitTimedOut) -> Line:
     }
 
 
-def _of_interrupted(event: RunInterrupted | WorkerKilled) -> dict[str, Any]:
+def _interrupted_fields(event: RunInterrupted | WorkerKilled) -> dict[str, Any]:
     return {
         **of_one_task(event.task),
         "partisan.worker.slot": event.slot,

@@ -75,7 +75,7 @@ def selected(options: Mapping[str, Any]) -> TaskQuerySet:
     return tasks
 
 
-def described(options: Mapping[str, Any]) -> str:
+def describe_options(options: Mapping[str, Any]) -> str:
     """Describe in words the options that select tasks, such as ``processor Letter, reason error``."""
     parts = []
     for option, word in _DESCRIBED.items():

@@ -63,7 +63,7 @@ class PartisanCollector(Collector):
 
     def describe(self) -> list[Family]:
         """Return the families without series, so that ``name[]`` finds them."""
-        return [*map(_empty, self._metrics.values()), *self._of_the_process()]
+        return [*map(_empty, self._metrics.values()), *self._process_metrics()]
 
     def collect(self) -> list[Family]:
         """Return every family; a part that raises has no further series, and its error is counted."""
@@ -76,7 +76,7 @@ class PartisanCollector(Collector):
                     _add(families[metric.name], metric, labels, value, created_at)
             except Exception:
                 swallowed.swallow("metrics")
-        return [*families.values(), *self._of_the_process()]
+        return [*families.values(), *self._process_metrics()]
 
     def _created_at(self, metric: Metric, labels: Labels) -> float | None:
         """Return when a series began; ``None`` for gauges, and for counts that come from the database."""
@@ -110,7 +110,7 @@ class PartisanCollector(Collector):
             for (name, labels), value in series.items():
                 yield self._metrics[name], labels, value
 
-    def _of_the_process(self) -> Iterator[Family]:
+    def _process_metrics(self) -> Iterator[Family]:
         for collector in OF_THE_PROCESS:
             try:
                 yield from collector.collect()

@@ -85,7 +85,7 @@ class EventCounter:
         self.deltas.observe((catalogue.SETTLE_DURATION.name, (event.queue,)), [event.seconds])
         self.deltas.observe((catalogue.SETTLE_BATCH.name, (event.queue,)), [event.number])
 
-    def measured(self, event: runs.Measured) -> None:
+    def measured(self, event: runs.MetricRecorded) -> None:
         metrics = self.deltas.metrics
         if event.name not in metrics:  # of a processor that was registered after the start
             metrics.update(custom.declared(registry.definitions.values()))
@@ -192,5 +192,5 @@ COUNTED: Final[dict[type, Callable[[EventCounter, Any], None]]] = {
     telemetry.TelemetryDropped: _adds_to(
         catalogue.TELEMETRY_DROPPED, lambda event: (event.queue, event.reason), lambda event: event.number
     ),
-    runs.Measured: EventCounter.measured,
+    runs.MetricRecorded: EventCounter.measured,
 }

@@ -12,7 +12,7 @@ from django_partisan.config.validation import fits_float
 from django_partisan.definitions import TaskDefinition
 from django_partisan.metrics.metric import COUNTER, HISTOGRAM, Metric, clean
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events.runs import Measured
+from django_partisan.telemetry.events.runs import MetricRecorded
 from django_partisan.telemetry.events.values import TaskRef
 
 PREFIX: Final = "partisan_user_"
@@ -106,7 +106,7 @@ class Measures:
         """
         metric, values = self._resolve(name, labels, CounterMeasure, "inc()")
         self._require_number(name, amount, at_least=0)
-        bus.emit(Measured, self._queue, self._processor, metric, values, amount)
+        bus.emit(MetricRecorded, self._queue, self._processor, metric, values, amount)
 
     def observe(self, name: str, value: float, **labels: Any) -> None:
         """Add to a histogram.
@@ -116,7 +116,7 @@ class Measures:
         """
         metric, values = self._resolve(name, labels, HistogramMeasure, "observe()")
         self._require_number(name, value, at_least=-math.inf)
-        bus.emit(Measured, self._queue, self._processor, metric, values, value)
+        bus.emit(MetricRecorded, self._queue, self._processor, metric, values, value)
 
     def _resolve(
         self, name: str, labels: dict[str, Any], kind: type, method: str

@@ -166,7 +166,7 @@ class Exporter:
             return plain(401, "A bearer token is required.", ("WWW-Authenticate", access.AUTHENTICATE))
         encode, content_type = negotiation.encoder(headers.get("Accept", ""))
         names = parse_qs(query).get("name[]")
-        self._database.ask()  # before it waits for its turn, so that simultaneous scrapes share a query
+        self._database.start_query()  # before it waits for its turn: simultaneous scrapes share a query
         with self._building:
             body = encode(self._registry.restricted_registry(names) if names else self._registry)
         more = [("Vary", "Accept, Accept-Encoding")]

@@ -73,7 +73,7 @@ class Sampler:
         self._read_at = 0.0
         self._failure: Failure | None = None
 
-    def ask(self) -> None:
+    def start_query(self) -> None:
         """Start a query if one is due; the next ``answer()`` in this thread returns its result.
 
         Callers that ask at the same time share a query, even if each waits before it uses the answer.
@@ -189,20 +189,20 @@ def samples(queue: str, answer: Answer) -> Iterator[Sample]:
         yield catalogue.MANAGERS_ALIVE, (served,), number
     for unserved, number in found.unserved:
         yield catalogue.UNSERVED_DUE_TASKS, (unserved,), number
-    yield from _of_schedules(found.schedules)
+    yield from _schedule_samples(found.schedules)
 
 
-def _of_schedules(found: Iterable[ScheduleStatistics]) -> Iterator[Sample]:
+def _schedule_samples(found: Iterable[ScheduleStatistics]) -> Iterator[Sample]:
     """Yield the statistics of schedules; of names with equal labels, which only SQL can insert, the first."""
     seen: set[str] = set()
     for schedule in found:
         label = OTHER if schedule.name is None else clean(schedule.name)
         if label not in seen and (label != OTHER or schedule.name is None):
             seen.add(label)
-            yield from _of_schedule(label, schedule)
+            yield from _one_schedule_samples(label, schedule)
 
 
-def _of_schedule(label: str, found: ScheduleStatistics) -> Iterator[Sample]:
+def _one_schedule_samples(label: str, found: ScheduleStatistics) -> Iterator[Sample]:
     """Yield the statistics of a schedule; an absent value has no series."""
     labels = (label,)
     if found.totals is not None:

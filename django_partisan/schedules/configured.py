@@ -16,12 +16,12 @@ SETTING: Final = "PARTISAN_SCHEDULES"
 def configured() -> dict[str, ScheduleDefinition]:
     """Return the definitions in the settings by name; raises ``WrongSetting`` if one is invalid."""
     refuse(problems())
-    return {name: ScheduleDefinition.of(name, given) for name, given in _given().items()}
+    return {name: ScheduleDefinition.of(name, given) for name, given in _setting_value().items()}
 
 
 def problems() -> Iterator[Problem]:
     """Yield every problem of the schedules in the settings."""
-    given = _given()
+    given = _setting_value()
     if not isinstance(given, Mapping):
         yield Problem(WRONG_SCHEDULE, SETTING, given, "a dict that maps names to schedules")
         return
@@ -40,5 +40,5 @@ def _of_schedule(name: Any, given: Any) -> Iterator[Problem]:
             yield fault.problem(f"{place}[{fault.key!r}]" if fault.key else place)
 
 
-def _given() -> Any:
+def _setting_value() -> Any:
     return getattr(settings, SETTING, {})

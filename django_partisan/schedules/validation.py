@@ -40,9 +40,9 @@ def faults(given: Mapping[Any, Any]) -> Iterator[Fault]:
     wrong = [*_unknown_keys(given), *_wrong_values(given)]
     yield from wrong
     keys = {fault.key for fault in wrong}
-    yield from _of_times(given, keys)
-    yield from _of_queue(given, keys)
-    yield from _of_task(given, keys)
+    yield from _time_faults(given, keys)
+    yield from _queue_faults(given, keys)
+    yield from _task_faults(given, keys)
 
 
 def _unknown_keys(given: Mapping[Any, Any]) -> Iterator[Fault]:
@@ -59,7 +59,7 @@ def _wrong_values(given: Mapping[Any, Any]) -> Iterator[Fault]:
             yield Fault(problems.WRONG_SCHEDULE, key, value, setting.rule.expected)
 
 
-def _of_times(given: Mapping[Any, Any], wrong: Collection[str]) -> Iterator[Fault]:
+def _time_faults(given: Mapping[Any, Any], wrong: Collection[str]) -> Iterator[Fault]:
     cron, every, zone = (given.get(key) for key in ("cron", "every", "time_zone"))
     if (cron is None) == (every is None):
         yield Fault(problems.WRONG_SCHEDULE, "", dict(given), "exactly one of 'cron' and 'every'")
@@ -69,13 +69,13 @@ def _of_times(given: Mapping[Any, Any], wrong: Collection[str]) -> Iterator[Faul
         return
     if not {"cron", "every", "time_zone"}.isdisjoint(wrong):
         return
-    found = [*_of_cron(cron), *_of_zone(zone)]
+    found = [*_cron_faults(cron), *_zone_faults(zone)]
     yield from found
     if not found:
-        yield from _of_ticks(given)
+        yield from _tick_faults(given)
 
 
-def _of_cron(cron: str | None) -> Iterator[Fault]:
+def _cron_faults(cron: str | None) -> Iterator[Fault]:
     try:
         if cron is not None:
             parse(cron)
@@ -84,21 +84,21 @@ def _of_cron(cron: str | None) -> Iterator[Fault]:
         yield Fault(problems.WRONG_CRON, "cron", error.value, error.expected, part)
 
 
-def _of_zone(zone: str | None) -> Iterator[Fault]:
+def _zone_faults(zone: str | None) -> Iterator[Fault]:
     try:
         zones.find(zone or settings.TIME_ZONE)
     except ValueError:
         yield Fault(problems.UNKNOWN_TIME_ZONE, "time_zone", zone, "a name such as 'Europe/Berlin'")
 
 
-def _of_ticks(given: Mapping[Any, Any]) -> Iterator[Fault]:
+def _tick_faults(given: Mapping[Any, Any]) -> Iterator[Fault]:
     key = "every" if given.get("cron") is None else "cron"
     times = ScheduleDefinition.of("", {name: given.get(name) for name in ("task", "time_zone", key)}).times
     if times.after(timezone.now().astimezone(zones.UTC)) is None:
         yield Fault(problems.NEVER_TICKS, key, given[key], "a tick within 50 years")
 
 
-def _of_queue(given: Mapping[Any, Any], wrong: Collection[str]) -> Iterator[Fault]:
+def _queue_faults(given: Mapping[Any, Any], wrong: Collection[str]) -> Iterator[Fault]:
     name = given.get("queue_name")
     if name is None or "queue_name" in wrong:
         return
@@ -109,7 +109,7 @@ def _of_queue(given: Mapping[Any, Any], wrong: Collection[str]) -> Iterator[Faul
         yield Fault(problems.UNKNOWN_SCHEDULE_QUEUE, "queue_name", name, expected)
 
 
-def _of_task(given: Mapping[Any, Any], wrong: Collection[str]) -> Iterator[Fault]:
+def _task_faults(given: Mapping[Any, Any], wrong: Collection[str]) -> Iterator[Fault]:
     if "task" in wrong:
         return
     name = given["task"]
@@ -123,9 +123,9 @@ def _of_task(given: Mapping[Any, Any], wrong: Collection[str]) -> Iterator[Fault
         yield Fault(problems.UNKNOWN_SCHEDULED_TASK, "task", name, _known_tasks(name))
         return
     if {"args", "kwargs"}.isdisjoint(wrong):
-        yield from _of_call(definition, list(given.get("args", [])), dict(given.get("kwargs", {})))
+        yield from _call_faults(definition, list(given.get("args", [])), dict(given.get("kwargs", {})))
     if given.get("catch_up") == CATCH_UP_ALL:
-        yield from _of_catch_up(definition, given.get("overlap", True))
+        yield from _catch_up_faults(definition, given.get("overlap", True))
 
 
 def _known_tasks(name: str) -> str:
@@ -134,14 +134,14 @@ def _known_tasks(name: str) -> str:
     return f"{expected}; did you mean {close[0]!r}?" if close else expected
 
 
-def _of_call(definition: TaskDefinition, args: list[Any], kwargs: dict[str, Any]) -> Iterator[Fault]:
+def _call_faults(definition: TaskDefinition, args: list[Any], kwargs: dict[str, Any]) -> Iterator[Fault]:
     if said := calls.refusal(definition, args, kwargs):
         key = "kwargs" if kwargs and not args else "args"
         value = kwargs if key == "kwargs" else args
         yield Fault(problems.WRONG_SCHEDULED_CALL, key, value, f"other arguments ({said})")
 
 
-def _of_catch_up(definition: TaskDefinition, overlap: Any) -> Iterator[Fault]:
+def _catch_up_faults(definition: TaskDefinition, overlap: Any) -> Iterator[Fault]:
     if definition.unique:
         expected = f"'one' or 'none', because {definition.name} is unique: a duplicate waits only once"
         yield Fault(problems.CANNOT_CATCH_UP, "catch_up", CATCH_UP_ALL, expected)

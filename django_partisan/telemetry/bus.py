@@ -79,7 +79,7 @@ LAST_SECONDS: Final = 0.5
 lost."""
 
 
-class _Wanting(dict[Any, tuple[Subscriber, ...]]):
+class _SubscribersByEvent(dict[Any, tuple[Subscriber, ...]]):
     """The subscribers that want each kind of event; filled on demand."""
 
     def __missing__(self, kind: Any) -> tuple[Subscriber, ...]:
@@ -89,7 +89,7 @@ class _Wanting(dict[Any, tuple[Subscriber, ...]]):
 
 
 _subscribers: list[Subscriber] = []
-_wanting: Final = _Wanting()
+_subscribers_by_event: Final = _SubscribersByEvent()
 _wrapping: tuple[Subscriber, ...] = ()
 _heading: tuple[Subscriber, ...] = ()
 _NOTHING_AROUND: Final = nullcontext()
@@ -126,7 +126,7 @@ def subscribers() -> tuple[Subscriber, ...]:
 def refresh() -> None:
     """Ask the subscribers again what they want, for example because log levels may have changed."""
     global _wrapping, _heading, _each_run_is_watched, _each_run_is_surrounded
-    _wanting.clear()
+    _subscribers_by_event.clear()
     _wrapping = tuple(one for one in subscribers() if type(one).around is not Subscriber.around)
     _heading = tuple(one for one in subscribers() if type(one).headers is not Subscriber.headers)
     _each_run_is_surrounded = any(one.surrounds_every_run() for one in subscribers())
@@ -135,12 +135,15 @@ def refresh() -> None:
 
 def wanted(kind: type[Event]) -> bool:
     """Return whether any subscriber wants events of this kind."""
-    return bool(_wanting[kind])
+    return bool(_subscribers_by_event[kind])
 
 
 def wanted_in_bulk(kind: type[Event]) -> bool:
     """Return whether any subscriber now wants an event of this kind for every task of a bulk."""
-    return any(is_wanted for _, is_wanted in from_each(_wanting[kind], lambda one: one.wants_in_bulk(kind)))
+    return any(
+        is_wanted
+        for _, is_wanted in from_each(_subscribers_by_event[kind], lambda one: one.wants_in_bulk(kind))
+    )
 
 
 def each_run_is_watched() -> bool:
@@ -155,7 +158,7 @@ def each_run_is_surrounded() -> bool:
 
 def emit(kind: "Callable[[Unpack[Values]], Event]", *values: "Unpack[Values]") -> None:
     """Emit the event ``kind(*values)``; it is constructed only if a subscriber wants it."""
-    receivers = _wanting[kind]
+    receivers = _subscribers_by_event[kind]
     if not receivers:
         return
     event = kind(*values)

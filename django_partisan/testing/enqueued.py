@@ -44,7 +44,7 @@ def assert_enqueued(
     ``ProcessorClassNotFound`` or ``UnknownQueue`` for a name that does not exist.
     """
     __tracebackhide__ = True  # so that pytest shows the line of the test
-    wanted = _Wanted(processor, args, kwargs, queue_name, priority, at)
+    wanted = _Expectation(processor, args, kwargs, queue_name, priority, at)
     waiting = _waiting()
     found = [task for task in waiting if not any(wanted.differences(task))]
     if len(found) == count or (count is None and found):
@@ -69,7 +69,7 @@ def assert_not_enqueued(
     )
 
 
-class _Wanted:
+class _Expectation:
     """The values that the caller expects of a task."""
 
     def __init__(
@@ -142,7 +142,7 @@ def _described(task: Task) -> dict[str, Any]:
     }
 
 
-def _listed(wanted: _Wanted, waiting: list[Task]) -> str:
+def _listed(wanted: _Expectation, waiting: list[Task]) -> str:
     """Return a list of the waiting tasks, one on each line, and the numbers of those no longer waiting."""
     lines = []
     for task in waiting[:LISTED_AT_MOST]:
@@ -158,7 +158,7 @@ def _listed(wanted: _Wanted, waiting: list[Task]) -> str:
     return heading + "".join(lines) + _ended(wanted)
 
 
-def _ended(wanted: _Wanted) -> str:
+def _ended(wanted: _Expectation) -> str:
     """Return the numbers, by status, of the processor's tasks that are no longer waiting."""
     tasks = Task.objects.using(task_database()).exclude(status="new")
     if wanted.processor is not None:

@@ -31,7 +31,7 @@ def telemetry_kept() -> Iterator[None]:
         logger.handlers[:], logger.propagate = handlers, propagate
         logger.setLevel(level)
     output.is_ours = False
-    configuration._subscriber.become(APP)
+    configuration._subscriber.set_role(APP)
     observability.use_resolved(None)
     installation._subscriber = traced_by  # a manager's set-up removes it if no SDK is configured
     bus.exchange(bus.subscribers(), subscribed)

@@ -47,7 +47,7 @@ def worker_main(
     from django_partisan.engine.worker_spec import unpacked
     from django_partisan.sql.connection import task_database
 
-    immediate.switch_off_here()
+    immediate.disable_in_worker()
     spec = unpacked(pickled_spec)
     if spec is None:  # our versions show the manager that its code was replaced
         WorkerEnd(pipe.fileno()).send(Ready(protocol.VERSION, warnings, django_partisan.__version__))

@@ -7,7 +7,7 @@ from django_partisan.batches import BATCH
 from django_partisan.cancelling import CancelResult, cancel_all
 from django_partisan.management.confirmation import add_confirmation, is_confirmed
 from django_partisan.management.operator_command import OperatorCommand
-from django_partisan.management.task_selection import add_filters, described, selected
+from django_partisan.management.task_selection import add_filters, describe_options, selected
 from django_partisan.models import Task
 from django_partisan.outcomes import REASON_CANCELLED
 
@@ -48,7 +48,7 @@ class Command(OperatorCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print what will be cancelled, ask, and cancel with progress."""
-        state, filters = options["state"], described(options)
+        state, filters = options["state"], describe_options(options)
         tasks = selected(options).cancellable()
         if state is not None:
             tasks = tasks.filter(status=_STATUSES[state])

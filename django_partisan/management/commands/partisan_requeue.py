@@ -6,7 +6,7 @@ from typing import Any, Final
 from django_partisan.batches import BATCH
 from django_partisan.management.confirmation import add_confirmation, is_confirmed
 from django_partisan.management.operator_command import OperatorCommand
-from django_partisan.management.task_selection import add_failure_filters, described, selected
+from django_partisan.management.task_selection import add_failure_filters, describe_options, selected
 from django_partisan.outcomes import REASONS_TO_NAME
 from django_partisan.requeueing import requeue_all
 
@@ -39,7 +39,7 @@ class Command(OperatorCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Print what will be requeued, ask, and requeue with progress."""
         ids = self._chosen(options)
-        filters = described(options)
+        filters = describe_options(options)
         which = f"failed {'task' if len(ids) == 1 else 'tasks'}{f' ({filters})' if filters else ''}"
         if not ids:
             self.stdout.write(f"No {which}: nothing to requeue.")

@@ -59,7 +59,7 @@ class Command(OperatorCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Show schedules, or act on one."""
-        _refuse_useless(options)
+        _refuse_options_without_effect(options)
         try:
             lines = self._lines(options)
         except (PartisanError, TypeError, ValueError) as error:
@@ -126,7 +126,7 @@ def _row_of(name: str) -> Schedule:
     return row
 
 
-def _refuse_useless(options: dict[str, Any]) -> None:
+def _refuse_options_without_effect(options: dict[str, Any]) -> None:
     """Raise ``CommandError`` for an option that has no effect with the others."""
     is_acting = any(options[name] is not None for name in _ACTIONS)
     if options["upcoming"] is None and (options["count"] is not None or options["after"] is not None):

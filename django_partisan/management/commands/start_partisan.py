@@ -112,7 +112,7 @@ class Command(OperatorCommand):
                 with project_setup.chosen(options["setup"]):
                     code = self._serve_or_refuse(options, signals)
             except StopRequested as asked:
-                self._say(f"Stopped by {asked} before it began to serve; nothing was claimed.")
+                self._print_line(f"Stopped by {asked} before it began to serve; nothing was claimed.")
                 code = EXIT_OK
             except PartisanError as error:
                 raise CommandError(str(error)) from error
@@ -149,23 +149,23 @@ class Command(OperatorCommand):
                 address = watch.serve(snapshot)
                 # Printed last, when nothing can prevent serving any more.
                 if notice := startup.notice_of_immediate_mode():
-                    self._say(notice)
-                self._say(startup.describe(config, served.version))
+                    self._print_line(notice)
+                self._print_line(startup.describe(config, served.version))
                 return address
 
             code = manager.run(begin, signals)
             watch.note_wait_for_workers(manager.workers_ending_seconds)
         if options["once"] or options["until_empty"]:
-            self._say_what_waits(config, manager.failed)
+            self._print_waiting(config, manager.failed)
             return code
         return EXIT_OK if code != 1 else code
 
-    def _say_what_waits(self, config: QueueConfig, failed: int) -> None:
+    def _print_waiting(self, config: QueueConfig, failed: int) -> None:
         with closing(open_connection("count")) as connection:
             try:
                 left = waiting(connection, config.queue)
             except Error as error:  # the exit code still says whether a task failed
-                self._say(f"{failed} failed. {refusal_of_command(connection, error)}")
+                self._print_line(f"{failed} failed. {refusal_of_command(connection, error)}")
                 return
         line = f"Nothing waits in queue {config.queue!r}."
         if left.next_due_at is not None:
@@ -175,11 +175,11 @@ class Command(OperatorCommand):
         if left.held:
             held = "1 task is held" if left.held == 1 else f"{left.held} tasks are held"
             line = f"{line} {held}; partisan_doctor shows why."
-        self._say(f"{failed} failed. {line}" if failed else line)
+        self._print_line(f"{failed} failed. {line}" if failed else line)
 
-    def _say(self, line: str) -> None:
+    def _print_line(self, line: str) -> None:
         """Print one line on standard error: standard output is for the log."""
-        telemetry.say(line, self.stderr)
+        telemetry.print_line(line, self.stderr)
 
 
 def _refuse_usage(parser: argparse.ArgumentParser, message: str) -> NoReturn:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final
 
-from django_partisan.formatting import moment, printable, span
+from django_partisan.formatting import duration_text, moment, printable
 from django_partisan.management.schedules.report import NEW, ScheduleStatus
 from django_partisan.models import Schedule
 
@@ -24,12 +24,12 @@ def as_text(schedules: Iterable[ScheduleStatus], width: int = WIDTH) -> list[str
 
 def _schedule(status: ScheduleStatus) -> Iterator[str]:
     definition, row = status.definition, status.row
-    when = definition.cron or f"every {span(definition.every or 0)}"
+    when = definition.cron or f"every {duration_text(definition.every or 0)}"
     next_tick = _to_the_second(status.next_at) or status.state
     yield _ROW.format(definition.name, when, next_tick, _to_the_second(status.last_at) or "-")
     yield "  " + ", ".join(filter(None, (definition.task, f"from {status.origin}", definition.time_zone)))
     if status.last:
-        yield "  last: " + ", ".join(_of_last(status))
+        yield "  last: " + ", ".join(_last_tick(status))
     if status.state == NEW:
         yield "  no manager has seen it yet"
     if status.state == Schedule.STATE_STOPPED:
@@ -42,7 +42,7 @@ def _schedule(status: ScheduleStatus) -> Iterator[str]:
         yield f"  error: {row.error}"
 
 
-def _of_last(status: ScheduleStatus) -> Iterator[str]:
+def _last_tick(status: ScheduleStatus) -> Iterator[str]:
     yield str(status.last.get("outcome"))
     if status.last.get("task") is not None:
         yield f"task {status.last['task']}"

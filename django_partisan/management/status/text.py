@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from django_partisan.formatting import moment, number, printable, span
+from django_partisan.formatting import duration_text, moment, number, printable
 from django_partisan.management.status.report import QueueStatus, StatusReport
 from django_partisan.sql.manager_state import PublishedManager
 from django_partisan.sql.overview import ERRORS_AT_MOST, KINDS_AT_MOST
@@ -36,7 +36,7 @@ def as_text(report: StatusReport, width: int = WIDTH) -> list[str]:
 def _queue(queue: QueueStatus) -> Iterator[str]:
     found = queue.statistics
     numbers = (found.due, found.scheduled, found.in_process, queue.running, found.error, queue.held)
-    oldest = span(found.oldest_due_age) if found.due else "-"
+    oldest = duration_text(found.oldest_due_age) if found.due else "-"
     yield _QUEUE.format(_cut(queue.name, 17), *map(number, numbers), oldest)
     if queue.pause is not None:
         until = "" if queue.pause.until is None else f" until {moment(queue.pause.until)}"
@@ -50,24 +50,25 @@ def _queue(queue: QueueStatus) -> Iterator[str]:
 
 
 def _manager(manager: PublishedManager) -> Iterator[str]:
-    yield f"  {manager.queue}  {manager.host}:{manager.pid}  {', '.join(_of_manager(manager))}"
+    yield f"  {manager.queue}  {manager.host}:{manager.pid}  {', '.join(_manager_runs(manager))}"
     for run in manager.runs[:RUNS_SHOWN]:
-        yield f"    task {run.task:<10} {_cut(run.processor, 30):<30} pid {run.pid:<8} {span(run.seconds)}"
+        processor, seconds = _cut(run.processor, 30), duration_text(run.seconds)
+        yield f"    task {run.task:<10} {processor:<30} pid {run.pid:<8} {seconds}"
     if len(manager.runs) > RUNS_SHOWN:
         yield f"    and {len(manager.runs) - RUNS_SHOWN} more"
 
 
-def _of_manager(manager: PublishedManager) -> Iterator[str]:
+def _manager_runs(manager: PublishedManager) -> Iterator[str]:
     if manager.is_worker:
         yield "worker without its manager"
     elif {"busy", "workers_configured"} <= manager.totals.keys():
         yield f"{manager.totals['busy']} of {manager.totals['workers_configured']} workers busy"
     if not manager.is_alive:
-        yield f"dead: no heartbeat for {span(manager.heartbeat_seconds)}"
+        yield f"dead: no heartbeat for {duration_text(manager.heartbeat_seconds)}"
         return
     if manager.is_draining:
         yield "draining"
-    yield f"up {span(manager.started_seconds)}"
+    yield f"up {duration_text(manager.started_seconds)}"
     yield manager.version or "an earlier version"
     if not manager.publishes_runs and not manager.is_worker:
         yield "runs unknown"
@@ -81,12 +82,12 @@ def _failures(queues: Iterable[QueueStatus]) -> Iterator[str]:
     for kind in kinds[:KINDS_AT_MOST]:
         type_name = _cut(kind.error_type.rpartition(".")[2], 22)
         cells = (number(kind.number), _cut(kind.processor, 22), _cut(kind.reason, 17), type_name)
-        yield _KIND.format(*cells, span(kind.last_seconds))
+        yield _KIND.format(*cells, duration_text(kind.last_seconds))
     errors = sorted((error for queue in queues for error in queue.errors), key=lambda error: error.seconds)
     yield from ("", "Last errors")
     for error in errors[:ERRORS_AT_MOST]:
         what = ": ".join(filter(None, (error.error_type.rpartition(".")[2] or error.reason, error.message)))
-        yield f"  {span(error.seconds)} ago  task {error.task}  {error.processor}  {what}"
+        yield f"  {duration_text(error.seconds)} ago  task {error.task}  {error.processor}  {what}"
 
 
 def _cut(text: str, width: int) -> str:

@@ -91,7 +91,7 @@ class WrittenOutsideAtomic(NamedTuple):
     thread: str
 
 
-class Measured(NamedTuple):
+class MetricRecorded(NamedTuple):
     """A run added ``value`` to a counter or histogram of its processor; ``name`` is the exported name."""
 
     queue: str
@@ -111,7 +111,7 @@ RunEvent: TypeAlias = (
     | TaskCancelled
     | TransactionLeftOpen
     | WrittenOutsideAtomic
-    | Measured
+    | MetricRecorded
 )
 
 OUTCOME_OF: Final[dict[type, str]] = {

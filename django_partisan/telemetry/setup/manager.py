@@ -129,9 +129,9 @@ def set_up_manager(config: QueueConfig, options: dict[str, Any]) -> Iterator[Man
         yield made
 
 
-def say(line: str, standard_error: Any) -> None:
+def print_line(line: str, standard_error: Any) -> None:
     """Write one of the command's own lines, without waiting for a reader."""
-    logs.say(line, standard_error)
+    logs.print_line(line, standard_error)
 
 
 def exit_if_stuck(code: int) -> None:

@@ -188,7 +188,7 @@ def test_a_notification_to_ourselves_arrives():
 def test_a_notification_that_does_not_arrive_is_not_waited_for_longer_than_asked():
     with closing(open_connection("test")) as listener:
         assert (
-            notifications.receives(Listener(listener, notifications.CHANNEL_OF_DOCTOR), "nothing", 0.05)
+            notifications.is_received(Listener(listener, notifications.CHANNEL_OF_DOCTOR), "nothing", 0.05)
             is False
         )
 

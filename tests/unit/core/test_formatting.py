@@ -5,7 +5,7 @@ from datetime import datetime, timezone
 import pytest
 from django.utils.timezone import override
 
-from django_partisan.formatting import count, moment, number, span
+from django_partisan.formatting import count, duration_text, moment, number
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from django_partisan.formatting import count, moment, number, span
     ],
 )  # fmt: skip
 def test_a_duration_has_its_two_largest_units(seconds, text):
-    assert span(seconds) == text
+    assert duration_text(seconds) == text
 
 
 def test_a_moment_is_local_and_ends_at_the_second():

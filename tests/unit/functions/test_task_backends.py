@@ -26,7 +26,7 @@ OURS = "django_partisan.backend.PartisanBackend"
 def test_where_no_backend_is_ours_its_queues_are_none_of_ours(tasks: Any, settings: Any):
     settings.TASKS = tasks
 
-    assert task_backends.ours() == {}
+    assert task_backends.partisan_backends() == {}
     assert not task_backends.allow_every_queue()
     assert queues.queue_names() == ["default"]
 

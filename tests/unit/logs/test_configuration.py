@@ -185,7 +185,7 @@ def test_a_command_says_its_lines_where_it_is_told_to(is_standard_error, capfd):
         stream.fileno = lambda: 2  # type: ignore[method-assign]
     setup(MANAGER, "ecs")
 
-    logs.say("Serving", stream)
+    logs.print_line("Serving", stream)
 
     assert (stream.getvalue(), capfd.readouterr().err) == (
         ("", "Serving\n") if is_standard_error else ("Serving\n", "")

@@ -292,7 +292,7 @@ NOT_LOGGED = {
     workers.WorkerStopping: "a Django signal; the worker's exit is logged",
     telemetry.PipeBroken: "counted and logged as TelemetryDropped; the worker's exit is logged",
     telemetry.MetricsUnknown: "counted and logged as TelemetryDropped",
-    runs.Measured: "a metric of the user's own",
+    runs.MetricRecorded: "a metric of the user's own",
 }
 ALL_FIELDS = [*COMMON, *(field for log_event in LOG_EVENTS.values() for field in log_event.fields)]
 

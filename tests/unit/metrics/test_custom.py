@@ -9,7 +9,7 @@ from django_partisan.definitions import TaskDefinition
 from django_partisan.metrics import custom
 from django_partisan.metrics.custom import CounterMeasure, HistogramMeasure, Measure, Measures
 from django_partisan.metrics.deltas import fold
-from django_partisan.telemetry.events.runs import Measured
+from django_partisan.telemetry.events.runs import MetricRecorded
 from tests.support.events import RecordedEvents
 
 from .conftest import QUEUE, TASK, processor
@@ -35,15 +35,15 @@ def test_a_counter_is_emitted_under_its_exported_name_with_labels_in_order(
     measures.inc("mails", 2.5, kind="bye", to="\ud800")
 
     assert recorded.events == [
-        Measured(QUEUE, "Mail", "partisan_user_mails_total", ("welcome", "7"), 1),
-        Measured(QUEUE, "Mail", "partisan_user_mails_total", ("bye", "?"), 2.5),
+        MetricRecorded(QUEUE, "Mail", "partisan_user_mails_total", ("welcome", "7"), 1),
+        MetricRecorded(QUEUE, "Mail", "partisan_user_mails_total", ("bye", "?"), 2.5),
     ]
 
 
 def test_a_histogram_is_emitted_with_its_value(measures: Measures, recorded: RecordedEvents) -> None:
     measures.observe("size_bytes", -3)
 
-    assert recorded.events == [Measured(QUEUE, "Mail", "partisan_user_size_bytes", (), -3)]
+    assert recorded.events == [MetricRecorded(QUEUE, "Mail", "partisan_user_size_bytes", (), -3)]
 
 
 def test_the_name_and_the_queue_are_those_of_the_task(recorded: RecordedEvents) -> None:

@@ -32,7 +32,7 @@ from django_partisan.metrics.exporter import Exporter
 from django_partisan.metrics.recorder import Recorder
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.queues import TasksReleased
-from django_partisan.telemetry.events.runs import Measured, TaskFailed, TaskRetried
+from django_partisan.telemetry.events.runs import MetricRecorded, TaskFailed, TaskRetried
 from django_partisan.telemetry.events.snapshot import QueueLimits, Snapshot
 from django_partisan.telemetry.events.telemetry import MetricsServerFailed, MetricsUnknown
 from django_partisan.telemetry.events.workers import WorkerExited, WorkerReady
@@ -277,7 +277,7 @@ def test_custom_metrics_are_exported(start: Start) -> None:
     served = start()
     before = served.text()
 
-    send(Measured(QUEUE, "Mail", "partisan_user_mails_total", ("welcome",), 2))
+    send(MetricRecorded(QUEUE, "Mail", "partisan_user_mails_total", ("welcome",), 2))
 
     assert "# HELP partisan_user_mails_total Mails sent." in before
     assert 'partisan_user_size_bytes_bucket{le="10.0",processor="Mail",queue="default"} 0.0' in before
@@ -288,7 +288,7 @@ def test_a_thousand_labels_of_a_custom_metric_are_limited(start: Start) -> None:
     with override_settings(PARTISAN_OBSERVABILITY={"METRICS_MAX_SERIES": 50}):
         served = start()
     for number in range(1_000):
-        send(Measured(QUEUE, "Mail", "partisan_user_mails_total", (f"k{number}",), 1))
+        send(MetricRecorded(QUEUE, "Mail", "partisan_user_mails_total", (f"k{number}",), 1))
 
     series = [key for key in served.samples() if key[0] == "partisan_user_mails_total"]
     assert len(series) == 51
