@@ -74,8 +74,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="A:V,B:V",
         help="the peers to measure, each with its variant",
     )
-    add("--scenarios", type=_words_of(SCENARIOS), default=tuple(SCENARIOS), help=", ".join(SCENARIOS))
-    add("--variants", type=_words_of(notes()), help="of django-partisan: " + ", ".join(notes()))
+    add("--scenarios", type=_words_among(SCENARIOS), default=tuple(SCENARIOS), help=", ".join(SCENARIOS))
+    add("--variants", type=_words_among(notes()), help="of django-partisan: " + ", ".join(notes()))
     add("--n", type=_sizes, metavar="N,N", help="tasks of a drain; default 20000,200000")
     add("--reps", type=int, default=3, help="repetitions of each (default 3)")
     add("--cap", type=float, default=30, help="end a drain this many seconds after its first task")
@@ -119,7 +119,7 @@ def _managers(text: str) -> int:
     return number
 
 
-def _words_of(known: Collection[str]) -> Callable[[str], list[str]]:
+def _words_among(known: Collection[str]) -> Callable[[str], list[str]]:
     def words(text: str) -> list[str]:
         found = text.split(",")
         unknown = [word for word in found if word not in known]

@@ -18,7 +18,7 @@ from bench.subject import Subject
 from tools import postgres
 
 
-def run(plan: Plan) -> tuple[str, list[Measurement], list[watched.Sight]]:
+def run(plan: Plan) -> tuple[str, list[Measurement], list[watched.VariantTelemetry]]:
     """Measure; return the head of the report, the measurements, and the notes of the companions."""
     measurements: list[Measurement] = []
     tasks_run: Counter[str] = Counter()
@@ -32,11 +32,11 @@ def run(plan: Plan) -> tuple[str, list[Measurement], list[watched.Sight]]:
                     measurement = _measure(subject, scenario, options, repetition)
                     tasks_run[name] += measurement.tasks_run
                     measurements.append(measurement)
-                    _tell(measurement)
+                    _print_measurement(measurement)
                     if plan.output:
                         append(plan.output, [measurement])
         time.sleep(watched.LATEST_NOTE_SECONDS)
-        return head, measurements, watched.sights(Path(folder) / "notes", tasks_run)
+        return head, measurements, watched.read_telemetry(Path(folder) / "notes", tasks_run)
 
 
 @contextmanager
@@ -74,6 +74,6 @@ def _measure(subject: Subject, scenario: str, options: Options, repetition: int)
     return measurement
 
 
-def _tell(measurement: Measurement) -> None:
+def _print_measurement(measurement: Measurement) -> None:
     figures = {name: round(value, 2) for name, value in measurement.figures.items() if value is not None}
     print(f"{measurement.scenario} {measurement.subject} {measurement.error or figures}", flush=True)

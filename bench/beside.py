@@ -12,7 +12,7 @@ from bench.plan import Plan
 
 def run(
     plan: Plan, home: Path, peers: list[str] | None
-) -> tuple[str, list[Measurement], list[watched.Sight]]:
+) -> tuple[str, list[Measurement], list[watched.VariantTelemetry]]:
     """Measure; return the head of the report, the measurements, and the notes of the companions.
 
     `peers` have the form `name:variant`; `None` means the best known variants of the installed peers.
@@ -34,13 +34,13 @@ def run(
             found += running.limit(scenario, options.tasks)
             for measurement in found:
                 if measurement.error:
-                    measurement.error += "\n" + running.last_words(measurement.subject)
+                    measurement.error += "\n" + running.log_end(measurement.subject)
                 _count_lost(measurement)
             measurements += found
             if plan.output:
                 append(plan.output, found)
         time.sleep(watched.LATEST_NOTE_SECONDS)
-        return head, measurements, watched.sights(running.notes, _tasks_run(measurements))
+        return head, measurements, watched.read_telemetry(running.notes, _tasks_run(measurements))
 
 
 def _installed(running: Harness, peers: list[str] | tuple[str, ...]) -> list[str]:

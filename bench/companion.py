@@ -24,7 +24,7 @@ SPAN_NAME = b"process default"
 
 
 @dataclass
-class Seen:
+class CompanionResult:
     """The results of a companion; `scrapes` has the duration of each scrape in seconds."""
 
     name: str
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--sink-port", type=int)
     parser.add_argument("--log", type=Path)
     arguments = parser.parse_args()
-    seen = Seen(arguments.name)
+    seen = CompanionResult(arguments.name)
     sink = _sink(seen, arguments.sink_port) if arguments.sink_port else None
     if os.fork():
         os._exit(0)  # the port is bound, so the caller can continue
@@ -62,7 +62,7 @@ def main() -> None:
         part.rename(target)
 
 
-def watch(seen: Seen, scrape: Callable[[], None] | None) -> None:
+def watch(seen: CompanionResult, scrape: Callable[[], None] | None) -> None:
     """Scrape once a second until standard input closes; failures before the first success do not count."""
     due = time.monotonic()
     while True:
@@ -92,7 +92,7 @@ def _scraper(port: int | None) -> Callable[[], None] | None:
     return scrape
 
 
-def _sink(seen: Seen, port: int) -> ThreadingHTTPServer:
+def _sink(seen: CompanionResult, port: int) -> ThreadingHTTPServer:
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -114,7 +114,7 @@ def _sink(seen: Seen, port: int) -> ThreadingHTTPServer:
     return ThreadingHTTPServer(("127.0.0.1", port), Handler)
 
 
-def _count_lines(seen: Seen, log: Path) -> None:
+def _count_lines(seen: CompanionResult, log: Path) -> None:
     with open(log, "rb") as file:
         while block := file.read(1 << 20):
             seen.log_lines += block.count(b"\n")

@@ -49,7 +49,7 @@ class Database:
         self.drop()
         self._maintenance.close()
 
-    def tidy(self) -> None:
+    def vacuum(self) -> None:
         """Run VACUUM ANALYZE and CHECKPOINT, so that a run does not pay for earlier work."""
         with self.cursor() as cursor:
             cursor.execute("VACUUM ANALYZE")

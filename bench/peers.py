@@ -73,7 +73,7 @@ class Harness:
             return []
         return self._new(lambda: self.run("pgbench/limit.py", *cases, environment={"LIMIT_REPS": "1"}))
 
-    def last_words(self, subject: str) -> str:
+    def log_end(self, subject: str) -> str:
         """Return the end of what a subject's worker printed."""
         log = self.folder / "var" / f"worker-{subject.replace(':', '-')}.log"
         return log.read_text(errors="replace")[-LAST_CHARACTERS:] if log.exists() else ""

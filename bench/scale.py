@@ -44,7 +44,7 @@ _SIZES: Final = "SELECT pg_table_size('django_partisan_task'), pg_indexes_size('
 
 
 @dataclass(frozen=True)
-class Wishes:
+class Options:
     """The options of the command line."""
 
     rows: int
@@ -118,23 +118,23 @@ class Session:
             finish_completed(self._connection, [(row[ID], row[TOKEN], 0, "bench:0", None) for row in rows])
 
 
-def _waiting(database: Database, wishes: Wishes) -> AbstractContextManager[None]:
+def _waiting(database: Database, wishes: Options) -> AbstractContextManager[None]:
     database.run(WAITING, wishes.claim + wishes.tasks + wishes.rows)
     return nullcontext()
 
 
-def _scheduled(database: Database, wishes: Wishes) -> AbstractContextManager[None]:
+def _scheduled(database: Database, wishes: Options) -> AbstractContextManager[None]:
     database.run(SCHEDULED_FIRST_IN_LINE, wishes.rows)
     return nullcontext()
 
 
-def _finished(database: Database, wishes: Wishes) -> AbstractContextManager[None]:
+def _finished(database: Database, wishes: Options) -> AbstractContextManager[None]:
     database.run(FINISHED, wishes.rows)
     return nullcontext()
 
 
 @contextmanager
-def _transaction(database: Database, wishes: Wishes) -> Iterator[None]:
+def _transaction(database: Database, wishes: Options) -> Iterator[None]:
     with database.held_open():
         end = time.monotonic() + wishes.open_seconds
         with closing(Session()) as session:
@@ -144,7 +144,7 @@ def _transaction(database: Database, wishes: Wishes) -> Iterator[None]:
         yield
 
 
-CASES: Final[Mapping[str, Callable[[Database, Wishes], AbstractContextManager[None]]]] = {
+CASES: Final[Mapping[str, Callable[[Database, Options], AbstractContextManager[None]]]] = {
     "plain": lambda database, wishes: nullcontext(),
     "waiting": _waiting,
     "scheduled": _scheduled,
@@ -156,7 +156,7 @@ CASES: Final[Mapping[str, Callable[[Database, Wishes], AbstractContextManager[No
 def main() -> None:
     """Measure the cases of the command line and print a table."""
     arguments = _parser().parse_args()
-    wishes = Wishes(arguments.rows, arguments.tasks, arguments.claim, arguments.open_seconds)
+    wishes = Options(arguments.rows, arguments.tasks, arguments.claim, arguments.open_seconds)
     results: dict[str, list[Result]] = {name: [] for name in arguments.cases}
     with tempfile.TemporaryDirectory(prefix="partisan-scale-") as folder, database_server() as database:
         set_up(database, arguments.variant, Path(folder))
@@ -172,12 +172,12 @@ def main() -> None:
     print("\n" + _table(results))
 
 
-def _measure(database: Database, name: str, wishes: Wishes) -> Result:
+def _measure(database: Database, name: str, wishes: Options) -> Result:
     database.run("TRUNCATE django_partisan_task, django_partisan_manager RESTART IDENTITY")
     with CASES[name](database, wishes):
         if name != "waiting":
             database.run(WAITING, wishes.claim + wishes.tasks)
-        database.tidy()
+        database.vacuum()
         with closing(Session()) as session:
             session.work(wishes.claim, wishes.claim)  # connects, and does what only a first claim does
             before, begun = _server_seconds(database), time.perf_counter()

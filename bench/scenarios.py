@@ -120,7 +120,7 @@ def latency(subject: Subject, options: Options) -> Figures:
         1000 * (starts[i] - returned) for i, returned in enumerate(told["returned"]) if i in starts
     )
     if not waits:
-        raise Failed(f"{subject.name}: no task ran\n{subject.last_words()}")
+        raise Failed(f"{subject.name}: no task ran\n{subject.log_end()}")
     return {
         "got": len(waits),
         **{
@@ -216,7 +216,7 @@ def _first_task(subject: Subject) -> Reading:
     while not subject.records.progress().count:
         subject.check()
         if time.monotonic() > deadline:
-            raise Failed(f"{subject.name}: no task ran in {FIRST_TASK_SECONDS:.0f} s\n{subject.last_words()}")
+            raise Failed(f"{subject.name}: no task ran in {FIRST_TASK_SECONDS:.0f} s\n{subject.log_end()}")
         time.sleep(POLL_SECONDS)
     return Reading.of(subject)
 

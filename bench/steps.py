@@ -57,7 +57,7 @@ def main() -> None:
         set_up(database, arguments.variant, Path(folder))
         watch = Watch(database.pid)
         _enqueue(watch, arguments.n)
-        database.tidy()
+        database.vacuum()
         tasks = _work(watch, arguments.claim, arguments.chunk)
     print("\n| step | wall us/task | client CPU | server CPU |\n|---|---|---|---|")
     for name, totals in watch.totals.items():

@@ -79,7 +79,7 @@ class Subject:
         """Enqueue tasks, then vacuum and analyze the table."""
         self.records.clear(tasks)
         self.call("bulk", tasks, mode)
-        self.database.tidy()
+        self.database.vacuum()
 
     def start(self) -> None:
         """Start the worker command of each manager."""
@@ -106,9 +106,9 @@ class Subject:
         """Raise `Failed` unless all worker commands are still running."""
         codes = [code for worker in self._workers if (code := worker.poll()) is not None]
         if codes:
-            raise Failed(f"{self.name}: start_partisan ended with code {codes[0]}\n{self.last_words()}")
+            raise Failed(f"{self.name}: start_partisan ended with code {codes[0]}\n{self.log_end()}")
 
-    def last_words(self) -> str:
+    def log_end(self) -> str:
         """Return the end of what the worker command printed."""
         return self._log.read_text(errors="replace")[-STDERR_CHARACTERS:] if self._log.exists() else ""
 

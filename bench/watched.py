@@ -14,7 +14,7 @@ LATEST_NOTE_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Sight:
+class VariantTelemetry:
     """The telemetry of one variant in all its runs; `tasks` is the number of tasks it ran."""
 
     name: str
@@ -44,14 +44,14 @@ class Sight:
         return [f"NOT ONE {kind.upper()}: the figures are invalid" for kind in wanted if not came[kind]]
 
 
-def sights(folder: Path, tasks_run: Mapping[str, int]) -> list[Sight]:
+def read_telemetry(folder: Path, tasks_run: Mapping[str, int]) -> list[VariantTelemetry]:
     """Read the notes of all companions; `tasks_run` counts each variant's tasks over all its runs."""
     notes: dict[str, list[dict[str, Any]]] = {}
     for path in sorted(folder.glob("*.json")):
         note = json.loads(path.read_text())
         notes.setdefault(note["name"], []).append(note)
     return [
-        Sight(
+        VariantTelemetry(
             name,
             tasks_run.get(name, 0),
             [seconds for note in found for seconds in note["scrapes"]],

@@ -60,7 +60,9 @@ def _run(options: argparse.Namespace) -> int:
     from demo.progress import Terminal
 
     terminal = Terminal()
-    terminal.say(f"Python {platform.python_version()}, Django {django.__version__}, an embedded PostgreSQL.")
+    terminal.print_line(
+        f"Python {platform.python_version()}, Django {django.__version__}, an embedded PostgreSQL."
+    )
     return batch.run(terminal, options.output, options.files)
 
 

@@ -45,7 +45,7 @@ class Timing:
         return self.tasks / self.seconds if self.seconds else 0.0
 
 
-def take_account(enqueued: Iterable[int]) -> Account:
+def compare_outcomes(enqueued: Iterable[int]) -> Account:
     """Find all enqueued tasks in the table and compare their outcomes with the expected ones."""
     rows = {task.pk: task for task in Task.objects.all()}
     indexed = set(IndexedFile.objects.values_list("path", flat=True))
@@ -57,7 +57,7 @@ def take_account(enqueued: Iterable[int]) -> Account:
             unaccounted.append(f"task {pk} is not in the table")
         elif task.status == Task.STATUS_FINISHED and _left_its_result(task, indexed):
             completed += 1
-        elif task.status == Task.STATUS_ERROR and _had_to_fail(task):
+        elif task.status == Task.STATUS_ERROR and _is_expected_to_fail(task):
             failed += 1
         else:
             unaccounted.append(f"{task} {task.error_type or ''}: {task.error_message or 'no error'}")
@@ -97,7 +97,7 @@ def _left_its_result(task: Task, indexed: set[str]) -> bool:
     return task.processor_class != "IndexFile" or _path(task) in indexed
 
 
-def _had_to_fail(task: Task) -> bool:
+def _is_expected_to_fail(task: Task) -> bool:
     """Return whether a failure is expected, because parsing the file again shows that it is not Python."""
     is_syntax_error = (task.error_type or "").rpartition(".")[2] == SyntaxError.__name__
     return task.processor_class == "IndexFile" and is_syntax_error and not library.is_valid(_path(task))

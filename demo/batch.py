@@ -26,13 +26,15 @@ def run(terminal: Terminal, output: Path, files: int | None) -> int:
     """Run all tasks and return the exit code: 1 if any task is unaccounted for."""
     with watched(output) as telemetry:
         ids, seconds = enqueue.everything(files, output)
-        terminal.say(f"Enqueued {len(ids)} tasks in {seconds:.2f} s. Starting a manager and its workers.")
+        terminal.print_line(
+            f"Enqueued {len(ids)} tasks in {seconds:.2f} s. Starting a manager and its workers."
+        )
         with Children() as children:
             command = ("start_partisan", "--until-empty", *telemetry.options)
             ended_well = _follow(
                 terminal, children.start("manager", output / "manager.log", *command), telemetry
             )
-    account = accounting.take_account(ids)
+    account = accounting.compare_outcomes(ids)
     timing = accounting.take_times(Task.objects.filter(pk__in=ids))
     print_summary(terminal, account, timing, output)
     print_telemetry(terminal, telemetry, follow_one(telemetry))
@@ -49,12 +51,12 @@ def _follow(terminal: Terminal, manager: Child, telemetry: Telemetry) -> bool:
         if now.done + now.retries != moved:
             moved, moved_at = now.done + now.retries, time.monotonic()
         if time.monotonic() > moved_at + STALLED_SECONDS:
-            terminal.say(f"No task has ended for {STALLED_SECONDS:.0f} s: stopping the manager.")
+            terminal.print_line(f"No task has ended for {STALLED_SECONDS:.0f} s: stopping the manager.")
             return False
         terminal.update(f"{progress.bar(now)}  {progress.line(now)}")
         time.sleep(POLL_SECONDS)
     terminal.close_line()
     if code not in GOOD_EXIT_CODES:
-        terminal.say(f"The manager exited with code {code}. The end of {manager.log}:")
-        terminal.say(manager.last_words())
+        terminal.print_line(f"The manager exited with code {code}. The end of {manager.log}:")
+        terminal.print_line(manager.log_end())
     return code in GOOD_EXIT_CODES

@@ -32,7 +32,7 @@ class Catalogue(ThreadingHTTPServer):
         """The host and port."""
         return f"127.0.0.1:{self.server_port}"
 
-    def is_in_trouble(self, name: str) -> bool:
+    def fails_request(self, name: str) -> bool:
         """Return whether this request fails: by name, never, every other time, or two times in three."""
         failures_in_a_row = zlib.crc32(name.encode()) % (MOST_FAILURES_IN_A_ROW + 1)
         with self._lock:
@@ -46,7 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         name = self.path.removeprefix("/")
-        if self.server.is_in_trouble(name):
+        if self.server.fails_request(name):
             self.send_error(HTTPStatus.SERVICE_UNAVAILABLE, "The catalogue is temporarily unavailable")
             return
         body = json.dumps({"name": name, "summary": library.summary_of(name)}).encode()

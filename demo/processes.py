@@ -47,7 +47,7 @@ class Child:
             self._process.wait()
             raise
 
-    def last_words(self, lines: int = 15) -> str:
+    def log_end(self, lines: int = 15) -> str:
         """Return the end of the process's log."""
         said = self.log.read_text(errors="replace").splitlines()
         return "\n".join(said[-lines:])

@@ -66,7 +66,7 @@ class Terminal:
         self._has_open_line = False
         self._plain_at = time.monotonic()
 
-    def say(self, text: str = "") -> None:
+    def print_line(self, text: str = "") -> None:
         """Print a line."""
         self.close_line()
         print(text, file=self._stream, flush=True)
@@ -91,7 +91,7 @@ class Terminal:
             self._has_open_line = True
         elif time.monotonic() - self._plain_at >= PLAIN_SECONDS:
             self._plain_at = time.monotonic()
-            self.say(text)
+            self.print_line(text)
 
     def wrapped(self, head: str, text: str) -> str:
         """Return a text wrapped into lines that are aligned after a prefix."""

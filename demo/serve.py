@@ -32,7 +32,7 @@ def run(terminal: Terminal, output: Path, files: int | None, port: int | None) -
     except KeyboardInterrupt:
         return 0
     finally:
-        terminal.say("All processes are stopped and the database is removed.")
+        terminal.print_line("All processes are stopped and the database is removed.")
 
 
 def _run(terminal: Terminal, output: Path, files: int | None, port: int | None, telemetry: Telemetry) -> int:
@@ -47,7 +47,7 @@ def _run(terminal: Terminal, output: Path, files: int | None, port: int | None, 
             _introduce(terminal, address, output, telemetry)
             return _keep_going(terminal, children, output)
         except KeyboardInterrupt:
-            terminal.say("Stopping; waiting for running tasks.")
+            terminal.print_line("Stopping; waiting for running tasks.")
             raise
 
 
@@ -59,14 +59,16 @@ def _wait_for_metrics(telemetry: Telemetry) -> None:
 
 
 def _introduce(terminal: Terminal, address: str, output: Path, telemetry: Telemetry) -> None:
-    terminal.say(f"{terminal.bold('Admin')}   http://{address}/admin/   user {LOGIN}, password {LOGIN}")
-    terminal.say(f"{terminal.bold('Report')}  http://{address}/report/  once all files are indexed")
-    terminal.say(f"{terminal.bold('Metrics')} {telemetry.address}/metrics   also /live and /ready")
-    terminal.say(f"{terminal.bold('Events')}  {telemetry.log}")
+    terminal.print_line(
+        f"{terminal.bold('Admin')}   http://{address}/admin/   user {LOGIN}, password {LOGIN}"
+    )
+    terminal.print_line(f"{terminal.bold('Report')}  http://{address}/report/  once all files are indexed")
+    terminal.print_line(f"{terminal.bold('Metrics')} {telemetry.address}/metrics   also /live and /ready")
+    terminal.print_line(f"{terminal.bold('Events')}  {telemetry.log}")
     if telemetry.traces_to is not None:
-        terminal.say(f"{terminal.bold('Spans')}   {telemetry.spans}")
-    terminal.say(f"{terminal.bold('Logs')}    {output / 'manager.log'} and {output / 'site.log'}")
-    terminal.say("Ctrl-C stops all processes and removes the database.")
+        terminal.print_line(f"{terminal.bold('Spans')}   {telemetry.spans}")
+    terminal.print_line(f"{terminal.bold('Logs')}    {output / 'manager.log'} and {output / 'site.log'}")
+    terminal.print_line("Ctrl-C stops all processes and removes the database.")
 
 
 def _keep_going(terminal: Terminal, children: Children, output: Path) -> int:
@@ -74,8 +76,8 @@ def _keep_going(terminal: Terminal, children: Children, output: Path) -> int:
     for second in count():
         if (ended := children.ended()) is not None:
             name, child = ended
-            terminal.say(f"The {name} exited with code {child.exit_code()}. The end of {child.log}:")
-            terminal.say(child.last_words())
+            terminal.print_line(f"The {name} exited with code {child.exit_code()}. The end of {child.log}:")
+            terminal.print_line(child.log_end())
             return 1
         _enqueue_some(second, output)
         now = progress.counts()

@@ -11,7 +11,7 @@ MOST_NAMED = 10
 
 def print_summary(terminal: Terminal, account: Account, timing: Timing, output: Path) -> None:
     """Print the outcomes and the timing of the tasks, and the path of the report."""
-    say, bold = terminal.say, terminal.bold
+    say, bold = terminal.print_line, terminal.bold
     say()
     say(bold("Tasks by outcome"))
     say(terminal.green(f"  completed         {account.completed:6}"))
@@ -37,7 +37,7 @@ def print_summary(terminal: Terminal, account: Account, timing: Timing, output: 
 
 def print_telemetry(terminal: Terminal, telemetry: Telemetry, followed: Followed | None) -> None:
     """Print the paths of metrics, log and spans, and what each of them shows of one task."""
-    say, bold = terminal.say, terminal.bold
+    say, bold = terminal.print_line, terminal.bold
     say(bold("Telemetry"))
     say(f"  metrics  {telemetry.metrics}   the last scrape of {telemetry.address}/metrics")
     say(f"  log      {telemetry.log}   one ECS event per line")
@@ -51,7 +51,7 @@ def print_telemetry(terminal: Terminal, telemetry: Telemetry, followed: Followed
 
 
 def _print_followed(terminal: Terminal, followed: Followed) -> None:
-    say = terminal.say
+    say = terminal.print_line
     say(terminal.bold(f"Task {followed.task} ({followed.processor}) in all three, by its id"))
     for line in followed.lines:
         head = f"  log      {line['@timestamp'][11:23]}  "
@@ -69,7 +69,7 @@ def _print_followed(terminal: Terminal, followed: Followed) -> None:
 
 def print_what_next(terminal: Terminal) -> None:
     """Print suggestions for what to try next."""
-    say = terminal.say
+    say = terminal.print_line
     say(terminal.bold("What to try next"))
     say("  make demo-serve            keep the site, the admin and a manager with steady traffic running")
     say("  demo/partisan_tasks.py     read the three processors, change one, run the demo again")
@@ -79,11 +79,11 @@ def print_what_next(terminal: Terminal) -> None:
 
 def _print_unaccounted(terminal: Terminal, unaccounted: list[str]) -> None:
     text = f"  unaccounted for   {len(unaccounted):6}"
-    terminal.say(terminal.red(text) if unaccounted else text)
+    terminal.print_line(terminal.red(text) if unaccounted else text)
     for task in unaccounted[:MOST_NAMED]:
-        terminal.say(f"    {task}")
+        terminal.print_line(f"    {task}")
     if len(unaccounted) > MOST_NAMED:
-        terminal.say(f"    and {len(unaccounted) - MOST_NAMED} more")
+        terminal.print_line(f"    and {len(unaccounted) - MOST_NAMED} more")
 
 
 def _columns(times: Percentiles) -> str:

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 
-from bench.budget.laboratory import Laboratory
+from bench.budget.laboratory import ScenarioCounter
 
 HANGS_SECONDS = 540
 """After this time, the process prints the stacks of its threads and ends, before tests give up waiting."""
@@ -18,7 +18,7 @@ HANGS_SECONDS = 540
 def main() -> None:
     """Count the scenarios, print the result and end the process."""
     faulthandler.dump_traceback_later(HANGS_SECONDS, exit=True)
-    laboratory = Laboratory()  # before other imports, which would keep the real clocks and waits
+    laboratory = ScenarioCounter()  # before other imports, which would keep the real clocks and waits
     _set_up(laboratory)
     from bench.budget.scenarios import CALLS
 
@@ -28,7 +28,7 @@ def main() -> None:
     os._exit(0)
 
 
-def _set_up(laboratory: Laboratory) -> None:
+def _set_up(laboratory: ScenarioCounter) -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "bench.settings"
     import django
 

@@ -41,7 +41,7 @@ class Alive:
         """Return at once."""
 
 
-class Crew(Spawner):
+class ThreadSpawner(Spawner):
     """A spawner that starts workers in threads of this process."""
 
     def __init__(self, presence_fd: int, preload: bool, deliver: Deliver) -> None:
@@ -89,7 +89,7 @@ def _serve() -> None:
     config = queue_config(DEFAULT_QUEUE, lease_seconds=LEASE_SECONDS)
     with set_up_manager(config, options) as telemetry:
         served = startup.ensure_database()
-        Manager(telemetry.worker_spec._replace(schema=served.schema), None, Crew).run()
+        Manager(telemetry.worker_spec._replace(schema=served.schema), None, ThreadSpawner).run()
 
 
 def watch_messages(note: Callable[[], None]) -> None:

@@ -24,7 +24,7 @@ _TABLES: Final = """
 """
 
 
-class Laboratory:
+class ScenarioCounter:
     """The counting of scenarios in one process; `counts` has the results per task."""
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Laboratory:
         """Delete all rows of django-partisan and restart the ids at 1."""
         self._execute(f"TRUNCATE {self._value(_TABLES)} RESTART IDENTITY")
 
-    def tidy(self) -> None:
+    def vacuum(self) -> None:
         """Update the statistics of PostgreSQL, so that every run has the same query plans."""
         self._execute("VACUUM ANALYZE")
 

@@ -28,7 +28,7 @@ OUTSIDE_SECONDS: Final = 120.0
 _poll: Final = select.poll
 
 
-class Stuck(Exception):
+class NoProgress(Exception):
     """No thread can continue, or the awaited condition did not come true."""
 
 
@@ -116,7 +116,7 @@ class Lockstep:
         """Let the members run until none can continue."""
         self._pass_turn(self._director)
         if self.failed:
-            raise Stuck(f"a thread has failed: {self.failed[0]!r}") from self.failed[0]
+            raise NoProgress(f"a thread has failed: {self.failed[0]!r}") from self.failed[0]
 
     def expect(self) -> None:
         """Wait, by the real clock, until an external event lets a member continue."""
@@ -125,7 +125,7 @@ class Lockstep:
             if member.fd is not None and not member.has_ended:
                 poll.register(member.fd, select.POLLIN)
         if not poll.poll(OUTSIDE_SECONDS * 1000):
-            raise Stuck("the manager was not notified of a task")
+            raise NoProgress("the manager was not notified of a task")
         self.quiet()
 
     def until(self, condition: Callable[[], bool]) -> None:
@@ -135,7 +135,7 @@ class Lockstep:
         while not condition():
             self.now = max(self.now, self._next_moment())
             if self.now > deadline:
-                raise Stuck(f"nothing has happened for {LONGEST_SECONDS:.0f} s: {self._waiting()}")
+                raise NoProgress(f"nothing has happened for {LONGEST_SECONDS:.0f} s: {self._waiting()}")
             self.quiet()
 
     def pass_time(self, seconds: float) -> None:

@@ -8,7 +8,7 @@ from django.db import connection, transaction
 from bench.app.partisan_tasks import Bench
 from bench.budget import crew
 from bench.budget.figures import TASKS
-from bench.budget.laboratory import Laboratory
+from bench.budget.laboratory import ScenarioCounter
 from django_partisan.processor import bulk_delay
 
 OF_THE_CALLER: Final = ("statements", "commits", "wal_bytes", "instructions_caller")
@@ -30,40 +30,40 @@ QUIET_SECONDS: Final = 5.0
 """After this time without tasks, the manager has announced that it sleeps."""
 
 
-def delay(laboratory: Laboratory, name: str) -> None:
+def delay(laboratory: ScenarioCounter, name: str) -> None:
     """Call `delay()` repeatedly, without a manager."""
     laboratory.empty()
     with laboratory.instructions.counted(NOWHERE):
         _call_delay(WARM_UP, 0)
-    laboratory.tidy()
+    laboratory.vacuum()
     with laboratory.counted(name, *OF_THE_CALLER), laboratory.instructions.counted("caller"):
         _call_delay(TASKS[name], WARM_UP)
 
 
-def bulk(laboratory: Laboratory, name: str) -> None:
+def bulk(laboratory: ScenarioCounter, name: str) -> None:
     """Call `bulk_delay()` repeatedly, without a manager."""
     laboratory.empty()
     with laboratory.instructions.counted(NOWHERE):
         bulk_delay(_processors(BULK, 0))
-    laboratory.tidy()
+    laboratory.vacuum()
     batches = [_processors(BULK, BULK + start) for start in range(0, TASKS[name], BULK)]
     with laboratory.counted(name, *OF_THE_CALLER), laboratory.instructions.counted("caller"):
         for batch in batches:
             bulk_delay(batch)
 
 
-def latency(laboratory: Laboratory, name: str) -> None:
+def latency(laboratory: ScenarioCounter, name: str) -> None:
     """Enqueue tasks one by one, each when the previous one is settled."""
     _have_manager(laboratory)
     for i in range(WARM_UP):
         _run_one(laboratory, i)
-    laboratory.tidy()
+    laboratory.vacuum()
     with laboratory.counted(name, *OF_ALL):
         for i in range(TASKS[name]):
             _run_one(laboratory, WARM_UP + i)
 
 
-def drain(laboratory: Laboratory, name: str) -> None:
+def drain(laboratory: ScenarioCounter, name: str) -> None:
     """Enqueue many tasks at once, and wait until all are settled."""
     _have_manager(laboratory)
     _enqueue(laboratory, WARM_UP * 10)
@@ -74,7 +74,7 @@ def drain(laboratory: Laboratory, name: str) -> None:
         _work(laboratory)
 
 
-CALLS: Final[Mapping[str, Callable[[Laboratory, str], None]]] = {
+CALLS: Final[Mapping[str, Callable[[ScenarioCounter, str], None]]] = {
     "delay": delay,
     "delay_unique": delay,
     "bulk_delay": bulk,
@@ -85,7 +85,7 @@ CALLS: Final[Mapping[str, Callable[[Laboratory, str], None]]] = {
 }
 
 
-def _have_manager(laboratory: Laboratory) -> None:
+def _have_manager(laboratory: ScenarioCounter) -> None:
     """Start the manager unless it is running; return when it sleeps and its workers are ready."""
     if not laboratory.lockstep.members:
         laboratory.empty()
@@ -94,20 +94,20 @@ def _have_manager(laboratory: Laboratory) -> None:
     laboratory.lockstep.pass_time(QUIET_SECONDS)
 
 
-def _run_one(laboratory: Laboratory, i: int) -> None:
+def _run_one(laboratory: ScenarioCounter, i: int) -> None:
     Bench(i=i, m=0).delay()
     _work(laboratory)
     laboratory.lockstep.pass_time(GAP_SECONDS)
 
 
-def _enqueue(laboratory: Laboratory, tasks: int) -> None:
+def _enqueue(laboratory: ScenarioCounter, tasks: int) -> None:
     with transaction.atomic():  # one notification for all
         for start in range(0, tasks, BULK):
             bulk_delay(_processors(min(BULK, tasks - start), start))
-    laboratory.tidy()
+    laboratory.vacuum()
 
 
-def _work(laboratory: Laboratory) -> None:
+def _work(laboratory: ScenarioCounter) -> None:
     laboratory.lockstep.expect()
     laboratory.lockstep.until(laboratory.is_settled)
 

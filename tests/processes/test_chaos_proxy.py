@@ -148,7 +148,7 @@ def test_refused_route_is_open_again_on_the_same_port(proxy: Proxy, route: Route
     with pytest.raises(psycopg2.OperationalError, match="refused"):
         connect(route)
 
-    proxy.heal(route)
+    proxy.undo_faults(route)
 
     with closing(connect(route)) as connected:
         ask(connected)
@@ -159,7 +159,7 @@ def test_swallowed_connection_goes_on_when_it_is_healed(proxy: Proxy, route: Rou
         proxy.swallow(route)
         assert not answers(connected)
 
-        proxy.heal(route)
+        proxy.undo_faults(route)
 
         with closing(connect(route)) as other:
             ask(other)

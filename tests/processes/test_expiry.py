@@ -15,7 +15,7 @@ from .managing import Bench, ManagerProcess
 LOST = timedelta(minutes=1)
 
 
-def told(manager: ManagerProcess) -> set[tuple[str, str, str]]:
+def logged(manager: ManagerProcess) -> set[tuple[str, str, str]]:
     lines = (line for action in ("task.expired", "task.failed") for line in manager.told(action))
     return {(line["event.action"], line["log.level"], line["partisan.task.id"]) for line in lines}
 
@@ -39,8 +39,8 @@ def test_tasks_that_expire_before_their_claim_or_behind_a_long_run_never_start(b
     ended = Task.objects.filter(pk__in=ids).values_list("error_reason", "attempts", "started_at", "worker")
     assert set(ended) == {("expired", 0, None, None)}
     assert {line["id"] for line in bench.journal("begun")} == {gate.pk, last.pk}
-    wait_until(lambda: len(told(manager)) == len(ids))
-    assert told(manager) == {("task.expired", "info", str(task_id)) for task_id in ids}
+    wait_until(lambda: len(logged(manager)) == len(ids))
+    assert logged(manager) == {("task.expired", "info", str(task_id)) for task_id in ids}
 
 
 def test_a_requeued_task_runs_although_it_had_expired(bench: Bench):

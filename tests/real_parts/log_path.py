@@ -169,7 +169,7 @@ class LogPath:
 
         def awaited() -> str:
             missing = [self.lines()[key] for key in ids - self.target.ids()]
-            return f"{len(ids)} documents; {missing[:3]} are missing; {self.shipper.last_words()}"
+            return f"{len(ids)} documents; {missing[:3]} are missing; {self.shipper.log_end()}"
 
         wait_until(lambda: ids <= self.target.ids(), 30, awaited, 0.1, lambda: len(self.target.ids()))
 

@@ -84,7 +84,7 @@ class OpenSearch:
         wait_until(
             self._is_ready,
             START_SECONDS,
-            lambda: f"OpenSearch\n{self.last_words()}",
+            lambda: f"OpenSearch\n{self.log_end()}",
             every=0.1,
             progress=lambda: self._log.stat().st_size,
         )
@@ -96,7 +96,7 @@ class OpenSearch:
             self._process.wait()
             self._process = None
 
-    def last_words(self) -> str:
+    def log_end(self) -> str:
         """Return the end of the log."""
         return self._log.read_text(errors="replace")[-4000:]
 
@@ -152,7 +152,7 @@ class OpenSearch:
     def _is_ready(self) -> bool:
         assert self._process is not None
         if self._process.poll() is not None:
-            raise NotReady(f"OpenSearch ended: {self.last_words()}")
+            raise NotReady(f"OpenSearch ended: {self.log_end()}")
         return answers(f"{self.url}/_cluster/health?wait_for_status=yellow&timeout=1s")
 
 

@@ -36,7 +36,7 @@ class StandInForTempo(Child):
         file = folder / "tempo.json"
         file.write_text(json.dumps(config))
         super().__init__("tempo", [str(parts.find(OTELCOL)), "--config", str(file), QUIET], folder)
-        wait_until(lambda: listens(port), 30, self.last_words, every=0.1)
+        wait_until(lambda: listens(port), 30, self.log_end, every=0.1)
 
 
 @pytest.fixture

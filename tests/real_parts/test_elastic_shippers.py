@@ -76,7 +76,7 @@ def test_nothing_is_lost_or_doubled_when_the_shipper_is_away_during_a_rotation(
 ) -> None:
     path.start_manager("locked")
     path.enqueue("Touch", 200)
-    wait_until(path.target.ids, DELIVERY_SECONDS, path.shipper.last_words, every=0.2)
+    wait_until(path.target.ids, DELIVERY_SECONDS, path.shipper.log_end, every=0.2)
 
     path.shipper.kill() if how == "killed" else path.shipper.stop()
     path.enqueue("Touch", 50)
@@ -92,12 +92,12 @@ def test_nothing_is_lost_or_doubled_over_an_outage_a_rotation_a_stop_and_a_crash
 ) -> None:
     path.start_manager("locked")
     path.enqueue("Touch", 200)
-    wait_until(path.target.ids, DELIVERY_SECONDS, path.shipper.last_words, every=0.2)
+    wait_until(path.target.ids, DELIVERY_SECONDS, path.shipper.log_end, every=0.2)
 
     # The server accepts these requests, but the shipper gets no answer.
     target.way.drop_answers(b"_bulk", 2)
     path.enqueue("Touch", 100)
-    wait_until(lambda: target.way.lost == 2, DELIVERY_SECONDS, path.shipper.last_words, every=0.2)
+    wait_until(lambda: target.way.lost == 2, DELIVERY_SECONDS, path.shipper.log_end, every=0.2)
     target.way.mode = "reset"
     path.enqueue("Touch", 100)
     path.rotate_under_load()
@@ -119,11 +119,11 @@ def test_odd_lines_are_stored_once_too(path: LogPath, target: ElasticStream) -> 
 
     target.way.drop_answers(b"_bulk")  # so that everything is sent again
     path.log.write_text("".join(f"{line}\n" for line in ["no json", *lines, "no json"]))
-    wait_until(lambda: path.target.ids() >= {"1", "2", "3"}, DELIVERY_SECONDS, path.shipper.last_words, 0.2)
-    wait_until(lambda: target.way.lost, DELIVERY_SECONDS, path.shipper.last_words, every=0.2)
+    wait_until(lambda: path.target.ids() >= {"1", "2", "3"}, DELIVERY_SECONDS, path.shipper.log_end, 0.2)
+    wait_until(lambda: target.way.lost, DELIVERY_SECONDS, path.shipper.log_end, every=0.2)
     with path.log.open("a") as log:
         log.write(f"{json.dumps({**LINE, 'event.id': '4'})}\n")
-    wait_until(lambda: "4" in target.ids(), DELIVERY_SECONDS, path.shipper.last_words, every=0.2)
+    wait_until(lambda: "4" in target.ids(), DELIVERY_SECONDS, path.shipper.log_end, every=0.2)
 
     assert target.stored() == {"1": LINE, "2": big, "3": longest, "4": {**LINE, "event.id": "4"}}
     others = [document for document in target.documents() if "event.id" not in document]
@@ -136,8 +136,8 @@ def test_filebeat_reads_a_file_of_two_lines_and_keeps_the_refused_one_with_the_r
 ) -> None:
     path.log.write_text(f"{json.dumps(CONFLICT)}\n{json.dumps(LINE)}\n")
 
-    [kept] = wait_until(target.refused.stored, DELIVERY_SECONDS, path.shipper.last_words, 0.2).values()
-    wait_until(target.ids, DELIVERY_SECONDS, path.shipper.last_words, every=0.2)
+    [kept] = wait_until(target.refused.stored, DELIVERY_SECONDS, path.shipper.log_end, 0.2).values()
+    wait_until(target.ids, DELIVERY_SECONDS, path.shipper.log_end, every=0.2)
 
     assert target.stored() == {"1": LINE}
     assert lines_fields(json.loads(kept["message"])) == CONFLICT
@@ -149,13 +149,13 @@ def test_filebeat_reads_a_file_of_two_lines_and_keeps_the_refused_one_with_the_r
 def test_the_collector_logs_why_a_line_was_refused(path: LogPath, target: ElasticStream) -> None:
     path.log.write_text(f"{json.dumps(CONFLICT)}\n{json.dumps(LINE)}\n")
 
-    wait_until(target.ids, DELIVERY_SECONDS, path.shipper.last_words, every=0.2)
+    wait_until(target.ids, DELIVERY_SECONDS, path.shipper.log_end, every=0.2)
 
     assert target.stored() == {"1": LINE}
     wait_until(
-        lambda: "failed to parse field [partisan.task.wait_ns]" in path.shipper.last_words(),
+        lambda: "failed to parse field [partisan.task.wait_ns]" in path.shipper.log_end(),
         DELIVERY_SECONDS,
-        path.shipper.last_words,
+        path.shipper.log_end,
     )
 
 
@@ -164,10 +164,10 @@ def test_lines_wait_while_the_key_is_expired(
 ) -> None:
     proxy.denies = True
     path.log.write_text(f"{json.dumps(LINE)}\n")
-    wait_until(lambda: proxy.denied > 1, DELIVERY_SECONDS, path.shipper.last_words, every=0.2)
+    wait_until(lambda: proxy.denied > 1, DELIVERY_SECONDS, path.shipper.log_end, every=0.2)
 
     proxy.denies = False
-    wait_until(target.ids, DELIVERY_SECONDS, path.shipper.last_words, every=0.2)
+    wait_until(target.ids, DELIVERY_SECONDS, path.shipper.log_end, every=0.2)
 
     assert target.stored() == {"1": LINE}
 
@@ -177,21 +177,21 @@ def test_lines_that_a_write_block_refuses_are_stored_later_or_beside(
 ) -> None:
     second = {**LINE, "event.id": "2"}
     path.log.write_text(f"{json.dumps(LINE)}\n")
-    wait_until(target.ids, DELIVERY_SECONDS, path.shipper.last_words, every=0.2)
+    wait_until(target.ids, DELIVERY_SECONDS, path.shipper.log_end, every=0.2)
 
     before = data_stream.server.refused()
     data_stream.block_writes(True)
     with path.log.open("a") as log:
         log.write(f"{json.dumps(second)}\n")
     wait_until(
-        lambda: data_stream.server.refused() > before, DELIVERY_SECONDS, path.shipper.last_words, every=0.2
+        lambda: data_stream.server.refused() > before, DELIVERY_SECONDS, path.shipper.log_end, every=0.2
     )
     data_stream.block_writes(False)
 
     def beside() -> list[dict[str, object]]:
         return [lines_fields(json.loads(kept["message"])) for kept in target.refused.stored().values()]
 
-    wait_until(lambda: "2" in target.ids() or beside(), DELIVERY_SECONDS, path.shipper.last_words, every=0.2)
+    wait_until(lambda: "2" in target.ids() or beside(), DELIVERY_SECONDS, path.shipper.log_end, every=0.2)
     if isinstance(path.shipper, Filebeat):
         assert (target.stored(), beside()) == ({"1": LINE}, [second])
     else:

@@ -35,7 +35,7 @@ def jaeger(tmp_path_factory: pytest.TempPathFactory, env: dict[str, str]) -> Ite
         for tasks, runs in ((FAIL_OR_COMPLETE, 6), (KILL, OUTCOMES.total())):
             request = ["-m", ENQUEUE, "--request", "r-17", TRACE_ID, *tasks]
             python(*request, env=traced).check_returncode()
-            wait_until(lambda: len(made.search("shop", RUN)) >= runs, 60, manager.last_words, 0.2)  # noqa: B023
+            wait_until(lambda: len(made.search("shop", RUN)) >= runs, 60, manager.log_end, 0.2)  # noqa: B023
         yield made
     finally:
         manager.stop()

@@ -47,7 +47,7 @@ def test_nothing_is_lost_while_the_server_is_dead_the_file_rotated_and_rsyslog_k
     data_stream.server.kill()
     path.enqueue("Touch", 150)
     path.rotate_under_load()
-    wait_until(lambda: "suspending" in path.shipper.last_words(), 30, "rsyslog notices", every=0.1)
+    wait_until(lambda: "suspending" in path.shipper.log_end(), 30, "rsyslog notices", every=0.1)
     # rsyslog has saved its position in the new file, although nothing of that file has been sent.
     wait_until(lambda: list((path.folder / "spool").glob("imfile-state*")), 30, "a note of the new file")
     path.shipper.kill()

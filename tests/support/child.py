@@ -45,7 +45,7 @@ class Child:
         self.process.kill()
         self.process.wait()
 
-    def last_words(self) -> str:
+    def log_end(self) -> str:
         """Return the end of the log."""
         return self.log.read_text(errors="replace")[-4000:]
 
@@ -54,10 +54,10 @@ class Child:
 
         def ready() -> bool:
             if self.process.poll() is not None:
-                raise NotReady(f"{self.name} ended: {self.last_words()}")
+                raise NotReady(f"{self.name} ended: {self.log_end()}")
             return answers(url)
 
-        wait_until(ready, seconds, lambda: f"{self.name} at {url}\n{self.last_words()}", every=0.1)
+        wait_until(ready, seconds, lambda: f"{self.name} at {url}\n{self.log_end()}", every=0.1)
 
 
 def answers(url: str) -> bool:

@@ -96,7 +96,7 @@ class FakeDatabaseThread(DatabaseThread):
         return self.calls[0][0]
 
     @property
-    def asked(self) -> str | None:
+    def pending_call(self) -> str | None:
         """The function name of the oldest unanswered call, or ``None``."""
         if not self.calls:
             return None
@@ -133,7 +133,7 @@ class FakeProcess:
             os.close(self._alive)
 
 
-class SeenWorker(WorkerProcess):
+class ManagedWorker(WorkerProcess):
     """The manager's view of a worker; records whether the manager killed it."""
 
     was_killed = False
@@ -144,7 +144,7 @@ class SeenWorker(WorkerProcess):
 
 
 class FakeWorker:
-    """Both ends of a worker: ``seen`` is the manager's view, the rest acts as the worker."""
+    """Both ends of a worker: ``managed`` is the manager's view, the rest acts as the worker."""
 
     def __init__(self, slot: int = 0, generation: int = 1, tasks_left: int | None = None) -> None:
         ours, theirs = socket.socketpair()
@@ -152,18 +152,18 @@ class FakeWorker:
         self.end = WorkerEnd(theirs.fileno())
         self.bell, ring = os.pipe()
         self.process = FakeProcess()
-        self.seen = SeenWorker(
+        self.managed = ManagedWorker(
             slot, generation, cast(BaseProcess, self.process), ManagerEnd(ours.detach()), ring, tasks_left
         )
 
-    def says(self, *messages: Any) -> None:
+    def sends(self, *messages: Any) -> None:
         for message in messages:
             self.end.send(message)
 
     def is_ready(self) -> None:
-        self.says(Ready(protocol.VERSION, [], __version__))
+        self.sends(Ready(protocol.VERSION, [], __version__))
 
-    def rung(self) -> bool:
+    def was_rung(self) -> bool:
         """Return whether the manager has rung the bell since the last call."""
         os.set_blocking(self.bell, False)
         with contextlib.suppress(BlockingIOError):
@@ -174,12 +174,12 @@ class FakeWorker:
         self.socket.close()
         self.process.end(code)
 
-    def close(self, is_seen: bool = True) -> None:
+    def close(self, is_managed: bool = True) -> None:
         """Close both ends; the manager's end only if the manager has not closed it."""
         self.socket.close()
         os.close(self.bell)
-        if is_seen:
-            self.seen.close()
+        if is_managed:
+            self.managed.close()
         self.process.close()
 
 
@@ -188,21 +188,21 @@ class FakeStarter:
 
     def __init__(self) -> None:
         self.workers: list[FakeWorker] = []
-        self.asked: list[WorkerSpec] = []
+        self.requested: list[WorkerSpec] = []
         self.fails: Exception | None = None
         self.has_cancelled_starts = False
         self.later: list[Callable[[], None]] = []
         self.collected: list[WorkerProcess] = []
 
     def start(self, spec: WorkerSpec, done: Callable[[WorkerProcess | Exception], None]) -> None:
-        self.asked.append(spec)
+        self.requested.append(spec)
         if self.fails is not None:
             error = self.fails
             self.later.append(lambda: done(error))
             return
         worker = FakeWorker(spec.slot, spec.generation, spec.config.tasks_per_worker_instance)
         self.workers.append(worker)
-        self.later.append(lambda: done(worker.seen))
+        self.later.append(lambda: done(worker.managed))
 
     def cancel_starts(self) -> None:
         self.has_cancelled_starts = True
@@ -256,14 +256,14 @@ class PoolHarness:
 
     def begins(self, worker: FakeWorker, task_id: int) -> WorkerPage:
         """Write to a worker's page that it has begun a task."""
-        page = WorkerPage(self.presence.fd, worker.seen.slot)
+        page = WorkerPage(self.presence.fd, worker.managed.slot)
         page.begin(task_id, time.monotonic())
         return page
 
     def close(self) -> None:
         self.starter.deliver()
         for worker in self.starter.workers:
-            worker.close(is_seen=worker.seen not in self.starter.collected)
+            worker.close(is_managed=worker.managed not in self.starter.collected)
         self.selector.close()
 
 
@@ -370,9 +370,9 @@ class IntakeHarness(PoolHarness):
         reports = Reports("default", self.outcomes.settler, self.processors, self.intake)
         super().__init__(self.intake, reports, presence)
         self.may_start = True
-        self.asked = 0
+        self.heartbeats_requested = 0
         self.sharing = Sharing(
-            self.intake, self.pool, self.outcomes.settler, ask=self._note_asked, longest_pause=4.0
+            self.intake, self.pool, self.outcomes.settler, ask=self._note_request, longest_pause=4.0
         )
         self.dispatcher = Dispatcher(
             config,
@@ -390,8 +390,8 @@ class IntakeHarness(PoolHarness):
             config, self.chores, self.outage, self.intake, self.pool, may_start=lambda: self.may_start
         )
 
-    def _note_asked(self) -> None:
-        self.asked += 1
+    def _note_request(self) -> None:
+        self.heartbeats_requested += 1
 
     @property
     def workers(self) -> list[FakeWorker]:
@@ -404,10 +404,10 @@ class IntakeHarness(PoolHarness):
         came = [worker.end.receive_available() for worker in self.workers]
         return [[row[ID] for one in messages for row in getattr(one, "rows", [])] for messages in came]
 
-    def gives(self, slot: int, *rows: TaskRow) -> FakeWorker:
+    def dispatch_to(self, slot: int, *rows: TaskRow) -> FakeWorker:
         """Send tasks to one worker, bypassing the dispatcher; return the worker."""
         worker = self.workers[slot]
-        self.pool.dispatch(worker.seen, list(rows), {})
+        self.pool.dispatch(worker.managed, list(rows), {})
         return worker
 
     def buffered(self) -> list[int]:

@@ -84,5 +84,5 @@ class Walk:
         )
 
     def _ended(self, child: Child) -> bool:
-        assert child.process.poll() is None, child.last_words()
+        assert child.process.poll() is None, child.log_end()
         return False

@@ -14,7 +14,7 @@ from .conversation import Loss
 from .evidence import Gap
 from .plan import PlannedFault
 from .pooler import Pooler
-from .processes import Fleet, ManagerProcess, Seat
+from .processes import ManagerProcess, ManagerSlot, Supervisor
 from .proxy import Proxy, Route
 
 RECONNECT_SECONDS = 1.0
@@ -60,7 +60,7 @@ class Arena:
     routes: list[Route]
     """The route of each seat of the fleet, in the same order."""
     enqueuer_route: Route
-    fleet: Fleet
+    fleet: Supervisor
     enqueuers: Enqueuers
     pooler: Pooler | None
     record: Record
@@ -95,7 +95,7 @@ class Arena:
         pids = [None] if managers is None else [manager.pid for manager in managers()]
         self.record.gaps.extend(Gap(began_at, ended_at, pid) for pid in pids)
 
-    def seat(self, fault: PlannedFault) -> Seat:
+    def seat(self, fault: PlannedFault) -> ManagerSlot:
         """Return the seat that is the target of a fault."""
         return self.fleet.seats[fault.number]
 

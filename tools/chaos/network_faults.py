@@ -34,7 +34,7 @@ def refuse(arena: Arena, fault: PlannedFault) -> bool:
     """Reset all connections of a manager, and refuse new ones for a while."""
     with arena.cut_off(partial(_managers_at, arena, fault)):
         arena.proxy.refuse(arena.route(fault))
-        _wait_and_heal(arena, fault)
+        _wait_and_undo(arena, fault)
     return True
 
 
@@ -42,7 +42,7 @@ def swallow(arena: Arena, fault: PlannedFault) -> bool:
     """Stop forwarding for a while, but keep the connections open."""
     with arena.cut_off(partial(_managers_at, arena, fault)):
         arena.proxy.swallow(arena.route(fault))
-        _wait_and_heal(arena, fault)
+        _wait_and_undo(arena, fault)
     return True
 
 
@@ -56,7 +56,7 @@ def slow(arena: Arena, fault: PlannedFault) -> bool:
     """Delay all data between a manager and the database."""
     with arena.cut_off(partial(_managers_at, arena, fault)):
         arena.proxy.slow(arena.route(fault), 0.05 + 0.2 * fault.choice)
-        _wait_and_heal(arena, fault)
+        _wait_and_undo(arena, fault)
     return True
 
 
@@ -95,9 +95,9 @@ def _managers_at(arena: Arena, fault: PlannedFault) -> list[ManagerProcess]:
     return arena.seat(fault).all
 
 
-def _wait_and_heal(arena: Arena, fault: PlannedFault) -> None:
+def _wait_and_undo(arena: Arena, fault: PlannedFault) -> None:
     time.sleep(fault.lasts)
-    arena.proxy.heal(arena.route(fault))
+    arena.proxy.undo_faults(arena.route(fault))
 
 
 ACTIONS = {

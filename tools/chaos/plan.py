@@ -141,10 +141,10 @@ def _choose_faults(
         statement = choose.choice(kind.statements) if kind.statements else ""
         times = choose.choice(TIMES)
         faults.append(PlannedFault(at, kind.name, lasts, number, choose.random(), statement, times))
-    return tuple(_without_meetings(faults))
+    return tuple(_without_overlaps(faults))
 
 
-def _without_meetings(faults: list[PlannedFault]) -> Iterator[PlannedFault]:
+def _without_overlaps(faults: list[PlannedFault]) -> Iterator[PlannedFault]:
     """Yield the faults in order, without those that would overlap a lasting one of the same target."""
     free_at: dict[tuple[str, int], float] = {}
     for fault in sorted(faults, key=lambda one: one.at):

@@ -138,7 +138,7 @@ class ManagerProcess:
 
 
 @dataclass
-class Seat:
+class ManagerSlot:
     """The place of one manager. When the manager ends, a new one is started."""
 
     plan: ManagerPlan
@@ -152,10 +152,10 @@ class Seat:
         return self.all[-1] if self.all and self.all[-1].is_alive else None
 
 
-class Fleet:
+class Supervisor:
     """All seats, and a thread that restarts managers that have ended, like a supervisor."""
 
-    def __init__(self, seats: list[Seat]) -> None:
+    def __init__(self, seats: list[ManagerSlot]) -> None:
         self.seats = seats
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
@@ -194,7 +194,7 @@ class Fleet:
                 if not last.is_alive and journal.now() - (last.ended_at or 0.0) >= RESTART_SECONDS:
                     self._fill(seat)
 
-    def _fill(self, seat: Seat) -> None:
+    def _fill(self, seat: ManagerSlot) -> None:
         seat.all.append(ManagerProcess(seat.plan.host, seat.variables, seat.output))
 
 

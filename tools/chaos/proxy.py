@@ -51,7 +51,7 @@ class Route:
             conversation.reset()
         return count
 
-    def go_silent(self, wanted: Callable[[str], bool]) -> int:
+    def stop_forwarding(self, wanted: Callable[[str], bool]) -> int:
         """Stop forwarding on connections with a ``wanted`` application name; return how many there are."""
         chosen = [one for one in self._conversations if wanted(one.application)]
         for conversation in chosen:
@@ -109,18 +109,18 @@ class Proxy:
         self._call(route.reset)
 
     def swallow(self, route: Route) -> None:
-        """Stop forwarding on a route, but keep its connections open, until ``heal()``."""
+        """Stop forwarding on a route, but keep its connections open, until ``undo_faults()``."""
         self._call(route.flowing.clear)
 
     def half_open(self, route: Route) -> int:
         """Stop forwarding on the managers' own connections of a route; new connections work."""
-        return self._call(lambda: route.go_silent(lambda name: name.startswith("django_partisan ")))
+        return self._call(lambda: route.stop_forwarding(lambda name: name.startswith("django_partisan ")))
 
     def slow(self, route: Route, seconds: float) -> None:
-        """Delay all data of a route until ``heal()``."""
+        """Delay all data of a route until ``undo_faults()``."""
         self._call(lambda: setattr(route, "delay_seconds", seconds))
 
-    def heal(self, route: Route) -> None:
+    def undo_faults(self, route: Route) -> None:
         """Undo lasting faults."""
 
         async def undo() -> None:

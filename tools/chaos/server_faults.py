@@ -15,7 +15,7 @@ END_BACKENDS = """
 """
 
 
-def _away(arena: Arena, mode: Literal["fast", "immediate"], seconds: float) -> bool:
+def _stop_and_start(arena: Arena, mode: Literal["fast", "immediate"], seconds: float) -> bool:
     with arena.server_is_busy, arena.cut_off(None):
         arena.server.stop(mode)
         time.sleep(seconds)
@@ -25,17 +25,17 @@ def _away(arena: Arena, mode: Literal["fast", "immediate"], seconds: float) -> b
 
 def restart_fast(arena: Arena, fault: PlannedFault) -> bool:
     """Restart the server with a fast shutdown."""
-    return _away(arena, "fast", 0.0)
+    return _stop_and_start(arena, "fast", 0.0)
 
 
 def restart_immediate(arena: Arena, fault: PlannedFault) -> bool:
     """Restart the server with an immediate shutdown, as after a crash."""
-    return _away(arena, "immediate", 0.0)
+    return _stop_and_start(arena, "immediate", 0.0)
 
 
 def outage(arena: Arena, fault: PlannedFault) -> bool:
     """Stop the server for a while."""
-    return _away(arena, "fast", fault.lasts)
+    return _stop_and_start(arena, "fast", fault.lasts)
 
 
 def end_backends(arena: Arena, fault: PlannedFault) -> bool:

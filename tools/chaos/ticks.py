@@ -42,11 +42,11 @@ def ticks_add_up(evidence: Evidence) -> Iterator[Violation]:
     tasks = _tasks(evidence)
     for row in evidence.schedules:
         own = {id_: moments for (name, id_), moments in tasks.items() if name == row.name}
-        for text in _miscounted(row, own):
+        for text in _wrong_totals(row, own):
             yield Violation("ticks", f"{row.name}: {text}")
 
 
-def _miscounted(row: ScheduleRow, tasks: dict[int, set[float]]) -> Iterator[str]:
+def _wrong_totals(row: ScheduleRow, tasks: dict[int, set[float]]) -> Iterator[str]:
     every = schedules.SECONDS[row.name]
     if row.late > LATE_SECONDS:
         yield f"it has not ticked for {row.late:.1f} s"

@@ -22,7 +22,7 @@ from .database import Database
 from .evidence import Evidence, enqueued_in, runs_in, ticks_in
 from .injection import Injection
 from .plan import Plan
-from .processes import ROOT, Fleet, Seat, environment, group_of, is_locked, resume, wait_while
+from .processes import ROOT, ManagerSlot, Supervisor, environment, group_of, is_locked, resume, wait_while
 from .proxy import Proxy, Route
 from .schedules import SCHEDULES
 from .violation import Violation
@@ -65,7 +65,7 @@ def run(plan: Plan, folder: Path) -> Outcome:
             _enqueue(arena, plan, folder)
             with _stalls_noted(arena):
                 Injection(plan, arena).run()
-                _come_to_rest(arena, plan, database)
+                _wait_until_ended(arena, plan, database)
             stopped_at = database.now()
             leftovers = _stop(arena, plan, database, base)
             evidence = _evidence(arena, plan, database, folder, stopped_at)
@@ -109,8 +109,8 @@ def _arena(plan: Plan, server: postgres.Server, folder: Path, base: Path) -> Ite
             variables = environment(folder, _settings(server, route), queue, SCHEDULES, clock_off)
             variables["TMPDIR"] = str(temporary)
             routes.append(route)
-            seats.append(Seat(one, variables, folder / f"manager-{number}-{one.host}.log"))
-        fleet = Fleet(seats)
+            seats.append(ManagerSlot(one, variables, folder / f"manager-{number}-{one.host}.log"))
+        fleet = Supervisor(seats)
         stack.callback(fleet.destroy)
         enqueuers = Enqueuers([])
         stack.callback(enqueuers.destroy)
@@ -183,7 +183,7 @@ def _stalls_noted(arena: Arena) -> Iterator[None]:
         thread.join()
 
 
-def _come_to_rest(arena: Arena, plan: Plan, database: Database) -> None:
+def _wait_until_ended(arena: Arena, plan: Plan, database: Database) -> None:
     """Wait until every task has ended, or nothing has happened for a long time."""
     wait_while(arena.enqueuers.are_running, ENQUEUER_SECONDS)
     arena.enqueuers.destroy()

@@ -14,7 +14,7 @@ from tests.support.waiting import wait_until
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def heard(listener: Listener) -> list[Control | None]:
+def received(listener: Listener) -> list[Control | None]:
     """Return the control messages received before a marker that this function sends."""
     execute(connection, "SELECT pg_notify(%s, 'end')", (CONTROL_CHANNEL,))
     payloads: set[str] = set()
@@ -35,7 +35,7 @@ def test_it_is_sent_with_the_commit_and_says_where_to_look(second: BaseDatabaseW
         during = listener.take()
 
     assert during == {}
-    assert heard(listener) == [Control("public", "mail", "pause")]
+    assert received(listener) == [Control("public", "mail", "pause")]
 
 
 def test_one_that_is_rolled_back_is_not_sent(second: BaseDatabaseWrapper):
@@ -45,4 +45,4 @@ def test_one_that_is_rolled_back_is_not_sent(second: BaseDatabaseWrapper):
         notify_control(connection, "mail", "pause")
         raise KeyError
 
-    assert heard(listener) == []
+    assert received(listener) == []

@@ -107,9 +107,9 @@ def test_a_pause_counts_with_the_commit_and_notifies_the_managers_then(second: B
     resume("mail")
 
     assert during == ([], {})
-    heard = wait_until(lambda: listener.take().get(CONTROL_CHANNEL))
-    assert heard is not None
-    assert {(one.queue, one.look) for one in map(decoded, heard) if one} == {("mail", "pause")}
+    received = wait_until(lambda: listener.take().get(CONTROL_CHANNEL))
+    assert received is not None
+    assert {(one.queue, one.look) for one in map(decoded, received) if one} == {("mail", "pause")}
 
 
 def test_a_row_without_its_beginning_is_a_pause_too():

@@ -51,17 +51,17 @@ def other() -> Iterator[BaseDatabaseWrapper]:
     opened.close()
 
 
-def heard_until_the_end(listener: Listener) -> set[str]:
+def received_until_the_end(listener: Listener) -> set[str]:
     """Return the notifications received before a marker that this function sends."""
     execute(connection, "SELECT pg_notify(%s, 'the end')", (CHANNEL,))
-    heard: set[str] = set()
+    received: set[str] = set()
 
     def has_ended() -> bool:
-        heard.update(listener.take().get(CHANNEL, ()))
-        return "the end" in heard
+        received.update(listener.take().get(CHANNEL, ()))
+        return "the end" in received
 
     wait_until(has_ended)
-    return heard - {"the end"}
+    return received - {"the end"}
 
 
 def test_released_tasks_wake_a_manager_of_their_queue_that_sleeps(listener, manager):
@@ -74,10 +74,10 @@ def test_released_tasks_wake_a_manager_of_their_queue_that_sleeps(listener, mana
 
     set_sleeping(connection, one, True)
     assert release(connection, [(row[ID], row[TOKEN]) for row in mine]) == []
-    while_others_sleep = heard_until_the_end(listener)
+    while_others_sleep = received_until_the_end(listener)
     release(connection, [(row[ID], row[TOKEN]) for row in mail])
 
-    assert (while_others_sleep, heard_until_the_end(listener)) == (set(), {"mail"})
+    assert (while_others_sleep, received_until_the_end(listener)) == (set(), {"mail"})
 
 
 def enqueue(processors: Iterable[BaseTaskProcessor], many: bool) -> None:
@@ -94,11 +94,11 @@ def test_a_manager_that_sleeps_is_notified_of_its_queue_only(many, listener, man
     manager("default")
 
     enqueue([Letter(1), Mailed(1)], many)
-    while_none_sleeps = heard_until_the_end(listener)
+    while_none_sleeps = received_until_the_end(listener)
     set_sleeping(connection, one, True)
     enqueue([Letter(2), Mailed(2)], many)
 
-    assert (while_none_sleeps, heard_until_the_end(listener)) == (set(), {"mail"})
+    assert (while_none_sleeps, received_until_the_end(listener)) == (set(), {"mail"})
 
 
 @one_or_many
@@ -115,7 +115,7 @@ def test_a_manager_that_sleeps_at_the_commit_is_notified_after_it(
         during = listener.take()
 
     assert during == {}
-    assert heard_until_the_end(listener) == {"mail"}
+    assert received_until_the_end(listener) == {"mail"}
 
 
 @pytest.mark.parametrize("many_before", [False, True])
@@ -130,7 +130,7 @@ def test_what_was_enqueued_before_a_transaction_takes_no_notification_from_it(
         enqueue([Mailed(2)], many)
         set_sleeping(other, one, True)
 
-    assert heard_until_the_end(listener) == {"mail"}
+    assert received_until_the_end(listener) == {"mail"}
 
 
 def test_many_tasks_of_one_transaction_ask_once_who_sleeps():
@@ -160,7 +160,7 @@ def test_a_savepoint_that_is_rolled_back_takes_only_its_own_wake_up_along(listen
         Mailed(2).delay()
         set_sleeping(other, one, True)
 
-    assert heard_until_the_end(listener) == {"mail"}
+    assert received_until_the_end(listener) == {"mail"}
 
 
 @one_or_many
@@ -171,7 +171,7 @@ def test_of_a_task_that_is_rolled_back_nobody_is_notified(many, listener, manage
         enqueue([Mailed(1)], many)
         raise KeyError
 
-    assert heard_until_the_end(listener) == set()
+    assert received_until_the_end(listener) == set()
 
 
 def test_a_scheduled_task_and_a_twin_wake_the_manager_too(listener, manager):
@@ -180,7 +180,7 @@ def test_a_scheduled_task_and_a_twin_wake_the_manager_too(listener, manager):
 
     Mailed(1).delay()
 
-    assert heard_until_the_end(listener) == {"mail"}
+    assert received_until_the_end(listener) == {"mail"}
 
 
 def test_a_listener_whose_connection_was_ended_is_told(listener):
@@ -217,4 +217,4 @@ def test_requeued_tasks_wake_a_manager_of_their_queue_that_sleeps(listener, mana
         heard_before = listener.take()
 
     assert not heard_before
-    assert heard_until_the_end(listener) == {"mail"}
+    assert received_until_the_end(listener) == {"mail"}

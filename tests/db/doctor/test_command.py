@@ -25,7 +25,7 @@ def run(*arguments: str, command: Command | None = None) -> tuple[str, int]:
     return out.getvalue(), 0
 
 
-class Told(Command):
+class StubbedCommand(Command):
     """The command with an examination that returns the test's findings."""
 
     def __init__(self, *found: Finding) -> None:
@@ -52,25 +52,25 @@ def test_a_real_examination_looks_at_everything():
 
 @pytest.mark.parametrize(("status", "code"), [("fine", 0), ("skipped", 0), ("warning", 1), ("error", 2)])
 def test_the_exit_code_is_by_severity(status, code):
-    command = Told(FOUND._replace(status=status))
+    command = StubbedCommand(FOUND._replace(status=status))
 
     assert run(command=command)[1] == code
     assert run("--json", command=command)[1] == code
 
 
 def test_a_cure_stands_below_its_finding():
-    out, _ = run(command=Told(Finding("warning", "Late.", "Wind it up.", "clock")))
+    out, _ = run(command=StubbedCommand(Finding("warning", "Late.", "Wind it up.", "clock")))
 
     assert "warning  clock          Late.\n                        cure: Wind it up.\n" in out
     assert out.endswith("\nProblems: 1.\n")
 
 
 def test_all_is_fine():
-    assert run(command=Told(FOUND))[0].endswith("fine     host           Well.\n\nNo problems.\n")
+    assert run(command=StubbedCommand(FOUND))[0].endswith("fine     host           Well.\n\nNo problems.\n")
 
 
 def test_json_has_every_finding():
-    out, _ = run("--json", "--queue-name", "default", command=Told(FOUND))
+    out, _ = run("--json", "--queue-name", "default", command=StubbedCommand(FOUND))
 
     assert json.loads(out) == {
         "version": __version__,
@@ -81,7 +81,7 @@ def test_json_has_every_finding():
 
 
 def test_options_say_what_is_examined():
-    command = Told(FOUND)
+    command = StubbedCommand(FOUND)
     run(
         "--queue_name", "mail", "--metrics-url", "https://a:1", "--metrics-ca", "ca.pem",
         "--metrics-token-file", "token", "--log-format", "ecs", "--log-file", "a.log", "--rules", "there",

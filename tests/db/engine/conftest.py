@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.db.engine.office import Office
+from tests.db.engine.manager_harness import ManagerHarness
 from tests.support.events import RecordedEvents
 
 
@@ -15,19 +15,19 @@ def registry_as_it_was(own_registry: None) -> None:
 
 
 @pytest.fixture
-def heard(recorded_events: RecordedEvents) -> RecordedEvents:
+def recorded(recorded_events: RecordedEvents) -> RecordedEvents:
     return recorded_events
 
 
 @pytest.fixture
-def open_office(temporary_folder: object) -> Iterator[Callable[..., Office]]:
-    """Return a function that makes managers, which are closed after the test; arguments as for ``Office``."""
-    made: list[Office] = []
+def open_harness(temporary_folder: object) -> Iterator[Callable[..., ManagerHarness]]:
+    """Return a function that makes managers, which are closed after the test; it takes their arguments."""
+    made: list[ManagerHarness] = []
 
-    def make(*args: Any, **settings: Any) -> Office:
-        made.append(Office(*args, **settings))
+    def make(*args: Any, **settings: Any) -> ManagerHarness:
+        made.append(ManagerHarness(*args, **settings))
         return made[-1]
 
     yield make
-    for office in made:
-        office.close()
+    for harness in made:
+        harness.close()

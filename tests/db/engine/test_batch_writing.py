@@ -51,7 +51,7 @@ def refusing_restored(code: str, task_id: int | None = None) -> AbstractContextM
     return refusing("UPDATE", f"OLD.status = 'new' AND NEW.status = 'in_process'{which}", code)
 
 
-class Play:
+class Harness:
     """A settler with four outcomes of a manager's runs: completed, crashed, postponed and released."""
 
     def __init__(self) -> None:
@@ -86,101 +86,101 @@ class Play:
 
 
 @pytest.fixture
-def play() -> Play:
-    return Play()
+def harness() -> Harness:
+    return Harness()
 
 
-def are_written(play: Play) -> bool:
-    [again] = play.counted
+def are_written(harness: Harness) -> bool:
+    [again] = harness.counted
     assert again is not None
     assert columns(again[ID], "claim_token", "crashes") == (again[TOKEN], 1)
-    assert [columns(row[ID], "attempts", "postpones") for row in play.rows[2:]] == [(1, 1), (0, 0)]
-    histories = [columns(row[ID], "history") for row in play.rows]
+    assert [columns(row[ID], "attempts", "postpones") for row in harness.rows[2:]] == [(1, 1), (0, 0)]
+    histories = [columns(row[ID], "history") for row in harness.rows]
     assert [[(entry["outcome"], entry.get("count")) for entry in history or []] for history in histories] == [
         [],
         [("crashed", None)],
         [("postponed", None)],
         [],
     ]
-    assert statuses_of(*ids(play.rows)) == ["finished", "in_process", "new", "new"]
-    return play.settler.is_idle
+    assert statuses_of(*ids(harness.rows)) == ["finished", "in_process", "new", "new"]
+    return harness.settler.is_idle
 
 
 def test_outcomes_of_runs_whose_claims_were_forgotten_are_written(
-    play: Play, recorded_events: RecordedEvents
+    harness: Harness, recorded_events: RecordedEvents
 ):
-    forget(play.rows)
+    forget(harness.rows)
 
-    play.write()
+    harness.write()
 
-    assert are_written(play)
+    assert are_written(harness)
     assert recorded_events.of(TaskClaimLost) == []
 
 
 def test_outcomes_that_were_forgotten_with_their_claims_are_written_again(
-    play: Play, recorded_events: RecordedEvents
+    harness: Harness, recorded_events: RecordedEvents
 ):
-    play.settler.turn(time.monotonic())
-    play.thread.answer(AWAY)
-    forget(play.rows)
+    harness.settler.turn(time.monotonic())
+    harness.thread.answer(AWAY)
+    forget(harness.rows)
 
-    play.write(later=PAUSE_AT_MOST_SECONDS)
+    harness.write(later=PAUSE_AT_MOST_SECONDS)
 
-    assert are_written(play)
+    assert are_written(harness)
     assert recorded_events.of(TaskClaimLost) == []
 
 
-def test_outcomes_that_were_kept_though_their_answer_was_lost_are_not_written_again(play: Play):
-    play.settler.turn(time.monotonic())
-    play.thread.call(connection)
-    play.thread.answer(AWAY)
+def test_outcomes_that_were_kept_though_their_answer_was_lost_are_not_written_again(harness: Harness):
+    harness.settler.turn(time.monotonic())
+    harness.thread.call(connection)
+    harness.thread.answer(AWAY)
 
-    play.write(later=PAUSE_AT_MOST_SECONDS)
+    harness.write(later=PAUSE_AT_MOST_SECONDS)
 
-    assert are_written(play)
+    assert are_written(harness)
 
 
 def test_a_forgotten_outcome_is_lost_if_the_task_was_enqueued_again(
-    play: Play, recorded_events: RecordedEvents
+    harness: Harness, recorded_events: RecordedEvents
 ):
-    play.settler.turn(time.monotonic())
-    play.thread.answer(AWAY)
-    forget(play.rows)
+    harness.settler.turn(time.monotonic())
+    harness.thread.answer(AWAY)
+    forget(harness.rows)
     key = uuid4()
-    Task.objects.filter(pk=play.rows[0][ID]).update(unique_key=key)
+    Task.objects.filter(pk=harness.rows[0][ID]).update(unique_key=key)
     assert insert(key=key).is_duplicate
 
-    play.write(later=PAUSE_AT_MOST_SECONDS)
+    harness.write(later=PAUSE_AT_MOST_SECONDS)
 
-    assert statuses_of(play.rows[0][ID]) == ["new"]
-    assert [event.task.id for event in recorded_events.of(TaskClaimLost)] == [play.rows[0][ID]]
+    assert statuses_of(harness.rows[0][ID]) == ["new"]
+    assert [event.task.id for event in recorded_events.of(TaskClaimLost)] == [harness.rows[0][ID]]
 
 
-def test_outcomes_of_forgotten_claims_wait_for_who_locks_the_rows(play: Play):
-    forget(play.rows)
+def test_outcomes_of_forgotten_claims_wait_for_who_locks_the_rows(harness: Harness):
+    forget(harness.rows)
     with refusing_restored("55P03"):
-        play.write()
-    assert play.settler.unsettled == 3, "a task to be released waits already"
-    assert statuses_of(*ids(play.rows)) == ["new"] * 4
+        harness.write()
+    assert harness.settler.unsettled == 3, "a task to be released waits already"
+    assert statuses_of(*ids(harness.rows)) == ["new"] * 4
 
-    while not play.settler.is_idle:
-        play.write(later=PAUSE_AT_MOST_SECONDS)
+    while not harness.settler.is_idle:
+        harness.write(later=PAUSE_AT_MOST_SECONDS)
 
-    assert are_written(play)
+    assert are_written(harness)
 
 
 @pytest.mark.parametrize("sqlstate", ["55P03", "57014"], ids=["locked", "cancelled"])
-def test_a_claim_that_cannot_be_restored_holds_up_no_other_outcome(sqlstate: str, play: Play):
+def test_a_claim_that_cannot_be_restored_holds_up_no_other_outcome(sqlstate: str, harness: Harness):
     more = claimed(4, MANAGER)
-    play.settler.keep(more, [(0, "elsewhere:17", None)] * 4)
-    forget([*play.rows, *more])
+    harness.settler.keep(more, [(0, "elsewhere:17", None)] * 4)
+    forget([*harness.rows, *more])
 
     with refusing_restored(sqlstate, more[2][ID]):
-        play.write_until_unsettled(1)
+        harness.write_until_unsettled(1)
 
     assert statuses_of(*ids(more)) == ["finished", "finished", "new", "finished"]
-    play.write_until_unsettled(0)
-    assert are_written(play)
+    harness.write_until_unsettled(0)
+    assert are_written(harness)
     assert statuses_of(*ids(more)) == ["finished"] * 4
 
 
@@ -252,39 +252,39 @@ def test_who_locks_a_row_is_found_though_the_claim_of_another_was_forgotten():
 
 @pytest.mark.parametrize("is_again", [False, True])
 def test_a_task_to_be_released_whose_claim_was_forgotten_stays_as_it_is(
-    is_again: bool, play: Play, recorded_events: RecordedEvents
+    is_again: bool, harness: Harness, recorded_events: RecordedEvents
 ):
     if is_again:
-        play.settler.turn(time.monotonic())
-        play.thread.answer(AWAY)
-    forget(play.rows)
-    released = play.rows[3][ID]
+        harness.settler.turn(time.monotonic())
+        harness.thread.answer(AWAY)
+    forget(harness.rows)
+    released = harness.rows[3][ID]
     before = columns(released, "status", "updated_at")
 
-    play.write(later=PAUSE_AT_MOST_SECONDS)
+    harness.write(later=PAUSE_AT_MOST_SECONDS)
 
     assert columns(released, "status", "updated_at") == before
     assert [event for event in recorded_events.of(TasksReleased) if not event.number] == []
-    assert are_written(play)
+    assert are_written(harness)
 
 
-def test_other_errors_in_the_search_for_forgotten_claims_are_an_outage(play: Play):
-    forget(play.rows)
-    play.settler.turn(time.monotonic())
+def test_other_errors_in_the_search_for_forgotten_claims_are_an_outage(harness: Harness):
+    forget(harness.rows)
+    harness.settler.turn(time.monotonic())
 
     with refusing_restored("53200"), pytest.raises(OperationalError), transaction.atomic():
-        play.thread.call(connection)
+        harness.thread.call(connection)
 
 
 def test_the_outcome_of_a_run_whose_forgotten_claim_another_manager_made_is_not_written(
-    play: Play, recorded_events: RecordedEvents
+    harness: Harness, recorded_events: RecordedEvents
 ):
-    forget(play.rows)
+    forget(harness.rows)
     theirs = claim(connection, "default", register_manager(), 4)
 
-    play.write()
+    harness.write()
 
     assert statuses_of(*ids(theirs)) == ["in_process"] * 4
     assert [columns(row[ID], "claim_token") for row in theirs] == [row[TOKEN] for row in theirs]
     assert len(recorded_events.of(TaskClaimLost)) == 3, "and the release of a task that did not run"
-    assert play.counted == [None]
+    assert harness.counted == [None]

@@ -21,7 +21,7 @@ pytestmark = [
 
 
 def test_requests_that_the_first_heartbeat_finds_end_what_waits_and_those_of_ended_tasks_go(
-    open_office, recorded_events: RecordedEvents
+    open_harness, recorded_events: RecordedEvents
 ):
     registry.register(type("Letter", (Idle,), {}))
     *ids, other = insert_many(4)
@@ -30,9 +30,9 @@ def test_requests_that_the_first_heartbeat_finds_end_what_waits_and_those_of_end
     for task_id, comment in {**comments, other + 1: "it is gone"}.items():
         CancelRequest.objects.create(task_id=task_id, comment=comment)
 
-    office = open_office()
-    office.turn_until(lambda: statuses_of(*ids, other) == ["error"] * 3 + ["finished"])
-    office.turn_until(lambda: not CancelRequest.objects.exists())
+    harness = open_harness()
+    harness.turn_until(lambda: statuses_of(*ids, other) == ["error"] * 3 + ["finished"])
+    harness.turn_until(lambda: not CancelRequest.objects.exists())
 
     assert [columns(task_id, "error_message") for task_id in ids] == [
         "sent twice",

@@ -20,7 +20,7 @@ from django_partisan.sql.connection import execute, fetch_all, open_connection
 from django_partisan.sql.control import Control, decoded, notify_control
 from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.session import GRACE_SECONDS
-from tests.db.engine.play import PATIENT_SECONDS, Play, has_ended
+from tests.db.engine.database_thread_harness import PATIENT_SECONDS, DatabaseThreadHarness, has_ended
 from tests.support.database import open_transaction
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.waiting import wait_until
@@ -29,8 +29,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def play() -> Iterator[Play]:
-    made = Play()
+def harness() -> Iterator[DatabaseThreadHarness]:
+    made = DatabaseThreadHarness()
     yield made
     if made.thread._thread.is_alive():
         assert made.thread.close(20)
@@ -45,10 +45,10 @@ def proxy() -> Iterator[TcpProxy]:
 
 
 @pytest.fixture
-def through(play: Play, proxy: TcpProxy) -> Play:
+def through(harness: DatabaseThreadHarness, proxy: TcpProxy) -> DatabaseThreadHarness:
     """Make the thread connect through the proxy."""
-    play.thread._session.connection.settings_dict |= {"HOST": "127.0.0.1", "PORT": str(proxy.port)}
-    return play
+    harness.thread._session.connection.settings_dict |= {"HOST": "127.0.0.1", "PORT": str(proxy.port)}
+    return harness
 
 
 class Stuck:
@@ -83,15 +83,16 @@ def end_of_session(connection: BaseDatabaseWrapper) -> None:
     execute(connection, "SELECT pg_terminate_backend(pg_backend_pid())")
 
 
-def test_calls_are_made_in_order_in_another_thread_and_their_results_come_to_the_loop(play):
+def test_calls_are_made_in_order_in_another_thread_and_their_results_come_to_the_loop(harness):
     for number in (1, 2):
-        play.thread.submit(
-            lambda connection, number=number: (number, threading.current_thread().name), play.results.append
+        harness.thread.submit(
+            lambda connection, number=number: (number, threading.current_thread().name),
+            harness.results.append,
         )
-    assert play.results == []
-    play.turn_until(lambda: not play.thread.is_busy)
+    assert harness.results == []
+    harness.turn_until(lambda: not harness.thread.is_busy)
 
-    assert play.results == [(1, "partisan-test"), (2, "partisan-test")]
+    assert harness.results == [(1, "partisan-test"), (2, "partisan-test")]
 
 
 @pytest.mark.parametrize(
@@ -103,69 +104,69 @@ def test_calls_are_made_in_order_in_another_thread_and_their_results_come_to_the
     ],
 )
 def test_an_error_is_the_result_and_the_next_call_has_a_connection_that_is_well(
-    call, error, keeps_connection, play
+    call, error, keeps_connection, harness
 ):
-    session = play.session()
+    session = harness.session()
 
-    assert isinstance(play.ask(call), error)
+    assert isinstance(harness.ask(call), error)
 
-    assert (play.session() == session) == keeps_connection
+    assert (harness.session() == session) == keeps_connection
 
 
-def test_whatever_call_waits_in_vain_for_a_locked_table_its_error_names_the_session(play):
+def test_whatever_call_waits_in_vain_for_a_locked_table_its_error_names_the_session(harness):
     with open_transaction("LOCK TABLE django_partisan_task") as holder:
         pid = fetch_all(holder, "SELECT pg_backend_pid()")[0][0]
 
-        error = play.ask(
+        error = harness.ask(
             lambda connection: execute(
                 connection, "SET LOCAL lock_timeout = 100; SELECT count(*) FROM django_partisan_task"
             )
         )
 
     assert f"(the table is locked by session {pid} " in str(error)
-    assert play.ask(lambda connection: fetch_all(connection, "SELECT 1")) == [(1,)]
+    assert harness.ask(lambda connection: fetch_all(connection, "SELECT 1")) == [(1,)]
 
 
-def test_a_database_out_of_reach_is_an_error_and_can_come_back(play):
-    settings = play.thread._session.connection.settings_dict
+def test_a_database_out_of_reach_is_an_error_and_can_come_back(harness):
+    settings = harness.thread._session.connection.settings_dict
     port, settings["PORT"] = settings["PORT"], "1"
-    assert isinstance(play.ask(wrong_statement), OperationalError)
+    assert isinstance(harness.ask(wrong_statement), OperationalError)
 
     settings["PORT"] = port
 
-    assert play.session() > 0
+    assert harness.session() > 0
 
 
-def test_notifications_come_to_the_loop_without_a_call(play):
-    play.session()
+def test_notifications_come_to_the_loop_without_a_call(harness):
+    harness.session()
 
-    assert play.is_notified("mail")
-    assert play.notified == [{"mail"}]
+    assert harness.is_notified("mail")
+    assert harness.notified == [{"mail"}]
 
 
-def test_each_channel_has_its_listener(play):
-    play.session()
+def test_each_channel_has_its_listener(harness):
+    harness.session()
 
     notify_control(connection, "mail", "pause")
-    play.turn_until(lambda: play.controls)
+    harness.turn_until(lambda: harness.controls)
 
-    assert play.notified == []
-    assert [decoded(payload) for payload in play.controls[0]] == [Control("public", "mail", "pause")]
+    assert harness.notified == []
+    assert [decoded(payload) for payload in harness.controls[0]] == [Control("public", "mail", "pause")]
 
 
-def test_a_channel_to_which_other_code_listens_is_left_alone(play):
-    play.session()
-    play.ask(lambda connection: execute(connection, "LISTEN project"))
+def test_a_channel_to_which_other_code_listens_is_left_alone(harness):
+    harness.session()
+    harness.ask(lambda connection: execute(connection, "LISTEN project"))
 
     execute(connection, "NOTIFY project, 'news'")
 
-    assert play.is_notified("mail")
-    assert (play.notified, play.controls) == ([{"mail"}], [])
+    assert harness.is_notified("mail")
+    assert (harness.notified, harness.controls) == ([{"mail"}], [])
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_a_notification_that_is_read_with_the_answer_to_a_call_comes_to_the_loop_too(fails, play):
-    play.session()
+def test_a_notification_that_is_read_with_the_answer_to_a_call_comes_to_the_loop_too(fails, harness):
+    harness.session()
 
     def call(called: BaseDatabaseWrapper) -> None:
         with closing(open_connection("another")) as other:
@@ -173,42 +174,42 @@ def test_a_notification_that_is_read_with_the_answer_to_a_call_comes_to_the_loop
         assert select.select([called.connection.fileno()], [], [], PATIENT_SECONDS)[0]
         execute(called, "SELECT nothing" if fails else "SELECT")
 
-    assert isinstance(play.ask(call), ProgrammingError) == fails
+    assert isinstance(harness.ask(call), ProgrammingError) == fails
 
-    play.turn_until(lambda: play.notified == [{"mail"}])
-
-
-def test_when_the_session_of_a_listener_ends_it_says_that_some_may_be_missed_and_listens_again(play):
-    play.session()
-    execute(connection, "SELECT pg_terminate_backend(%s)", (play.session(),))
-    play.turn_until(lambda: play.notified == [None])
-    play.session()
-
-    assert play.is_notified("mail")
-    assert play.notified == [None, None, {"mail"}]
-    assert play.controls == [None, None]
+    harness.turn_until(lambda: harness.notified == [{"mail"}])
 
 
-def test_a_listener_listens_again_after_a_fault_of_ours(play):
-    play.session()
-    play.ask(fault)
-    play.session()
+def test_when_the_session_of_a_listener_ends_it_says_that_some_may_be_missed_and_listens_again(harness):
+    harness.session()
+    execute(connection, "SELECT pg_terminate_backend(%s)", (harness.session(),))
+    harness.turn_until(lambda: harness.notified == [None])
+    harness.session()
 
-    assert play.is_notified("mail")
-    assert play.notified == [None, {"mail"}]
+    assert harness.is_notified("mail")
+    assert harness.notified == [None, None, {"mail"}]
+    assert harness.controls == [None, None]
+
+
+def test_a_listener_listens_again_after_a_fault_of_ours(harness):
+    harness.session()
+    harness.ask(fault)
+    harness.session()
+
+    assert harness.is_notified("mail")
+    assert harness.notified == [None, {"mail"}]
 
 
 def test_closing_makes_the_calls_submitted_before_and_ends_the_thread_and_the_session():
-    play = Play()
-    session = play.session()
-    play.thread.submit(lambda connection: 7, play.results.append)
+    harness = DatabaseThreadHarness()
+    session = harness.session()
+    harness.thread.submit(lambda connection: 7, harness.results.append)
 
-    assert play.thread.close(20)
+    assert harness.thread.close(20)
 
-    play.calls.run_delivered()
-    assert play.results == [7]
+    harness.calls.run_delivered()
+    assert harness.results == [7]
     wait_until(lambda: has_ended(session))
-    play.calls.close()
+    harness.calls.close()
 
 
 def test_a_call_whose_answer_is_late_fails_and_the_next_is_made_over_another_connection(through, proxy):
@@ -228,68 +229,68 @@ def test_a_call_whose_answer_is_late_fails_and_the_next_is_made_over_another_con
     wait_until(lambda: has_ended(before))
 
 
-def test_a_call_that_does_not_end_is_given_up_and_what_comes_later_is_dropped(play, stuck):
-    play.session()
-    play.thread.submit(stuck, play.results.append)
+def test_a_call_that_does_not_end_is_given_up_and_what_comes_later_is_dropped(harness, stuck):
+    harness.session()
+    harness.thread.submit(stuck, harness.results.append)
     stuck.begun.wait(20)
-    late_at = play.thread.late_at()
-    assert play.thread.waited(late_at) == pytest.approx(PATIENT_SECONDS + GRACE_SECONDS)
+    late_at = harness.thread.late_at()
+    assert harness.thread.waited(late_at) == pytest.approx(PATIENT_SECONDS + GRACE_SECONDS)
 
-    assert play.thread.shut_down_if_late(late_at)
-    assert not play.thread.shut_down_if_late(late_at)
-    assert play.results == []
-    assert play.thread.late_at() == late_at + GIVE_UP_SECONDS
-    assert not play.thread.shut_down_if_late(late_at + GIVE_UP_SECONDS)
+    assert harness.thread.shut_down_if_late(late_at)
+    assert not harness.thread.shut_down_if_late(late_at)
+    assert harness.results == []
+    assert harness.thread.late_at() == late_at + GIVE_UP_SECONDS
+    assert not harness.thread.shut_down_if_late(late_at + GIVE_UP_SECONDS)
 
-    [error] = play.results
+    [error] = harness.results
     assert str(error) == f"PostgreSQL has not answered for {PATIENT_SECONDS + GRACE_SECONDS + 1:.1f} s"
-    assert play.thread.late_at() is None
-    assert not play.thread.shut_down_if_late(late_at + 1000)
-    assert play.thread.is_busy
+    assert harness.thread.late_at() is None
+    assert not harness.thread.shut_down_if_late(late_at + 1000)
+    assert harness.thread.is_busy
     stuck.go_on.set()
-    play.turn_until(lambda: not play.thread.is_busy)
-    assert play.results == [error]
-    assert play.thread.waited(time.monotonic()) == 0.0
-    play.results.clear()
-    assert play.session() > 0
+    harness.turn_until(lambda: not harness.thread.is_busy)
+    assert harness.results == [error]
+    assert harness.thread.waited(time.monotonic()) == 0.0
+    harness.results.clear()
+    assert harness.session() > 0
 
 
-def test_where_one_answer_is_late_the_others_are_granted_a_moment_and_other_connections(play, stuck):
-    silent = Play()
-    watch = ConnectionWatch([silent.thread, play.thread], lambda: None)
-    before = play.session()
+def test_where_one_answer_is_late_the_others_are_granted_a_moment_and_other_connections(harness, stuck):
+    silent = DatabaseThreadHarness()
+    watch = ConnectionWatch([silent.thread, harness.thread], lambda: None)
+    before = harness.session()
     assert watch.next_at() == NEVER
     silent.thread.submit(stuck, silent.results.append)
     stuck.begun.wait(20)
     late_at = watch.next_at()
     assert late_at == silent.thread.late_at()
     watch.turn(late_at - 1.0)
-    assert play.session() == before
+    assert harness.session() == before
     waiting = Stuck()
-    play.thread.submit(waiting, play.results.append)
+    harness.thread.submit(waiting, harness.results.append)
     waiting.begun.wait(20)
 
     watch.turn(late_at)
 
-    assert play.thread.waited(play.thread.late_at()) == pytest.approx(GRACE_SECONDS)
+    assert harness.thread.waited(harness.thread.late_at()) == pytest.approx(GRACE_SECONDS)
     stuck.go_on.set()
     waiting.go_on.set()
-    play.turn_until(lambda: play.results.pop() == "late" if play.results else False)
-    after = play.session()
+    harness.turn_until(lambda: harness.results.pop() == "late" if harness.results else False)
+    after = harness.session()
     assert after != before
-    assert play.session() == after
+    assert harness.session() == after
     assert silent.thread.close(20)
     silent.calls.close()
 
 
-def test_a_call_that_was_granted_but_a_moment_takes_no_patience_from_the_others(play, stuck):
+def test_a_call_that_was_granted_but_a_moment_takes_no_patience_from_the_others(harness, stuck):
     """Otherwise, where calls take longer than a moment, threads would abort each other's calls forever."""
-    silent, slow = Play(), Stuck()
-    watch = ConnectionWatch([silent.thread, play.thread], lambda: None)
+    silent, slow = DatabaseThreadHarness(), Stuck()
+    watch = ConnectionWatch([silent.thread, harness.thread], lambda: None)
     silent.thread.submit(stuck, silent.results.append)
     stuck.begun.wait(20)
-    play.session()
-    play.thread.submit(slow, play.results.append)
+    harness.session()
+    harness.thread.submit(slow, harness.results.append)
     slow.begun.wait(20)
     late_at = silent.thread.late_at()
     assert late_at is not None
@@ -300,7 +301,7 @@ def test_a_call_that_was_granted_but_a_moment_takes_no_patience_from_the_others(
     silent.thread.submit(again, silent.results.append)
     again.begun.wait(20)
 
-    late_at = play.thread.late_at()
+    late_at = harness.thread.late_at()
     assert late_at is not None
     watch.turn(late_at)
 
@@ -309,33 +310,33 @@ def test_a_call_that_was_granted_but_a_moment_takes_no_patience_from_the_others(
     assert silent.thread.waited(late_at) == pytest.approx(PATIENT_SECONDS + GRACE_SECONDS)
     for one in (slow, again):
         one.go_on.set()
-    play.turn_until(lambda: not play.thread.is_busy)
+    harness.turn_until(lambda: not harness.thread.is_busy)
     assert silent.thread.close(20)
     silent.calls.close()
 
 
-def test_where_the_server_ended_one_idle_connection_the_others_are_replaced(play):
-    other = Play()
+def test_where_the_server_ended_one_idle_connection_the_others_are_replaced(harness):
+    other = DatabaseThreadHarness()
     lost: list[int] = []
     watch = ConnectionWatch(
-        [other.thread, play.thread], lambda: lost.append(other.thread.lost + play.thread.lost)
+        [other.thread, harness.thread], lambda: lost.append(other.thread.lost + harness.thread.lost)
     )
-    listening, before = other.session(), play.session()
+    listening, before = other.session(), harness.session()
     watch.turn(time.monotonic())
-    assert not play.thread.needs_connection
-    assert play.session() == before
+    assert not harness.thread.needs_connection
+    assert harness.session() == before
     assert lost == []
 
     execute(connection, "SELECT pg_terminate_backend(%s)", (listening,))
     other.turn_until(lambda: other.notified == [None])
     watch.turn(time.monotonic())
 
-    assert play.thread.needs_connection
-    after = play.session()
+    assert harness.thread.needs_connection
+    after = harness.session()
     assert after != before
     watch.turn(time.monotonic())
-    assert not play.thread.needs_connection
-    assert play.session() == after
+    assert not harness.thread.needs_connection
+    assert harness.session() == after
     watch.turn(time.monotonic())
     assert lost == [1, 2]
     assert other.thread.close(20)
@@ -343,7 +344,7 @@ def test_where_the_server_ended_one_idle_connection_the_others_are_replaced(play
 
 
 def test_threads_end_together_and_those_that_wait_for_an_answer_are_hung_up(through, proxy, stuck):
-    other = Play()
+    other = DatabaseThreadHarness()
     through.session()
     proxy.abandon()
     through.thread.submit(lambda connection: execute(connection, "SELECT"), through.results.append)
@@ -356,26 +357,26 @@ def test_threads_end_together_and_those_that_wait_for_an_answer_are_hung_up(thro
     other.calls.close()
 
 
-def test_a_thread_that_hangs_does_not_hold_up_its_end_for_longer_than_asked(play):
+def test_a_thread_that_hangs_does_not_hold_up_its_end_for_longer_than_asked(harness):
     stuck = Stuck()
-    play.thread.submit(stuck, play.results.append)
+    harness.thread.submit(stuck, harness.results.append)
 
-    assert not play.thread.close(0.01)
+    assert not harness.thread.close(0.01)
 
     stuck.go_on.set()
-    play.thread._thread.join(20)
+    harness.thread._thread.join(20)
 
 
-def test_a_connection_that_cannot_even_be_closed_is_forgotten(play, monkeypatch):
-    play.session()
-    kept = play.thread._session.connection.connection
+def test_a_connection_that_cannot_even_be_closed_is_forgotten(harness, monkeypatch):
+    harness.session()
+    kept = harness.thread._session.connection.connection
 
     def refuse(self: object) -> None:
         raise Error("no")
 
     monkeypatch.setattr(BaseDatabaseWrapper, "close", refuse)
-    play.ask(fault)
+    harness.ask(fault)
     monkeypatch.undo()
     kept.close()
 
-    assert play.session() > 0
+    assert harness.session() > 0

@@ -16,7 +16,7 @@ from django_partisan.engine.manager.run_until import Until
 from django_partisan.exceptions import PostponeTask
 from django_partisan.models import Task
 from django_partisan.processor import BaseTaskProcessor
-from tests.db.engine.office import Office
+from tests.db.engine.manager_harness import ManagerHarness
 from tests.support.engine import NO_PID
 from tests.support.rows import insert
 
@@ -54,18 +54,18 @@ def run(temporary_folder: object, own_registry: None) -> Iterator[Callable[..., 
     """Return a function that runs one task until nothing is left to do, and returns its row."""
     registry.register(Flaky)
     registry.register(Whole)
-    made: list[Office] = []
+    made: list[ManagerHarness] = []
 
     def run_one(*what: str, processor: str = "Flaky", **settings: Any) -> Any:
         arguments = json.dumps({"args": what, "kwargs": {}})
         task = insert(processor=processor, arguments=arguments)
-        made.append(Office(Until.IDLE, **settings))
+        made.append(ManagerHarness(Until.IDLE, **settings))
         made[-1].turn_until(lambda: made[-1].manager.is_stopped)
         return Task.objects.filter(pk=task.pk).first() or task
 
     yield run_one
-    for office in made:
-        office.close()
+    for harness in made:
+        harness.close()
 
 
 def moment(text: str) -> datetime:
@@ -74,7 +74,7 @@ def moment(text: str) -> datetime:
     return found
 
 
-def told(task: Any) -> list[tuple[Any, ...]]:
+def history_entries(task: Any) -> list[tuple[Any, ...]]:
     return [
         (entry["outcome"], entry["attempt"], entry.get("reason"), entry.get("error_type"))
         for entry in task.history
@@ -93,7 +93,7 @@ def test_a_task_that_completes_at_its_first_attempt_keeps_when_and_where_it_ran_
 def test_every_run_that_did_not_complete_is_told_and_then_the_last_one(processor, run):
     task = run("wait", "lose_the_net", "complete", processor=processor)
 
-    assert told(task) == [
+    assert history_entries(task) == [
         ("postponed", 1, None, None),
         ("retried", 2, None, "ConnectionError"),
         ("completed", 3, None, None),
@@ -114,7 +114,7 @@ def test_a_failed_task_tells_its_failure_and_runs_that_equal_each_other_are_one_
     task = run("lose_the_net", "lose_the_net", "lose_the_net")
 
     assert task.status == "error"
-    assert told(task) == [
+    assert history_entries(task) == [
         ("retried", 2, None, "ConnectionError"),
         ("failed", 3, "retries_exhausted", "ConnectionError"),
     ]
@@ -124,7 +124,7 @@ def test_a_failed_task_tells_its_failure_and_runs_that_equal_each_other_are_one_
 
 
 def test_a_failure_at_the_first_attempt_is_told(run):
-    assert told(run("break_")) == [("failed", 1, "error", "ValueError")]
+    assert history_entries(run("break_")) == [("failed", 1, "error", "ValueError")]
 
 
 @pytest.mark.parametrize("processor", ["Flaky", "Whole"])

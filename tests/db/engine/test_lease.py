@@ -43,7 +43,7 @@ class Clock:
         return boot_clock.now() + self.ahead
 
 
-class Play:
+class Harness:
     """A lease whose calls use the test's connection, unless the test answers them.
 
     The test acts as the manager's intake; ``held_ids`` are the ids of its tasks.
@@ -76,7 +76,7 @@ class Play:
 
     def turn(self, later: float = 0.0) -> str | None:
         self.lease.turn(time.monotonic() + later)
-        return self.thread.asked
+        return self.thread.pending_call
 
     def call(self) -> None:
         """Execute the pending call and answer it."""
@@ -107,8 +107,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def play(clock: Clock) -> Play:
-    return Play(clock)
+def harness(clock: Clock) -> Harness:
+    return Harness(clock)
 
 
 @pytest.fixture
@@ -123,81 +123,81 @@ def dead() -> uuid.UUID:
     return name
 
 
-def test_the_manager_is_registered_once_and_sends_a_heartbeat_at_every_third_of_its_lease(play):
-    assert not play.lease.is_held
-    play.beat()
-    play.beat()
+def test_the_manager_is_registered_once_and_sends_a_heartbeat_at_every_third_of_its_lease(harness):
+    assert not harness.lease.is_held
+    harness.beat()
+    harness.beat()
 
     stored = ManagerLease.objects.get()
-    assert (stored.pk, stored.host, stored.lease_seconds) == (play.lease.id, HERE, 30)
-    assert play.lease.is_held
-    assert play.lease.is_idle
-    assert play.turn() is None
-    assert 9 < play.seconds_to_next() <= 10
-    assert play.turn(later=10) == "send"
-    assert play.lease.next_at() == NEVER
-    play.turn(later=20)
-    assert len(play.thread.calls) == 1
+    assert (stored.pk, stored.host, stored.lease_seconds) == (harness.lease.id, HERE, 30)
+    assert harness.lease.is_held
+    assert harness.lease.is_idle
+    assert harness.turn() is None
+    assert 9 < harness.seconds_to_next() <= 10
+    assert harness.turn(later=10) == "send"
+    assert harness.lease.next_at() == NEVER
+    harness.turn(later=20)
+    assert len(harness.thread.calls) == 1
 
 
-def test_each_heartbeat_brings_the_other_managers_of_the_queue(play):
-    play.beat()
+def test_each_heartbeat_brings_the_other_managers_of_the_queue(harness):
+    harness.beat()
     one = register_manager()
-    play.beat()
+    harness.beat()
 
-    assert [[other.id for other in found.others] for found in play.answers] == [[], [one]]
+    assert [[other.id for other in found.others] for found in harness.answers] == [[], [one]]
 
 
-def test_what_a_manager_held_that_is_proven_dead_is_rescued_and_what_had_begun_counts_a_crash(play, dead):
+def test_what_a_manager_held_that_is_proven_dead_is_rescued_and_what_had_begun_counts_a_crash(harness, dead):
     held_by = register_manager(lock_name=dead, host=HERE)
     Task.objects.filter(pk=insert().pk).update(id=BEGUN)
     [begun] = claim(connection, "default", held_by, 1)
     [waiting] = claimed(1, held_by)
 
-    play.beat()
+    harness.beat()
 
-    assert [task.previous_manager for task in play.rescues] == [held_by, held_by]
-    found = {row[ID]: row for _, row, _ in play.rescues}
+    assert [task.previous_manager for task in harness.rescues] == [held_by, held_by]
+    found = {row[ID]: row for _, row, _ in harness.rescues}
     assert (found[BEGUN][ATTEMPTS], found[BEGUN][CRASHES]) == (1, 1)
     assert (found[waiting[ID]][ATTEMPTS], found[waiting[ID]][CRASHES]) == (0, 0)
     assert found[BEGUN][TOKEN] != begun[TOKEN]
-    assert list(ManagerLease.objects.values_list("pk", flat=True)) == [play.lease.id]
+    assert list(ManagerLease.objects.values_list("pk", flat=True)) == [harness.lease.id]
     assert is_dead(dead) is False, "its file is removed"
 
 
-def test_the_file_of_a_dead_manager_stays_as_a_proof_until_its_tasks_are_rescued(play, dead):
+def test_the_file_of_a_dead_manager_stays_as_a_proof_until_its_tasks_are_rescued(harness, dead):
     register_manager(lock_name=dead, host=HERE)
-    play.turn()
+    harness.turn()
     execute(connection, "ALTER TABLE django_partisan_task RENAME COLUMN crashes TO gone")
 
     with pytest.raises(ProgrammingError, match="crashes"):
-        play.thread.call(connection)
+        harness.thread.call(connection)
 
     assert is_dead(dead)
 
 
 def test_a_manager_of_this_host_is_rescued_as_soon_as_it_dies_and_not_while_it_lives(
-    play, temporary_folder: Path
+    harness, temporary_folder: Path
 ):
     name = uuid.uuid4()
     file = PresenceFile(name, 1)
     [task] = claimed(1, register_manager(lock_name=name, host=HERE))
     register_manager(host="elsewhere")
-    play.beat()
-    assert play.turn(later=WATCH_SECONDS) is None
-    assert play.rescued() == []
-    assert play.seconds_to_next() <= 2 * WATCH_SECONDS
+    harness.beat()
+    assert harness.turn(later=WATCH_SECONDS) is None
+    assert harness.rescued() == []
+    assert harness.seconds_to_next() <= 2 * WATCH_SECONDS
     file.remove()
     file.path.write_bytes(b"")
 
-    assert play.turn(later=2 * WATCH_SECONDS) == "send"
-    play.call()
+    assert harness.turn(later=2 * WATCH_SECONDS) == "send"
+    harness.call()
 
-    assert play.rescued() == [task[ID]]
+    assert harness.rescued() == [task[ID]]
 
 
 def test_a_new_manager_removes_the_files_of_those_whose_rows_were_removed_from_another_host(
-    play, temporary_folder: Path
+    harness, temporary_folder: Path
 ):
     database = identity_of(connection)
     names = rescued, waiting, of_another_database = [uuid.uuid4() for _ in range(3)]
@@ -207,332 +207,334 @@ def test_a_new_manager_removes_the_files_of_those_whose_rows_were_removed_from_a
         file.close()
     register_manager(lock_name=waiting, host="elsewhere")
 
-    play.beat()
+    harness.beat()
 
     left = {path.stem for path in files[0].path.parent.iterdir()}
     assert left == {str(waiting), str(of_another_database)}
     assert str(rescued) not in left
 
 
-def test_a_manager_elsewhere_is_dead_without_a_row_or_when_its_lease_has_expired_and_not_before(play):
-    play.beat()
+def test_a_manager_elsewhere_is_dead_without_a_row_or_when_its_lease_has_expired_and_not_before(harness):
+    harness.beat()
     managers = living, expired, deleted = [register_manager(lease_seconds=n) for n in (30, -1, 30)]
     for manager in managers:
         claimed(1, manager)
     ManagerLease.objects.filter(pk=deleted).delete()
 
-    play.beat()
+    harness.beat()
 
-    assert [task.previous_manager for task in play.rescues] == [expired, deleted]
-    assert set(ManagerLease.objects.values_list("pk", flat=True)) == {living, play.lease.id}
+    assert [task.previous_manager for task in harness.rescues] == [expired, deleted]
+    assert set(ManagerLease.objects.values_list("pk", flat=True)) == {living, harness.lease.id}
     ManagerLease.objects.filter(pk=living).delete()
-    play.beat()
-    assert play.rescues[2].previous_manager == living
+    harness.beat()
+    assert harness.rescues[2].previous_manager == living
 
 
 def test_a_new_manager_claims_nothing_until_those_who_may_have_been_cut_off_had_time_to_come_back(
-    play, clock: Clock
+    harness, clock: Clock
 ):
     back, gone = (register_manager(lease_seconds=-1) for _ in range(2))
     claimed(1, back)
     [task] = claimed(1, gone)
-    play.beat()
-    assert not play.lease.is_held
-    assert not play.lease.is_idle
-    assert play.rescues == play.extensions == []
-    assert 9 < play.seconds_to_next() <= 10
+    harness.beat()
+    assert not harness.lease.is_held
+    assert not harness.lease.is_idle
+    assert harness.rescues == harness.extensions == []
+    assert 9 < harness.seconds_to_next() <= 10
 
     ManagerLease.objects.filter(pk=back).update(lease_seconds=30)
     clock.ahead += 10
-    assert play.turn(later=10) == "send"
-    play.call()
+    assert harness.turn(later=10) == "send"
+    harness.call()
 
-    assert play.rescued() == [task[ID]]
-    assert play.lease.is_held
+    assert harness.rescued() == [task[ID]]
+    assert harness.lease.is_held
 
 
-def test_a_new_manager_waits_for_nobody_who_holds_no_task(play):
+def test_a_new_manager_waits_for_nobody_who_holds_no_task(harness):
     register_manager(lease_seconds=-1)
 
-    assert play.beat().is_held
-    assert play.beat().is_held
-    assert list(ManagerLease.objects.values_list("pk", flat=True)) == [play.lease.id]
+    assert harness.beat().is_held
+    assert harness.beat().is_held
+    assert list(ManagerLease.objects.values_list("pk", flat=True)) == [harness.lease.id]
 
 
-def test_a_manager_that_comes_back_from_a_gap_rescues_from_nobody_until_one_lease_later(play, clock: Clock):
-    play.beat()
+def test_a_manager_that_comes_back_from_a_gap_rescues_from_nobody_until_one_lease_later(
+    harness, clock: Clock
+):
+    harness.beat()
     [task] = claimed(1, register_manager(lease_seconds=-1))
     clock.ahead += 25
 
-    play.beat()
+    harness.beat()
 
-    assert play.lease.is_held
-    assert play.rescues == []
+    assert harness.lease.is_held
+    assert harness.rescues == []
     for _ in range(3):
         clock.ahead += 10
-        play.beat()
-    assert play.rescued() == [task[ID]]
+        harness.beat()
+    assert harness.rescued() == [task[ID]]
 
 
-def test_a_heartbeat_that_is_not_answered_is_sent_again_after_a_second(play):
-    play.beat()
-    play.lease.heartbeat_soon()
-    play.turn()
-    play.thread.answer(AWAY)
+def test_a_heartbeat_that_is_not_answered_is_sent_again_after_a_second(harness):
+    harness.beat()
+    harness.lease.heartbeat_soon()
+    harness.turn()
+    harness.thread.answer(AWAY)
 
-    assert play.tokens.listed() == []
-    assert play.lease.is_held, "until the lease has expired"
-    assert not play.outage.is_on
-    assert play.turn() is None
-    assert 0 < play.seconds_to_next() <= RETRY_SECONDS
-    assert play.turn(later=RETRY_SECONDS) == "send"
+    assert harness.tokens.listed() == []
+    assert harness.lease.is_held, "until the lease has expired"
+    assert not harness.outage.is_on
+    assert harness.turn() is None
+    assert 0 < harness.seconds_to_next() <= RETRY_SECONDS
+    assert harness.turn(later=RETRY_SECONDS) == "send"
 
 
 def test_while_the_lease_is_not_held_a_heartbeat_that_is_not_answered_is_an_outage(
-    play, recorded_events: RecordedEvents
+    harness, recorded_events: RecordedEvents
 ):
-    play.turn()
-    play.thread.answer(AWAY)
+    harness.turn()
+    harness.thread.answer(AWAY)
     assert len(recorded_events.of(ClaimFailed)) == 1
-    assert not play.lease.is_idle
+    assert not harness.lease.is_idle
 
-    play.beat()
+    harness.beat()
 
     assert len(recorded_events.of(DatabaseRestored)) == 1
-    assert play.lease.is_idle
+    assert harness.lease.is_idle
 
 
-def test_a_heartbeat_does_not_end_an_outage_of_claims(play, recorded_events: RecordedEvents):
-    play.outage.fail(AWAY)
+def test_a_heartbeat_does_not_end_an_outage_of_claims(harness, recorded_events: RecordedEvents):
+    harness.outage.fail(AWAY)
 
-    play.beat()
+    harness.beat()
 
-    assert play.outage.is_on
+    assert harness.outage.is_on
     assert recorded_events.of(DatabaseRestored) == []
 
 
-def test_a_manager_that_drains_is_held_up_by_no_lease(play):
-    play.turn()
-    play.lease.stop()
-    play.thread.answer(AWAY)
+def test_a_manager_that_drains_is_held_up_by_no_lease(harness):
+    harness.turn()
+    harness.lease.stop()
+    harness.thread.answer(AWAY)
 
-    assert play.lease.is_idle
-    assert not play.outage.is_on
+    assert harness.lease.is_idle
+    assert not harness.outage.is_on
 
 
-def test_a_rescue_whose_answer_was_lost_is_named_as_such(play):
-    play.beat()
+def test_a_rescue_whose_answer_was_lost_is_named_as_such(harness):
+    harness.beat()
     claimed(1, register_manager(lease_seconds=-1))
-    play.lease.heartbeat_soon()
-    play.turn()
-    play.thread.call(connection)
+    harness.lease.heartbeat_soon()
+    harness.turn()
+    harness.thread.call(connection)
 
-    play.thread.answer(AWAY)
+    harness.thread.answer(AWAY)
 
-    [token] = play.tokens.listed()
-    assert play.tokens.reason(token) == REASON_MANAGER_LOST
+    [token] = harness.tokens.listed()
+    assert harness.tokens.reason(token) == REASON_MANAGER_LOST
 
 
-def test_a_fault_of_ours_in_a_heartbeat_is_raised(play):
-    play.turn()
+def test_a_fault_of_ours_in_a_heartbeat_is_raised(harness):
+    harness.turn()
 
     with pytest.raises(ZeroDivisionError):
-        play.thread.answer(ZeroDivisionError())
+        harness.thread.answer(ZeroDivisionError())
 
 
-def test_the_lease_lasts_from_when_the_heartbeat_was_sent(play, clock: Clock):
+def test_the_lease_lasts_from_when_the_heartbeat_was_sent(harness, clock: Clock):
     sent_at = clock.now()
-    play.turn()
+    harness.turn()
     clock.ahead += 20
-    play.call()
+    harness.call()
 
-    assert sent_at + 30 <= play.extensions[0] < sent_at + 50
-    assert play.lease.is_held
+    assert sent_at + 30 <= harness.extensions[0] < sent_at + 50
+    assert harness.lease.is_held
     clock.ahead += 10.0
-    assert not play.lease.is_held
+    assert not harness.lease.is_held
 
 
 def test_after_an_expired_lease_nothing_starts_until_the_table_has_said_which_tasks_are_still_ours(
-    play, clock: Clock, recorded_events: RecordedEvents
+    harness, clock: Clock, recorded_events: RecordedEvents
 ):
-    before = play.beat().id
+    before = harness.beat().id
     kept, taken, settled = claimed(3, before)
-    play.held_ids = {kept[ID], taken[ID], settled[ID]}
+    harness.held_ids = {kept[ID], taken[ID], settled[ID]}
     Task.objects.filter(pk=taken[ID]).update(claimed_by=register_manager())
     Task.objects.filter(pk=settled[ID]).update(status="finished")
     clock.ahead += 31
-    assert not play.lease.is_held
+    assert not harness.lease.is_held
 
-    play.beat()
-    assert not play.lease.is_held
-    assert len(play.extensions) == 1
-    assert play.turn() == "renew"
-    play.held_ids.remove(settled[ID])
-    play.call()
+    harness.beat()
+    assert not harness.lease.is_held
+    assert len(harness.extensions) == 1
+    assert harness.turn() == "renew"
+    harness.held_ids.remove(settled[ID])
+    harness.call()
 
-    assert play.revoked == [{taken[ID]}]
-    assert play.lease.is_held
-    assert play.lease.id == before
-    assert play.extensions[-1] > clock.now()
+    assert harness.revoked == [{taken[ID]}]
+    assert harness.lease.is_held
+    assert harness.lease.id == before
+    assert harness.extensions[-1] > clock.now()
     assert len(recorded_events.of(LeaseLost)) == 1
 
 
 def test_an_expired_lease_under_which_nobody_took_anything_is_no_loss(
-    play, clock: Clock, recorded_events: RecordedEvents
+    harness, clock: Clock, recorded_events: RecordedEvents
 ):
-    [task] = claimed(1, play.beat().id)
-    play.held_ids = {task[ID]}
+    [task] = claimed(1, harness.beat().id)
+    harness.held_ids = {task[ID]}
     clock.ahead += 31
 
-    play.beat()
-    assert play.turn() == "renew"
-    play.call()
+    harness.beat()
+    assert harness.turn() == "renew"
+    harness.call()
 
-    assert play.revoked == [set()]
-    assert play.lease.is_held
+    assert harness.revoked == [set()]
+    assert harness.lease.is_held
     assert recorded_events.of(LeaseLost) == []
 
 
 def test_a_lost_lease_is_as_old_as_it_was_when_the_loss_was_noticed(
-    play, recorded_events: RecordedEvents, clock: Clock
+    harness, recorded_events: RecordedEvents, clock: Clock
 ):
-    play.beat()
-    play.loses_its_row()
+    harness.beat()
+    harness.loses_its_row()
     clock.ahead += 1000  # the renewal takes this long
 
-    play.call()
+    harness.call()
 
     assert 0 <= recorded_events.of(LeaseLost)[0].seconds_since_heartbeat < 1000
 
 
 def test_a_lost_lease_is_replaced_under_a_new_identity_which_keeps_what_nobody_took_over(
-    play, recorded_events: RecordedEvents
+    harness, recorded_events: RecordedEvents
 ):
-    before = play.beat().id
+    before = harness.beat().id
     kept, taken = claimed(2, before)
-    play.held_ids = {kept[ID], taken[ID]}
+    harness.held_ids = {kept[ID], taken[ID]}
     Task.objects.filter(pk=taken[ID]).update(claimed_by=register_manager())
 
-    play.loses_its_row()
-    play.call()
+    harness.loses_its_row()
+    harness.call()
 
-    assert play.lease.id != before
-    assert play.lease.is_held
-    assert play.revoked == [{taken[ID]}]
-    assert columns(kept[ID], "claimed_by") == play.lease.id
+    assert harness.lease.id != before
+    assert harness.lease.is_held
+    assert harness.revoked == [{taken[ID]}]
+    assert columns(kept[ID], "claimed_by") == harness.lease.id
     [lost] = recorded_events.of(LeaseLost)
     assert (lost.queue, lost.held) == ("default", 3)
     assert 0 <= lost.seconds_since_heartbeat < 60
-    assert ManagerLease.objects.filter(pk=play.lease.id).exists()
-    assert play.beat().is_held
-    assert play.rescues == []
+    assert ManagerLease.objects.filter(pk=harness.lease.id).exists()
+    assert harness.beat().is_held
+    assert harness.rescues == []
 
 
 def test_tasks_are_kept_though_the_first_answer_to_the_renewal_was_lost(
-    play, recorded_events: RecordedEvents
+    harness, recorded_events: RecordedEvents
 ):
-    [task] = claimed(1, play.beat().id)
-    play.held_ids = {task[ID]}
-    play.loses_its_row()
-    play.thread.call(connection)
-    play.thread.answer(AWAY)
-    assert play.outage.is_on
-    assert play.turn() is None
-    assert not play.lease.is_held
+    [task] = claimed(1, harness.beat().id)
+    harness.held_ids = {task[ID]}
+    harness.loses_its_row()
+    harness.thread.call(connection)
+    harness.thread.answer(AWAY)
+    assert harness.outage.is_on
+    assert harness.turn() is None
+    assert not harness.lease.is_held
 
-    assert play.turn(later=RETRY_SECONDS) == "renew"
-    play.call()
+    assert harness.turn(later=RETRY_SECONDS) == "renew"
+    harness.call()
 
-    assert play.revoked == [set()]
+    assert harness.revoked == [set()]
     assert len(recorded_events.of(LeaseLost)) == 1
-    assert not play.outage.is_on
+    assert not harness.outage.is_on
 
 
-def test_deregistering_deletes_the_row_and_leaves_the_tasks_to_other_managers(play):
-    [task] = claimed(1, play.beat().id)
-    play.lease.stop()
-    play.lease.deregister()
-    play.call()
+def test_deregistering_deletes_the_row_and_leaves_the_tasks_to_other_managers(harness):
+    [task] = claimed(1, harness.beat().id)
+    harness.lease.stop()
+    harness.lease.deregister()
+    harness.call()
 
     assert not ManagerLease.objects.exists()
     assert statuses_of(task[ID]) == ["in_process"]
-    assert play.turn(later=100) is None
-    assert play.lease.next_at() == NEVER
+    assert harness.turn(later=100) is None
+    assert harness.lease.next_at() == NEVER
 
 
 def test_a_new_manager_gives_the_others_their_time_again_if_the_database_goes_away_meanwhile(
-    play, clock: Clock
+    harness, clock: Clock
 ):
     [task] = claimed(1, register_manager(lease_seconds=-1))
-    play.beat()
+    harness.beat()
     clock.ahead += 40
-    play.lease.heartbeat_soon()
-    play.turn()
-    play.thread.answer(AWAY)
+    harness.lease.heartbeat_soon()
+    harness.turn()
+    harness.thread.answer(AWAY)
 
-    play.beat()
-    assert play.rescues == []
-    assert not play.lease.is_held
+    harness.beat()
+    assert harness.rescues == []
+    assert not harness.lease.is_held
 
     clock.ahead += 10
-    assert play.beat().is_held
-    assert play.rescued() == [task[ID]]
+    assert harness.beat().is_held
+    assert harness.rescued() == [task[ID]]
 
 
-def test_a_manager_whose_renewal_took_long_rescues_from_nobody_until_one_lease_later(play, clock: Clock):
-    play.beat()
+def test_a_manager_whose_renewal_took_long_rescues_from_nobody_until_one_lease_later(harness, clock: Clock):
+    harness.beat()
     [task] = claimed(1, register_manager(lease_seconds=-1))
     clock.ahead += 40
-    play.beat()
-    assert play.turn() == "renew"
-    play.thread.answer(AWAY)
+    harness.beat()
+    assert harness.turn() == "renew"
+    harness.thread.answer(AWAY)
     clock.ahead += 40
-    assert play.turn(later=RETRY_SECONDS) == "renew"
-    play.call()
+    assert harness.turn(later=RETRY_SECONDS) == "renew"
+    harness.call()
 
-    play.beat()
+    harness.beat()
 
-    assert play.rescues == []
-    assert play.turn() == "renew"
-    play.call()
+    assert harness.rescues == []
+    assert harness.turn() == "renew"
+    harness.call()
     clock.ahead += 15
-    play.beat()
+    harness.beat()
     clock.ahead += 16
-    play.beat()
-    assert play.rescued() == [task[ID]]
+    harness.beat()
+    assert harness.rescued() == [task[ID]]
 
 
-def test_a_heartbeat_that_was_given_up_rescues_nobody_when_it_goes_on(play):
-    play.beat()
+def test_a_heartbeat_that_was_given_up_rescues_nobody_when_it_goes_on(harness):
+    harness.beat()
     [task] = claimed(1, register_manager(lease_seconds=-1))
-    play.lease.heartbeat_soon()
-    play.turn()
-    call = play.thread.call
-    play.thread.answer(AWAY)
+    harness.lease.heartbeat_soon()
+    harness.turn()
+    call = harness.thread.call
+    harness.thread.answer(AWAY)
 
     call(connection)
 
-    assert play.tokens.listed() == []
+    assert harness.tokens.listed() == []
     assert columns(task[ID], "claim_token") == task[TOKEN], "its answer goes nowhere"
-    assert play.beat().is_held
-    assert play.rescued() == [task[ID]]
+    assert harness.beat().is_held
+    assert harness.rescued() == [task[ID]]
 
 
-def test_a_rescue_that_statement_timeout_cancels_takes_fewer_tasks_next_time(play, dead):
+def test_a_rescue_that_statement_timeout_cancels_takes_fewer_tasks_next_time(harness, dead):
     rows = claimed(3, register_manager(lock_name=dead, host=HERE))
     Task.objects.filter(pk=rows[2][ID]).update(id=BEGUN)
-    while play.lease._rescue._limit.rows > 2:
-        play.lease.heartbeat_soon()
-        play.turn()
-        play.lease._rescue._is_tried = True
-        play.thread.answer(CANCELLED)
+    while harness.lease._rescue._limit.rows > 2:
+        harness.lease.heartbeat_soon()
+        harness.turn()
+        harness.lease._rescue._is_tried = True
+        harness.thread.answer(CANCELLED)
 
-    assert play.beat().is_held
-    assert play.rescued() == [rows[0][ID], rows[1][ID]]
+    assert harness.beat().is_held
+    assert harness.rescued() == [rows[0][ID], rows[1][ID]]
     assert is_dead(dead), "its file still proves that it is dead, and what it had begun"
-    assert play.turn() == "send"
-    play.call()
+    assert harness.turn() == "send"
+    harness.call()
 
-    assert play.rescued() == [rows[0][ID], rows[1][ID], BEGUN]
+    assert harness.rescued() == [rows[0][ID], rows[1][ID], BEGUN]
     assert columns(BEGUN, "crashes", "takeovers") == (1, 0)
     assert is_dead(dead) is False

@@ -22,7 +22,7 @@ from django_partisan.sql import leasing, schedule_listing
 from django_partisan.sql.connection import execute, open_connection
 from django_partisan.sql.leasing import ProcessStart
 from django_partisan.telemetry.events.schedules import ScheduleChanged, ScheduleOperationFailed
-from tests.db.engine.office import Office
+from tests.db.engine.manager_harness import ManagerHarness
 from tests.support.events import RecordedEvents
 from tests.support.schedules import PERIOD, add_schedule, last_multiple, periods, server_now
 from tests.support.triggers import SCHEDULES, refusing
@@ -297,12 +297,12 @@ def test_a_server_that_refuses_everything_fails_the_comparison():
 
 
 @pytest.fixture
-def deploy(open_office: Callable[..., Office]) -> Callable[..., Office]:
+def deploy(open_harness: Callable[..., ManagerHarness]) -> Callable[..., ManagerHarness]:
     """Return a function that makes a manager with schedules in its settings."""
 
-    def make(schedules: dict[str, Any], **settings: Any) -> Office:
+    def make(schedules: dict[str, Any], **settings: Any) -> ManagerHarness:
         with override_settings(PARTISAN_SCHEDULES=schedules):
-            return open_office(**{"lease_seconds": 3, **settings})
+            return open_harness(**{"lease_seconds": 3, **settings})
 
     return make
 
@@ -312,9 +312,9 @@ def is_defined() -> bool:
 
 
 def test_a_manager_lists_its_schedules_and_tells_what_it_changed(deploy, recorded_events: RecordedEvents):
-    office = deploy({"nightly": DAILY})
+    harness = deploy({"nightly": DAILY})
 
-    office.turn_until(lambda: recorded_events.of(ScheduleChanged))
+    harness.turn_until(lambda: recorded_events.of(ScheduleChanged))
 
     lease = ManagerLease.objects.get()
     assert lease.schedules == {"nightly": row().fingerprint}
@@ -326,22 +326,22 @@ def test_a_manager_lists_its_schedules_and_tells_what_it_changed(deploy, recorde
 def test_a_manager_takes_over_from_one_that_stopped(deploy):
     newer = Manager({"nightly": HOURLY}, seconds=-1000)
     newer.compare()
-    office = deploy({"nightly": DAILY})
-    office.turn_until(lambda: office.manager._parts.schedules._listed._listing)
+    harness = deploy({"nightly": DAILY})
+    harness.turn_until(lambda: harness.manager._parts.schedules._listed._listing)
     assert row().every == 3600
 
     newer.stop()
 
-    office.turn_until(is_defined)
+    harness.turn_until(is_defined)
 
 
 def test_a_new_identity_keeps_the_start_of_the_process_and_the_list(deploy):
-    office = deploy({"nightly": DAILY})
-    office.turn_until(is_defined)
+    harness = deploy({"nightly": DAILY})
+    harness.turn_until(is_defined)
     first = ManagerLease.objects.get()
 
     ManagerLease.objects.all().delete()
-    office.turn_until(lambda: ManagerLease.objects.exists())
+    harness.turn_until(lambda: ManagerLease.objects.exists())
 
     second = ManagerLease.objects.get()
     assert second.pk != first.pk
@@ -351,45 +351,45 @@ def test_a_new_identity_keeps_the_start_of_the_process_and_the_list(deploy):
 
 
 def test_a_row_that_somebody_has_deleted_is_back_when_managers_are_notified(deploy):
-    office = deploy({"nightly": DAILY}, lease_seconds=3000)
-    office.turn_until(is_defined)
+    harness = deploy({"nightly": DAILY}, lease_seconds=3000)
+    harness.turn_until(is_defined)
 
     Schedule.objects.all().delete()
     scheduling.notify_managers(connection)
 
-    office.turn_until(is_defined)
+    harness.turn_until(is_defined)
 
 
 def test_a_row_that_another_manager_wrote_or_stopped_meanwhile_is_repaired(deploy):
-    office = deploy({"nightly": DAILY})
-    office.turn_until(is_defined)
-    office.turn_until(lambda: office.is_quiet)
+    harness = deploy({"nightly": DAILY})
+    harness.turn_until(is_defined)
+    harness.turn_until(lambda: harness.is_quiet)
 
     Schedule.objects.update(stopped_at=timezone.now())
-    office.turn_until(is_defined)
+    harness.turn_until(is_defined)
     Schedule.objects.update(every=3600, fingerprint="older")
-    office.turn_until(is_defined)
+    harness.turn_until(is_defined)
 
     assert ManagerLease.objects.count() == 1
 
 
 def test_a_row_that_is_deleted_is_back_at_once(deploy):
-    office = deploy({"nightly": DAILY}, lease_seconds=3000)
-    office.turn_until(is_defined)
+    harness = deploy({"nightly": DAILY}, lease_seconds=3000)
+    harness.turn_until(is_defined)
 
     row().delete()
 
-    office.turn_until(is_defined)
+    harness.turn_until(is_defined)
 
 
 def test_without_schedules_a_manager_compares_nothing(deploy):
-    office = deploy({})
+    harness = deploy({})
 
-    office.turn_until(lambda: office.is_quiet)
-    office.manager._parts.lease.heartbeat_soon()
-    office.turn_until(lambda: office.is_quiet)
+    harness.turn_until(lambda: harness.is_quiet)
+    harness.manager._parts.lease.heartbeat_soon()
+    harness.turn_until(lambda: harness.is_quiet)
     scheduling.notify_managers(connection)
-    office.turn_until(lambda: office.manager._parts.schedules._scheduler._due_at > 0)
+    harness.turn_until(lambda: harness.manager._parts.schedules._scheduler._due_at > 0)
 
     assert not Chore.objects.filter(name__in=["schedules", "open_ticks"])
     assert ManagerLease.objects.get().schedules is None
@@ -398,12 +398,12 @@ def test_without_schedules_a_manager_compares_nothing(deploy):
 def test_a_comparison_that_failed_is_reported_and_repeated(deploy, recorded_events: RecordedEvents):
     execute(connection, "ALTER TABLE django_partisan_chore RENAME TO hidden")
     try:
-        office = deploy({"nightly": DAILY})
-        office.turn_until(lambda: recorded_events.of(ScheduleOperationFailed))
+        harness = deploy({"nightly": DAILY})
+        harness.turn_until(lambda: recorded_events.of(ScheduleOperationFailed))
     finally:
         execute(connection, "ALTER TABLE hidden RENAME TO django_partisan_chore")
 
-    office.turn_until(is_defined)
+    harness.turn_until(is_defined)
     [failed] = recorded_events.of(ScheduleOperationFailed)
     assert (failed.operation, failed.schedule) == ("compare", None)
     assert "django_partisan_chore" in failed.error.message
@@ -412,9 +412,9 @@ def test_a_comparison_that_failed_is_reported_and_repeated(deploy, recorded_even
 def test_a_definition_that_is_refused_is_reported_alone(deploy, recorded_events: RecordedEvents):
     odd = {"task": "Letter", "every": 7}
     with refusing("INSERT", "NEW.every = 7", table=SCHEDULES):
-        office = deploy({"nightly": DAILY, "odd": odd})
-        office.turn_until(lambda: is_defined() and recorded_events.of(ScheduleOperationFailed))
+        harness = deploy({"nightly": DAILY, "odd": odd})
+        harness.turn_until(lambda: is_defined() and recorded_events.of(ScheduleOperationFailed))
 
-    office.turn_until(lambda: Schedule.objects.filter(pk="odd").exists())
+    harness.turn_until(lambda: Schedule.objects.filter(pk="odd").exists())
     [failed] = recorded_events.of(ScheduleOperationFailed)
     assert (failed.operation, failed.schedule) == ("compare", "odd")

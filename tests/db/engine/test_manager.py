@@ -32,7 +32,7 @@ from django_partisan.telemetry.events.managers import (
 )
 from django_partisan.telemetry.events.queues import ClaimErrored, ClaimFailed, TasksReleased
 from django_partisan.telemetry.events.snapshot import QueueLimits
-from tests.db.engine.office import Gate, Office, end_session
+from tests.db.engine.manager_harness import Gate, ManagerHarness, end_session
 from tests.support.events import RecordedEvents
 from tests.support.rows import claim, columns, insert_many, statuses_of
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
@@ -59,7 +59,7 @@ class Faulty(Component):
 
 
 @pytest.fixture
-def gate(open_office: object) -> Iterator[Gate]:
+def gate(open_harness: object) -> Iterator[Gate]:
     made = Gate()
     runs = {"Letter": lambda self: None, "Bill": lambda self: 1 / 0, "Wait": lambda self: made.wait()}
     for name, run in runs.items():
@@ -70,15 +70,15 @@ def gate(open_office: object) -> Iterator[Gate]:
 
 
 @pytest.fixture
-def office(open_office) -> Office:
+def harness(open_harness) -> ManagerHarness:
     """Return a manager that has started and has nothing to do."""
-    made: Office = open_office()
+    made: ManagerHarness = open_harness()
     made.turn_until(lambda: made.is_quiet)
     return made
 
 
-def test_code_that_was_replaced_makes_a_manager_drain_and_never_by_force(open_office):
-    parts = open_office().manager._parts
+def test_code_that_was_replaced_makes_a_manager_drain_and_never_by_force(open_harness):
+    parts = open_harness().manager._parts
 
     for _ in range(2):
         parts._on_code_replaced()
@@ -86,11 +86,11 @@ def test_code_that_was_replaced_makes_a_manager_drain_and_never_by_force(open_of
     assert (parts.drain.is_on, parts.drain.is_forced) == (True, False)
 
 
-def test_it_runs_what_is_due_and_ends_when_nothing_is_left(open_office, recorded_events: RecordedEvents):
+def test_it_runs_what_is_due_and_ends_when_nothing_is_left(open_harness, recorded_events: RecordedEvents):
     ids = insert_many(25)
-    office = open_office(Until.IDLE, max_queue_size=5)
+    harness = open_harness(Until.IDLE, max_queue_size=5)
 
-    assert office.manager.run(lambda snapshots: f"{snapshots().queue} is served") == EXIT_OK
+    assert harness.manager.run(lambda snapshots: f"{snapshots().queue} is served") == EXIT_OK
 
     assert statuses_of(*ids) == ["finished"] * 25
     started = ManagerStarted("default", 1, __version__, "default is served")
@@ -100,85 +100,85 @@ def test_it_runs_what_is_due_and_ends_when_nothing_is_left(open_office, recorded
     assert (stopped.released, stopped.unfinished) == (0, ())
     assert stopped.seconds > 0
     assert not ManagerLease.objects.exists()
-    assert not office.path.exists()
-    assert office.manager.stop()
+    assert not harness.path.exists()
+    assert harness.manager.stop()
 
 
 def test_it_waits_for_a_task_that_was_postponed_by_nothing_and_ends_with_another_code_if_one_failed(
-    open_office,
+    open_harness,
 ):
     ids = [*insert_many(1, "Bill"), *insert_many(1, "Twice"), *insert_many(1)]
 
-    assert open_office(Until.IDLE, listen=False).manager.run() == EXIT_TASK_FAILED
+    assert open_harness(Until.IDLE, listen=False).manager.run() == EXIT_TASK_FAILED
 
     assert statuses_of(*ids) == ["error", "finished", "finished"]
     assert columns(ids[1], "postpones") == 1
 
 
 def test_asked_to_stop_it_finishes_what_runs_and_releases_the_rest(
-    open_office, gate, recorded_events: RecordedEvents
+    open_harness, gate, recorded_events: RecordedEvents
 ):
     running, *waiting = insert_many(6, "Wait")
-    office = open_office()
-    manager: Manager = office.manager
-    office.turn_until(gate.begun.is_set)
+    harness = open_harness()
+    manager: Manager = harness.manager
+    harness.turn_until(gate.begun.is_set)
 
     assert not manager.stop()
     manager.turn()
     [draining] = recorded_events.of(ManagerDraining)
-    snapshot = office.snapshot()
+    snapshot = harness.snapshot()
     assert (draining.signal, draining.in_progress) == (None, 1)
     assert (snapshot.draining, snapshot.database_reachable, snapshot.buffered) == (True, True, 0)
     gate.open.set()
-    office.turn_until(lambda: manager.is_stopped)
+    harness.turn_until(lambda: manager.is_stopped)
 
     assert statuses_of(running, *waiting) == ["finished", *["new"] * 5]
     assert sum(event.number for event in recorded_events.of(TasksReleased)) == 5
 
 
 def test_a_forced_stop_does_not_wait_for_a_database_that_is_away(
-    open_office, gate, recorded_events: RecordedEvents
+    open_harness, gate, recorded_events: RecordedEvents
 ):
     ids = insert_many(1, "Wait")
-    office = open_office(stop_timeout_seconds=0)
-    office.turn_until(gate.begun.is_set)
-    office.cut_off("settle")
+    harness = open_harness(stop_timeout_seconds=0)
+    harness.turn_until(gate.begun.is_set)
+    harness.cut_off("settle")
     gate.open.set()
-    office.turn_until(lambda: not office.snapshot().database_reachable)
-    office.manager.stop()
+    harness.turn_until(lambda: not harness.snapshot().database_reachable)
+    harness.manager.stop()
 
-    assert office.manager.run() == EXIT_FORCED
+    assert harness.manager.run() == EXIT_FORCED
 
     assert recorded_events.of(ManagerStopped)[0].unfinished == tuple(ids)
     assert statuses_of(*ids) == ["in_process"]
 
 
-def test_only_a_notification_for_its_queue_or_a_missed_one_wakes_it_and_then_it_listens_again(office):
-    notify = office.manager._on_notified
+def test_only_a_notification_for_its_queue_or_a_missed_one_wakes_it_and_then_it_listens_again(harness):
+    notify = harness.manager._on_notified
     notify({"mail"})
-    assert office.is_quiet
+    assert harness.is_quiet
 
     notify({"default"})
-    assert not office.is_quiet
-    office.turn_until(lambda: office.is_quiet)
-    assert office.manager._parts.lease.next_at() > time.monotonic()
+    assert not harness.is_quiet
+    harness.turn_until(lambda: harness.is_quiet)
+    assert harness.manager._parts.lease.next_at() > time.monotonic()
     notify(None)
 
-    assert not office.is_quiet
-    assert office.manager._parts.lease.next_at() == 0.0
+    assert not harness.is_quiet
+    assert harness.manager._parts.lease.next_at() == 0.0
 
 
 @pytest.mark.parametrize("is_late", [False, True])
 def test_tasks_of_a_claim_whose_answer_was_lost_are_found_and_run_also_if_it_is_committed_late(
-    is_late, office
+    is_late, harness
 ):
-    parts, lease = office.manager._parts, office.manager._parts.lease
+    parts, lease = harness.manager._parts, harness.manager._parts.lease
     token = parts.tokens.draw()
 
     def lose() -> None:
         parts.tokens.failed(token)
         if is_late:
-            office.turn_until(lambda: parts.reconciliation.is_idle)
+            harness.turn_until(lambda: parts.reconciliation.is_idle)
 
     if is_late:
         lose()
@@ -188,93 +188,93 @@ def test_tasks_of_a_claim_whose_answer_was_lost_are_found_and_run_also_if_it_is_
         lose()
 
     lease.heartbeat_soon()
-    office.turn_until(lambda: statuses_of(*ids) == ["finished", "finished"])
+    harness.turn_until(lambda: statuses_of(*ids) == ["finished", "finished"])
 
 
-def test_tasks_that_are_ours_by_the_table_alone_are_found_by_the_second_heartbeat(office):
+def test_tasks_that_are_ours_by_the_table_alone_are_found_by_the_second_heartbeat(harness):
     ids = insert_many(2)
-    assert len(claim(connection, "default", office.manager._parts.lease.id, 2)) == 2
+    assert len(claim(connection, "default", harness.manager._parts.lease.id, 2)) == 2
 
     for _ in range(2):
-        office.manager._parts.lease.heartbeat_soon()
-        office.turn_until(lambda: office.is_quiet)
+        harness.manager._parts.lease.heartbeat_soon()
+        harness.turn_until(lambda: harness.is_quiet)
 
-    office.turn_until(lambda: statuses_of(*ids) == ["finished", "finished"])
+    harness.turn_until(lambda: statuses_of(*ids) == ["finished", "finished"])
 
 
-def test_a_claim_that_is_refused_is_told_once_and_tried_again(office, recorded_events: RecordedEvents):
+def test_a_claim_that_is_refused_is_told_once_and_tried_again(harness, recorded_events: RecordedEvents):
     ids = insert_many(2)
     end_session("claim")
 
-    office.manager._on_notified({"default"})
-    office.turn_until(lambda: statuses_of(*ids) == ["finished", "finished"])
-    office.turn_until(lambda: recorded_events.of(DatabaseRestored))
+    harness.manager._on_notified({"default"})
+    harness.turn_until(lambda: statuses_of(*ids) == ["finished", "finished"])
+    harness.turn_until(lambda: recorded_events.of(DatabaseRestored))
 
     assert len(recorded_events.of(ClaimFailed)) == 1
 
 
 def test_without_answers_to_heartbeats_it_goes_on_until_its_lease_has_expired_and_then_tells(
-    open_office, recorded_events: RecordedEvents
+    open_harness, recorded_events: RecordedEvents
 ):
-    office = open_office(sleep_delay_seconds=0.05, lease_seconds=3)
-    office.turn_until(lambda: office.is_quiet)
-    office.cut_off("pulse")
+    harness = open_harness(sleep_delay_seconds=0.05, lease_seconds=3)
+    harness.turn_until(lambda: harness.is_quiet)
+    harness.cut_off("pulse")
     before = insert_many(1)
-    office.manager._on_notified({"default"})
-    office.turn_until(lambda: statuses_of(*before) == ["finished"])
-    office.turn_until(lambda: recorded_events.of(ClaimFailed))
+    harness.manager._on_notified({"default"})
+    harness.turn_until(lambda: statuses_of(*before) == ["finished"])
+    harness.turn_until(lambda: recorded_events.of(ClaimFailed))
     ids = insert_many(1)
     turns, until = 0, time.monotonic() + 1.0
     while time.monotonic() < until:
-        office.manager.turn()
+        harness.manager.turn()
         turns += 1
     assert turns < 100
     assert statuses_of(*ids) == ["new"]
-    assert not office.snapshot().database_reachable
+    assert not harness.snapshot().database_reachable
 
-    office.reconnect("pulse")
-    office.turn_until(lambda: statuses_of(*ids) == ["finished"])
+    harness.reconnect("pulse")
+    harness.turn_until(lambda: statuses_of(*ids) == ["finished"])
 
-    assert office.snapshot().database_reachable
+    assert harness.snapshot().database_reachable
     [restored] = recorded_events.of(DatabaseRestored)
     assert len(recorded_events.of(ClaimErrored)) == restored.failures
     assert len(recorded_events.of(ClaimFailed)) == 1
 
 
 def test_after_its_lease_was_lost_it_goes_on_under_a_new_identity(
-    open_office, gate, recorded_events: RecordedEvents
+    open_harness, gate, recorded_events: RecordedEvents
 ):
     kept = insert_many(2, "Wait")
-    office = open_office()
-    lease = office.manager._parts.lease
-    office.turn_until(gate.begun.is_set)
+    harness = open_harness()
+    lease = harness.manager._parts.lease
+    harness.turn_until(gate.begun.is_set)
     before = lease.id
     ManagerLease.objects.all().delete()
     lease.heartbeat_soon()
-    office.turn_until(lambda: recorded_events.of(LeaseLost) and lease.is_held)
+    harness.turn_until(lambda: recorded_events.of(LeaseLost) and lease.is_held)
     gate.open.set()
     ids = [*kept, *insert_many(3)]
-    office.manager._on_notified({"default"})
-    office.turn_until(lambda: statuses_of(*ids) == ["finished"] * 5)
+    harness.manager._on_notified({"default"})
+    harness.turn_until(lambda: statuses_of(*ids) == ["finished"] * 5)
 
     assert lease.id != before
     assert recorded_events.of(LeaseLost)[0].held == 2
 
 
-def test_a_snapshot_shows_what_the_manager_holds(open_office, gate):
+def test_a_snapshot_shows_what_the_manager_holds(open_harness, gate):
     before = time.time()
     ids = insert_many(3, "Wait")
-    office = open_office(
+    harness = open_harness(
         max_queue_size=33,
         max_wait_seconds=60,
         max_crashes=5,
         default_timeout_seconds=30,
         interrupt_grace_seconds=7,
     )
-    office.turn_until(gate.begun.is_set)
-    office.turn_until(lambda: office.snapshot().buffered)
+    harness.turn_until(gate.begun.is_set)
+    harness.turn_until(lambda: harness.snapshot().buffered)
 
-    snapshot = office.snapshot()
+    snapshot = harness.snapshot()
 
     assert snapshot[:2] == ("default", 1)
     assert [worker.task and worker.task.id for worker in snapshot.workers] == ids[:1]
@@ -284,34 +284,34 @@ def test_a_snapshot_shows_what_the_manager_holds(open_office, gate):
     assert snapshot.limits == QueueLimits(60, 5, 30, 7)
 
 
-def test_a_fault_of_ours_ends_the_workers_and_leaves_the_file_that_proves_it(open_office, gate):
+def test_a_fault_of_ours_ends_the_workers_and_leaves_the_file_that_proves_it(open_harness, gate):
     ids = insert_many(1, "Wait")
-    office = open_office()
-    office.turn_until(gate.begun.is_set)
-    office.add(Faulty())
+    harness = open_harness()
+    harness.turn_until(gate.begun.is_set)
+    harness.add(Faulty())
 
     with pytest.raises(Fault):
-        office.manager.run()
+        harness.manager.run()
 
-    assert all(worker.was_killed for worker in office.manager._parts.pool.workers)
-    assert office.path.exists()
+    assert all(worker.was_killed for worker in harness.manager._parts.pool.workers)
+    assert harness.path.exists()
     assert statuses_of(*ids) == ["in_process"]
 
 
-def test_a_database_that_does_not_answer_does_not_keep_the_manager_from_ending(open_office, gate):
-    office = open_office(close_seconds=0.05)
-    office.add(Faulty())
-    thread = office.manager._threads["settle"]
+def test_a_database_that_does_not_answer_does_not_keep_the_manager_from_ending(open_harness, gate):
+    harness = open_harness(close_seconds=0.05)
+    harness.add(Faulty())
+    thread = harness.manager._threads["settle"]
     thread.submit(lambda connection: gate.wait(), lambda result: None)
     wait_until(gate.begun.is_set)  # otherwise the manager would end before the thread is connected
 
     with pytest.raises(Fault):
-        office.manager.run()
+        harness.manager.run()
 
     assert thread._thread.is_alive()
     gate.open.set()
     assert thread.close(PATIENCE_SECONDS)
-    office.manager._calls.close()
+    harness.manager._calls.close()
 
 
 class NewComponent(Component):
@@ -334,9 +334,9 @@ class NewComponent(Component):
         self.is_stopped = True
 
 
-def test_a_component_in_the_managers_list_gets_its_turns_and_holds_up_the_end(office):
-    manager, component = office.manager, NewComponent()
-    office.add(component)
+def test_a_component_in_the_managers_list_gets_its_turns_and_holds_up_the_end(harness):
+    manager, component = harness.manager, NewComponent()
+    harness.add(component)
     manager.turn(longest=0.0)
     assert component.turned_at > 0.0
 
@@ -347,20 +347,20 @@ def test_a_component_in_the_managers_list_gets_its_turns_and_holds_up_the_end(of
     assert not component.is_stopped
 
     manager.stop()
-    office.turn_until(lambda: [one for one in manager._components if not one.is_idle] == [component])
+    harness.turn_until(lambda: [one for one in manager._components if not one.is_idle] == [component])
     manager.turn(longest=0.0)
     assert component.is_stopped
     assert not manager.is_stopped
     component.is_idle = True
-    office.turn_until(lambda: manager.is_stopped)
+    harness.turn_until(lambda: manager.is_stopped)
 
 
 @override_settings(DEBUG=True)
-def test_with_debug_no_connection_gathers_the_queries_of_tasks_that_fail(open_office):
+def test_with_debug_no_connection_gathers_the_queries_of_tasks_that_fail(open_harness):
     insert_many(3, "Bill")
-    office = open_office(Until.IDLE)
+    harness = open_harness(Until.IDLE)
 
-    code = office.manager.run()
+    code = harness.manager.run()
 
     assert code == EXIT_TASK_FAILED
     wrappers = [one for one in gc.get_objects() if isinstance(one, BaseDatabaseWrapper)]

@@ -167,36 +167,36 @@ def test_an_end_at_an_infinite_moment_is_one_of_now():
     assert before <= completed_at <= server_now()
 
 
-def test_a_manager_looks_when_a_heartbeat_finds_open_ticks(open_office):
+def test_a_manager_looks_when_a_heartbeat_finds_open_ticks(open_harness):
     run(1)
     Task.objects.all().delete()
-    office = open_office(lease_seconds=3)
+    harness = open_harness(lease_seconds=3)
 
-    office.turn_until(lambda: not Schedule.objects.filter(open_tick__isnull=False))
+    harness.turn_until(lambda: not Schedule.objects.filter(open_tick__isnull=False))
 
 
 def test_a_look_that_failed_is_reported_and_left_to_the_next_minute(
-    open_office, recorded_events: RecordedEvents
+    open_harness, recorded_events: RecordedEvents
 ):
     run(1)
     execute(connection, "ALTER TABLE django_partisan_chore RENAME TO hidden")
     try:
-        office = open_office(lease_seconds=3)
-        office.turn_until(
+        harness = open_harness(lease_seconds=3)
+        harness.turn_until(
             lambda: "look_up" in [one.operation for one in recorded_events.of(ScheduleOperationFailed)]
         )
         Task.objects.all().delete()
     finally:
         execute(connection, "ALTER TABLE hidden RENAME TO django_partisan_chore")
-    component = office.manager._parts.schedules._open
+    component = harness.manager._parts.schedules._open
     next_at = component._look_up_at
-    office.manager._parts.lease.heartbeat_soon()
-    office.turn_until(lambda: component._has_any and office.is_quiet)
+    harness.manager._parts.lease.heartbeat_soon()
+    harness.turn_until(lambda: component._has_any and harness.is_quiet)
     assert component.next_at() == next_at
     assert 50 < next_at - time.monotonic() <= LOOK_UP_SECONDS
 
     component._look_up_at = 0.0  # as if a minute had passed
 
-    office.turn_until(lambda: not Schedule.objects.filter(open_tick__isnull=False))
+    harness.turn_until(lambda: not Schedule.objects.filter(open_tick__isnull=False))
     failed = [one for one in recorded_events.of(ScheduleOperationFailed) if one.operation == "look_up"]
     assert [one.schedule for one in failed] == [None]

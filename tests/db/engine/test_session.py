@@ -9,7 +9,7 @@ from django.db import Error, OperationalError, connection
 from django_partisan.sql.connection import execute, fetch_all, open_connection
 from django_partisan.sql.errors import sqlstate
 from django_partisan.sql.session import ANSWER_SECONDS_MIN, IDLE_SECONDS, Session, answer_seconds
-from tests.db.engine.play import PATIENT_SECONDS, has_ended
+from tests.db.engine.database_thread_harness import PATIENT_SECONDS, has_ended
 from tests.support.waiting import let_pass, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -30,7 +30,7 @@ pytestmark = [
 ]
 
 
-def know(*names: str) -> None:
+def register_processors(*names: str) -> None:
     """Register processors that do nothing."""
     for name in names:
         registry.register(type(name, (BaseTaskProcessor,), {"run": lambda self: None}))
@@ -41,14 +41,14 @@ def held(*ids: int) -> list[str | None]:
 
 
 def test_tasks_of_an_unknown_kind_are_set_aside_as_they_are_and_those_behind_them_run(
-    open_office, recorded_events: RecordedEvents
+    open_harness, recorded_events: RecordedEvents
 ):
-    know("Letter")
+    register_processors("Letter")
     gone, letters = insert_many(25, "Gone"), insert_many(3, "Letter")
-    office = open_office(max_queue_size=5)
+    harness = open_harness(max_queue_size=5)
 
-    office.turn_until(lambda: statuses_of(*letters) == ["finished"] * 3)
-    office.turn_until(lambda: held(*gone) == ["unregistered"] * 25)
+    harness.turn_until(lambda: statuses_of(*letters) == ["finished"] * 3)
+    harness.turn_until(lambda: held(*gone) == ["unregistered"] * 25)
 
     rows = Task.objects.filter(pk__in=gone)
     states = rows.values_list("status", "ready", "attempts", "crashes", "claim_token", "claimed_by")
@@ -65,13 +65,13 @@ def set_aside(*ids: int) -> None:
 
 
 def test_a_manager_that_knows_the_processor_resumes_all_at_its_start(
-    open_office, recorded_events: RecordedEvents
+    open_harness, recorded_events: RecordedEvents
 ):
-    know("Gone")
+    register_processors("Gone")
     ids = insert_many(1200, "Gone")
     set_aside(*ids)
 
-    assert open_office(Until.EMPTY, max_queue_size=500).manager.run() == EXIT_OK
+    assert open_harness(Until.EMPTY, max_queue_size=500).manager.run() == EXIT_OK
 
     rows = Task.objects.values_list("status", "attempts", "held", "unregistered_since")
     assert set(rows) == {("finished", 1, None, None)}
@@ -79,46 +79,46 @@ def test_a_manager_that_knows_the_processor_resumes_all_at_its_start(
 
 
 def test_one_task_tries_and_the_rest_follows_if_a_worker_knows_it_though_the_manager_did_not(
-    open_office, recorded_events: RecordedEvents
+    open_harness, recorded_events: RecordedEvents
 ):
     ids = insert_many(5, "Late")
     set_aside(*ids)
-    office = open_office()
-    know("Late")
+    harness = open_harness()
+    register_processors("Late")
 
-    office.turn_until(lambda: statuses_of(*ids) == ["finished"] * 5)
+    harness.turn_until(lambda: statuses_of(*ids) == ["finished"] * 5)
 
     assert recorded_events.of(TasksResumed) == [TasksResumed("default", "Late", 4, "unregistered")]
     assert published() == [["Late"]]
 
 
 def test_a_task_that_tries_in_vain_is_set_aside_again_as_before_and_is_not_told(
-    open_office, recorded_events: RecordedEvents
+    open_harness, recorded_events: RecordedEvents
 ):
     ids = insert_many(3, "Gone")
     set_aside(*ids)
     before = list(Task.objects.order_by("id").values_list("unregistered_since", "attempts", "execute_after"))
-    office = open_office()
+    harness = open_harness()
 
     tried = Task.objects.exclude(claimed_at=None)
-    office.turn_until(lambda: tried.filter(held="unregistered").exists())
+    harness.turn_until(lambda: tried.filter(held="unregistered").exists())
 
     assert tried.count() == 1
-    office.turn_until(lambda: office.is_quiet)
+    harness.turn_until(lambda: harness.is_quiet)
     assert held(*ids) == ["unregistered"] * 3
     rows = Task.objects.order_by("id").values_list("unregistered_since", "attempts", "execute_after")
     assert list(rows) == before
     assert recorded_events.of(TasksHeld) == []
 
 
-def test_what_another_manager_knows_is_left_to_it(open_office):
+def test_what_another_manager_knows_is_left_to_it(open_harness):
     other = register_manager()
     holding.publish(connection, other, ["Newcomer"])
-    know("Letter")
-    office = open_office(Until.IDLE, max_queue_size=2)
+    register_processors("Letter")
+    harness = open_harness(Until.IDLE, max_queue_size=2)
     ids, letters = insert_many(100, "Newcomer"), insert_many(5, "Letter")
 
-    assert office.manager.run() == EXIT_OK
+    assert harness.manager.run() == EXIT_OK
 
     assert statuses_of(*letters) == ["finished"] * 5
     rows = Task.objects.filter(pk__in=ids, status="new")
@@ -126,26 +126,26 @@ def test_what_another_manager_knows_is_left_to_it(open_office):
     assert rows.filter(ready=True, held=None).count() > 10
 
 
-def test_a_rescued_task_of_an_unknown_processor_is_set_aside_and_counts_nothing(open_office):
+def test_a_rescued_task_of_an_unknown_processor_is_set_aside_and_counts_nothing(open_harness):
     [row] = claimed(processor="Gone")
     ManagerLease.objects.all().delete()
-    office = open_office()
+    harness = open_harness()
 
-    office.turn_until(lambda: held(row[ID]) == ["unregistered"])
+    harness.turn_until(lambda: held(row[ID]) == ["unregistered"])
 
     assert columns(row[ID], "status", "attempts", "crashes") == ("new", 0, 0)
 
 
-def test_a_task_that_is_set_aside_keeps_its_key_and_a_duplicate_finds_it(open_office):
+def test_a_task_that_is_set_aside_keeps_its_key_and_a_duplicate_finds_it(open_harness):
     class Gone(Idle):
         """A processor registered where tasks are enqueued, but not where they run."""
 
     with empty_registry():
         registry.register(Gone)
         task = Gone(1).delay()
-    office = open_office(Until.EMPTY)
+    harness = open_harness(Until.EMPTY)
 
-    assert office.manager.run() == EXIT_OK
+    assert harness.manager.run() == EXIT_OK
 
     assert held(task.pk) == ["unregistered"]
     with empty_registry():

@@ -60,7 +60,7 @@ OF_TELEMETRY = {"worker.telemetry_flush_timeout", "telemetry.dropped", "metrics.
 OF_ENDINGS = {"worker.exit_timeout"}  # in test_endings
 
 
-def told(manager: ManagerProcess) -> dict[str, list[dict[str, Any]]]:
+def logged_by_action(manager: ManagerProcess) -> dict[str, list[dict[str, Any]]]:
     """Return a manager's lines by action, after checking each of them."""
     found: dict[str, list[dict[str, Any]]] = {}
     for line in checked(manager.out()):
@@ -107,7 +107,7 @@ def test_the_life_of_tasks_workers_and_manager_is_told(watching: Watching):
     watching.bench.open("gate")
     assert manager.ended() == 0
 
-    lines = told(manager)
+    lines = logged_by_action(manager)
     assert lines.keys() >= OF_TASKS
     running = [line for line in lines["thread.stack"] if "run app/partisan_tasks.py:" in line["message"]]
     assert [line["partisan.thread.name"] for line in running] == ["MainThread"] * 2
@@ -148,7 +148,7 @@ def test_a_run_is_one_canonical_line_and_a_failed_one_has_its_error(watching: Wa
     wait_until_done()
     assert manager.stop() == 0, "a failed task does not change the exit code"
 
-    lines = told(manager)
+    lines = logged_by_action(manager)
     [completed], [failure] = lines["task.completed"], lines["task.failed"]
     assert (completed["partisan.task.id"], completed["event.outcome"]) == (str(done), "success")
     assert completed["partisan.task.attempt"] == 1
@@ -173,7 +173,7 @@ def test_a_worker_that_cannot_be_started_is_told_and_tried_again(watching: Watch
     wait_until(lambda: len(manager.told("worker.ready")) > before)
     assert manager.stop() == 0
 
-    failure = told(manager)["worker.start_failed"][0]
+    failure = logged_by_action(manager)["worker.start_failed"][0]
     assert failure["log.level"] == "error"
     assert "Too many open files" in failure["error.message"]
 
@@ -196,7 +196,7 @@ def test_an_outage_of_the_database_is_told_once_and_so_is_its_end(watching: Watc
         wait_until_done()
         assert manager.stop() == 0
 
-    lines = told(manager)
+    lines = logged_by_action(manager)
     for action in ("claim.failed", "task.settle_failed", "metrics.db_scrape_failed"):
         assert len(lines[action]) == 1, action
     restored = lines["database.restored"]
@@ -216,7 +216,7 @@ def test_a_lost_lease_is_told_and_tasks_that_nobody_took_over_are_kept_through_i
     wait_until_done()
     assert manager.stop() == 0
 
-    lines = told(manager)
+    lines = logged_by_action(manager)
     [lost] = lines["manager.lease_lost"]
     assert 0 < lost["partisan.manager.heartbeat_age_ns"] < 10**10
     assert lost["partisan.manager.held"] == 1
@@ -244,6 +244,6 @@ def test_telemetry_that_is_lost_is_told(watching: Watching, sink: OtlpSink):
         wait_until_done()
         manager.stop()
 
-    lines = told(manager)
+    lines = logged_by_action(manager)
     assert lines.keys() >= OF_TELEMETRY
     assert len(lines["metrics.server_failed"]) == 1

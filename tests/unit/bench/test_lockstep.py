@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from bench.budget.lockstep import LONGEST_SECONDS, WAIT_SECONDS, Lockstep, Stuck
+from bench.budget.lockstep import LONGEST_SECONDS, WAIT_SECONDS, Lockstep, NoProgress
 
 PATIENCE_SECONDS = 60
 
@@ -110,7 +110,7 @@ def test_what_never_happens_ends_the_wait(members, pipe):
 
     members.add("idler", work)
 
-    with pytest.raises(Stuck, match=f"nothing has happened for {LONGEST_SECONDS:.0f} s: idler until"):
+    with pytest.raises(NoProgress, match=f"nothing has happened for {LONGEST_SECONDS:.0f} s: idler until"):
         lockstep.until(lambda: False)
 
     members.did.append("enough")
@@ -123,7 +123,7 @@ def test_the_error_of_a_member_is_raised_by_the_director(members):
 
     members.add("broken", work)
 
-    with pytest.raises(Stuck, match="broken"):
+    with pytest.raises(NoProgress, match="broken"):
         members.lockstep.quiet()
 
 

@@ -4,20 +4,20 @@ import json
 
 import pytest
 
-from bench.companion import Seen
-from bench.watched import sights
+from bench.companion import CompanionResult
+from bench.watched import read_telemetry
 
 
 def note(folder, name, **seen):
     path = folder / f"{name}-{len(list(folder.iterdir()))}.json"
-    path.write_text(json.dumps(vars(Seen(name, **seen))))
+    path.write_text(json.dumps(vars(CompanionResult(name, **seen))))
 
 
 def test_what_several_runs_saw_is_added_up(tmp_path):
     note(tmp_path, "full", scrapes=[0.001, 0.003], spans=10, log_lines=4, log_bytes=400)
     note(tmp_path, "full", scrapes=[0.002], scrapes_failed=1, spans=5, log_lines=4, log_bytes=400)
 
-    (sight,) = sights(tmp_path, {"full": 15})
+    (sight,) = read_telemetry(tmp_path, {"full": 15})
 
     assert str(sight) == (
         "full: 3 scrapes, 1 failed; p50 2.0 ms, max 3.0 ms;"
@@ -33,6 +33,6 @@ def test_what_several_runs_saw_is_added_up(tmp_path):
 def test_scrapes_spans_and_log_lines_that_never_came_are_found_out(name, scrapes, missing, tmp_path):
     note(tmp_path, name, scrapes=scrapes)
 
-    (sight,) = sights(tmp_path, {})
+    (sight,) = read_telemetry(tmp_path, {})
 
     assert [text[: text.index(":")] for text in sight.missing()] == missing

@@ -14,7 +14,7 @@ from tests.support.events import RecordedEvents
 
 
 @pytest.fixture
-def heard(recorded_events: RecordedEvents) -> RecordedEvents:
+def recorded(recorded_events: RecordedEvents) -> RecordedEvents:
     """Record all events of a test."""
     return recorded_events
 
@@ -29,7 +29,7 @@ def presence(temporary_folder: object) -> Iterator[PresenceFile]:
 
 
 @pytest.fixture
-def new_desk(presence: PresenceFile) -> Iterator[IntakeHarness]:
+def new_engine(presence: PresenceFile) -> Iterator[IntakeHarness]:
     """Yield the intake and the dispatcher of a manager that has not started its two workers."""
     made = IntakeHarness(presence)
     yield made
@@ -37,10 +37,10 @@ def new_desk(presence: PresenceFile) -> Iterator[IntakeHarness]:
 
 
 @pytest.fixture
-def desk(new_desk: IntakeHarness) -> IntakeHarness:
+def engine(new_engine: IntakeHarness) -> IntakeHarness:
     """Return the same manager with both workers ready."""
-    new_desk.started()
-    return new_desk
+    new_engine.started()
+    return new_engine
 
 
 @pytest.fixture

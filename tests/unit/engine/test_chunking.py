@@ -44,7 +44,7 @@ def run_times() -> RunTimes:
 @pytest.fixture
 def workers(worker_in: Callable[..., FakeWorker]) -> list[WorkerProcess]:
     """Four ready workers that hold no tasks."""
-    made: list[WorkerProcess] = [worker_in(slot).seen for slot in range(4)]
+    made: list[WorkerProcess] = [worker_in(slot).managed for slot in range(4)]
     for worker in made:
         worker.become_ready()
     return made

@@ -26,7 +26,7 @@ FULL = (task_row(7, priority=3), task_row(9, priority=4))
 LOCKED_BY_OTHERS = QueueCheck(0, True, None)
 
 
-class Play(PromoterHarness):
+class Harness(PromoterHarness):
     """A claimer with a real promoter; the test answers both threads and acts as token list and dispatcher."""
 
     def __init__(self, **settings: Any) -> None:
@@ -74,7 +74,7 @@ class Play(PromoterHarness):
         now = time.monotonic() + later
         self.promoter.turn(now)
         self.claimer.turn(now)
-        return self.thread.asked
+        return self.thread.pending_call
 
     def claim(self, *rows: TaskRow, later: float = 0.0) -> dict[str, Any]:
         """Answer the next claim; return its arguments."""
@@ -96,7 +96,7 @@ class Play(PromoterHarness):
         assert asked["manager"] == self.claiming_id
         return bool(asked["sleeping"])
 
-    def falls_asleep(self) -> "Play":
+    def falls_asleep(self) -> "Harness":
         self.claim()
         self.answers_check()
         assert self.publishes()
@@ -106,224 +106,226 @@ class Play(PromoterHarness):
 
 
 @pytest.fixture
-def play() -> Play:
-    return Play()
+def harness() -> Harness:
+    return Harness()
 
 
-def test_it_claims_as_many_as_there_is_room_for(play):
-    play.has_room_for = 5
+def test_it_claims_as_many_as_there_is_room_for(harness):
+    harness.has_room_for = 5
 
-    asked = play.claim(task_row(7))
+    asked = harness.claim(task_row(7))
 
     assert asked == {
         "queue": "default",
-        "manager": play.claiming_id,
+        "manager": harness.claiming_id,
         "token": 100,
         "limit": 5,
         "behind": None,
         "without": [],
     }
-    assert play.taken == [[task_row(7)]]
+    assert harness.taken == [[task_row(7)]]
 
 
 @pytest.mark.parametrize(("id_", "room"), [(uuid4(), 0), (None, 2)])
-def test_it_claims_nothing_without_room_or_while_it_must_not(id_, room, play):
-    play.claiming_id, play.has_room_for = id_, room
+def test_it_claims_nothing_without_room_or_while_it_must_not(id_, room, harness):
+    harness.claiming_id, harness.has_room_for = id_, room
 
-    assert play.turn() is None
-    assert play.claimer.next_at() == NEVER
+    assert harness.turn() is None
+    assert harness.claimer.next_at() == NEVER
 
 
-def test_while_a_call_is_under_way_nothing_else_is_asked(play):
-    play.turn()
+def test_while_a_call_is_under_way_nothing_else_is_asked(harness):
+    harness.turn()
 
-    play.turn()
+    harness.turn()
 
-    assert len(play.thread.calls) == 1
-    assert not play.claimer.is_idle
+    assert len(harness.thread.calls) == 1
+    assert not harness.claimer.is_idle
 
 
 @pytest.mark.parametrize(
     ("then", "later", "behind"),
     [
-        (lambda play: None, 0.0, (4, 9)),
-        (lambda play: play.claim(task_row(11)), 0.0, None),
-        (lambda play: play.claimer.notified(), 0.0, None),
-        (lambda play: None, FROM_START_SECONDS / 2, (4, 9)),
-        (lambda play: None, FROM_START_SECONDS + 0.5, None),
+        (lambda harness: None, 0.0, (4, 9)),
+        (lambda harness: harness.claim(task_row(11)), 0.0, None),
+        (lambda harness: harness.claimer.notified(), 0.0, None),
+        (lambda harness: None, FROM_START_SECONDS / 2, (4, 9)),
+        (lambda harness: None, FROM_START_SECONDS + 0.5, None),
     ],
     ids=["at once", "a short claim", "a notification", "half a second", "more than a second"],
 )
-def test_a_claim_starts_behind_the_last_row_of_a_full_one_and_from_the_start_after(then, later, behind, play):
-    play.claim(*FULL)
+def test_a_claim_starts_behind_the_last_row_of_a_full_one_and_from_the_start_after(
+    then, later, behind, harness
+):
+    harness.claim(*FULL)
 
-    then(play)
+    then(harness)
 
-    assert play.claim(later=later)["behind"] == behind
-
-
-def test_only_a_look_that_began_after_the_claim_lets_it_rest(play):
-    play.promoter.check_now()
-    play.turn()
-    play.thread.answer([])
-
-    play.chores.answer(NOTHING_DUE)
-    assert play.turn() is None
-    assert not play.claimer.is_idle
-    play.chores.answer(NOTHING_DUE)
-
-    assert play.turn() == "set_sleeping"
+    assert harness.claim(later=later)["behind"] == behind
 
 
-def test_tasks_that_became_ready_are_claimed_though_the_claim_before_came_empty(play):
-    play.claim()
-    play.answers_check(QueueCheck(1, True, None))
+def test_only_a_look_that_began_after_the_claim_lets_it_rest(harness):
+    harness.promoter.check_now()
+    harness.turn()
+    harness.thread.answer([])
 
-    assert play.turn() == "claim"
+    harness.chores.answer(NOTHING_DUE)
+    assert harness.turn() is None
+    assert not harness.claimer.is_idle
+    harness.chores.answer(NOTHING_DUE)
+
+    assert harness.turn() == "set_sleeping"
+
+
+def test_tasks_that_became_ready_are_claimed_though_the_claim_before_came_empty(harness):
+    harness.claim()
+    harness.answers_check(QueueCheck(1, True, None))
+
+    assert harness.turn() == "claim"
 
 
 @pytest.mark.parametrize("listen", [True, False])
 def test_tasks_that_are_due_but_locked_by_others_are_claimed_after_a_moment_and_not_at_once(listen):
-    play = Play(listen=listen)
-    play.claim()
-    play.answers_check(LOCKED_BY_OTHERS)
+    harness = Harness(listen=listen)
+    harness.claim()
+    harness.answers_check(LOCKED_BY_OTHERS)
 
-    assert play.turn() == ("set_sleeping" if listen else None)
-    assert 0 < play.promoter.next_at() - time.monotonic() <= SOON_SECONDS
-    assert not play.promoter.is_idle
+    assert harness.turn() == ("set_sleeping" if listen else None)
+    assert 0 < harness.promoter.next_at() - time.monotonic() <= SOON_SECONDS
+    assert not harness.promoter.is_idle
     if listen:
-        play.thread.answer(None)
-    play.answers_check(LOCKED_BY_OTHERS, later=SOON_SECONDS)
-    assert play.turn() == "claim"
+        harness.thread.answer(None)
+    harness.answers_check(LOCKED_BY_OTHERS, later=SOON_SECONDS)
+    assert harness.turn() == "claim"
 
 
-def test_after_it_said_that_it_sleeps_it_has_the_queue_looked_at_twice_and_rests(play):
-    play.falls_asleep()
+def test_after_it_said_that_it_sleeps_it_has_the_queue_looked_at_twice_and_rests(harness):
+    harness.falls_asleep()
 
-    assert play.turn() is None
-    assert play.promoter.next_at() > time.monotonic() + 3500
-    assert play.claimer.is_idle
+    assert harness.turn() is None
+    assert harness.promoter.next_at() > time.monotonic() + 3500
+    assert harness.claimer.is_idle
 
 
-def test_asleep_it_claims_when_notified_and_says_that_it_is_awake_only_after_several_full_claims(play):
-    play.falls_asleep().claimer.notified()
+def test_asleep_it_claims_when_notified_and_says_that_it_is_awake_only_after_several_full_claims(harness):
+    harness.falls_asleep().claimer.notified()
     for number in range(AWAKE_AFTER_FULL_CLAIMS):
-        play.claim(task_row(2 * number), task_row(2 * number + 1))
+        harness.claim(task_row(2 * number), task_row(2 * number + 1))
 
-    assert not play.publishes()
-    assert play.turn() == "claim"
+    assert not harness.publishes()
+    assert harness.turn() == "claim"
 
 
 def test_a_manager_that_does_not_listen_never_says_that_it_sleeps():
-    play = Play(listen=False)
-    play.claim()
-    play.answers_check()
+    harness = Harness(listen=False)
+    harness.claim()
+    harness.answers_check()
 
-    assert play.turn() is None
-    assert play.claimer.is_idle
-
-
-def test_a_new_identity_says_again_that_it_sleeps(play):
-    play.falls_asleep().claimer.renew()
-    play.claiming_id = uuid4()
-    play.claim()
-    play.answers_check()
-
-    assert play.publishes()
+    assert harness.turn() is None
+    assert harness.claimer.is_idle
 
 
-def test_while_it_must_not_claim_it_does_not_say_that_it_sleeps(play):
-    play.claim()
-    play.answers_check()
-    play.claiming_id = None
+def test_a_new_identity_says_again_that_it_sleeps(harness):
+    harness.falls_asleep().claimer.renew()
+    harness.claiming_id = uuid4()
+    harness.claim()
+    harness.answers_check()
 
-    assert play.turn() is None
+    assert harness.publishes()
 
 
-def test_that_it_sleeps_is_said_again_when_it_could_not_be_said(play):
-    play.claim()
-    play.answers_check()
-    play.refuse()
-    play.claim(later=1)
-    play.answers_check()
+def test_while_it_must_not_claim_it_does_not_say_that_it_sleeps(harness):
+    harness.claim()
+    harness.answers_check()
+    harness.claiming_id = None
 
-    assert play.publishes()
+    assert harness.turn() is None
+
+
+def test_that_it_sleeps_is_said_again_when_it_could_not_be_said(harness):
+    harness.claim()
+    harness.answers_check()
+    harness.refuse()
+    harness.claim(later=1)
+    harness.answers_check()
+
+    assert harness.publishes()
 
 
 def test_a_refused_claim_leaves_its_token_and_a_pause_and_is_an_outage_until_the_next_answer(
-    play, recorded_events: RecordedEvents
+    harness, recorded_events: RecordedEvents
 ):
-    play.refuse()
-    assert play.turn() is None
-    assert play.claimer.next_at() == play.outage.retry_at
-    play.refuse()
-    assert play.outage.is_on
-    play.claim(later=10)
+    harness.refuse()
+    assert harness.turn() is None
+    assert harness.claimer.next_at() == harness.outage.retry_at
+    harness.refuse()
+    assert harness.outage.is_on
+    harness.claim(later=10)
 
-    assert play.ended == [(100, True), (101, True), (102, False)]
+    assert harness.ended == [(100, True), (101, True), (102, False)]
     assert len(recorded_events.of(ClaimErrored)) == 2
     assert [event.error.message for event in recorded_events.of(ClaimFailed)] == [str(AWAY)]
     assert [event.failures for event in recorded_events.of(DatabaseRestored)] == [2]
-    assert not play.outage.is_on
+    assert not harness.outage.is_on
 
 
 def test_a_claim_that_the_server_cancels_early_is_halved_and_no_outage_until_it_is_for_one_task(
-    play, recorded_events: RecordedEvents
+    harness, recorded_events: RecordedEvents
 ):
-    play.has_room_for = 5
+    harness.has_room_for = 5
 
     limits = []
     for _ in range(3):
-        assert play.turn() == "claim"
-        limits.append(play.thread.call.keywords["limit"])
-        play.thread.answer(CANCELLED)
+        assert harness.turn() == "claim"
+        limits.append(harness.thread.call.keywords["limit"])
+        harness.thread.answer(CANCELLED)
 
     assert limits == [5, 2, 1]
     assert len(recorded_events.of(ClaimErrored)) == 3
     [failed] = recorded_events.of(ClaimFailed)
     assert "statement_timeout" in failed.error.message
-    play.claim(task_row(1), later=10)
-    assert not play.outage.is_on
+    harness.claim(task_row(1), later=10)
+    assert not harness.outage.is_on
 
 
-def test_a_claim_that_is_cancelled_at_our_own_deadline_is_an_outage(play, monkeypatch: pytest.MonkeyPatch):
-    assert play.turn() == "claim"
+def test_a_claim_that_is_cancelled_at_our_own_deadline_is_an_outage(harness, monkeypatch: pytest.MonkeyPatch):
+    assert harness.turn() == "claim"
     clock = time.monotonic
-    monkeypatch.setattr(time, "monotonic", lambda: clock() + answer_seconds(play.config.lease_seconds))
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + answer_seconds(harness.config.lease_seconds))
 
-    play.thread.answer(CANCELLED)
+    harness.thread.answer(CANCELLED)
 
-    assert play.outage.is_on
-
-
-def test_an_outage_ends_with_a_claim_though_nothing_was_due(play):
-    play.claim()
-    play.answers_check()
-    play.outage.note(AWAY)
-
-    play.claim()
-
-    assert not play.outage.is_on
+    assert harness.outage.is_on
 
 
-def test_during_an_outage_it_does_not_spin_while_it_must_not_claim(play):
-    play.claiming_id = None
-    play.outage.note(AWAY)
+def test_an_outage_ends_with_a_claim_though_nothing_was_due(harness):
+    harness.claim()
+    harness.answers_check()
+    harness.outage.note(AWAY)
 
-    play.turn()
+    harness.claim()
 
-    assert play.claimer.next_at() == NEVER
+    assert not harness.outage.is_on
 
 
-def test_after_it_was_stopped_it_asks_nothing_but_takes_what_a_claim_under_way_brings(play):
-    play.turn()
-    play.claimer.stop()
-    assert not play.claimer.is_idle
-    play.thread.answer([task_row(1)])
+def test_during_an_outage_it_does_not_spin_while_it_must_not_claim(harness):
+    harness.claiming_id = None
+    harness.outage.note(AWAY)
 
-    assert play.taken == [[task_row(1)]]
-    assert play.turn() is None
-    assert play.claimer.is_idle
+    harness.turn()
+
+    assert harness.claimer.next_at() == NEVER
+
+
+def test_after_it_was_stopped_it_asks_nothing_but_takes_what_a_claim_under_way_brings(harness):
+    harness.turn()
+    harness.claimer.stop()
+    assert not harness.claimer.is_idle
+    harness.thread.answer([task_row(1)])
+
+    assert harness.taken == [[task_row(1)]]
+    assert harness.turn() is None
+    assert harness.claimer.is_idle
 
 
 class AgeingConnection:
@@ -338,150 +340,150 @@ class AgeingConnection:
         raise AWAY
 
 
-def test_a_connection_that_ended_is_replaced_before_a_claim_is_sent(play):
-    play.thread.needs_connection = True
+def test_a_connection_that_ended_is_replaced_before_a_claim_is_sent(harness):
+    harness.thread.needs_connection = True
 
-    assert play.turn() == "_connect"
-    play.thread.needs_connection = False
-    play.thread.answer(None)
+    assert harness.turn() == "_connect"
+    harness.thread.needs_connection = False
+    harness.thread.answer(None)
 
-    assert play.turn() == "claim"
+    assert harness.turn() == "claim"
 
 
-def test_a_connection_that_cannot_be_replaced_is_an_outage(play):
-    play.thread.needs_connection = True
-    play.turn()
+def test_a_connection_that_cannot_be_replaced_is_an_outage(harness):
+    harness.thread.needs_connection = True
+    harness.turn()
 
-    play.thread.answer(AWAY)
+    harness.thread.answer(AWAY)
 
-    assert play.turn() is None
-    assert play.outage.is_on
-    assert play.ended == []
+    assert harness.turn() is None
+    assert harness.outage.is_on
+    assert harness.ended == []
 
 
 def test_every_so_many_claims_the_connection_is_checked_first():
-    play, connection, checks = Play(checks_before_cleanup=2), AgeingConnection(), []
+    harness, connection, checks = Harness(checks_before_cleanup=2), AgeingConnection(), []
     for _ in range(4):
-        play.turn()
+        harness.turn()
         with pytest.raises(OperationalError):
-            play.thread.call(connection)
+            harness.thread.call(connection)
         checks.append(connection.checks)
-        play.thread.answer([task_row(1), task_row(2)])
+        harness.thread.answer([task_row(1), task_row(2)])
 
     assert checks == [0, 1, 1, 2]
 
 
 def test_a_claim_is_emitted_with_its_contexts_and_at_most_a_hundred_ids(
-    play, recorded_events: RecordedEvents
+    harness, recorded_events: RecordedEvents
 ):
     rows = [task_row(number, context='{"a":"b"}' if number == 3 else None) for number in range(150)]
     before = time.time()
 
-    play.claim(*rows)
+    harness.claim(*rows)
 
     [claimed] = recorded_events.of(TasksClaimed)
     assert (claimed.queue, claimed.number, claimed.contexts) == ("default", 150, ('{"a":"b"}',))
     assert claimed.task_ids == tuple(range(100))
-    assert before <= play.claimer.last_claim_at <= time.time()
+    assert before <= harness.claimer.last_claim_at <= time.time()
 
 
-def test_a_claim_that_finds_nothing_is_an_answer_too(play):
+def test_a_claim_that_finds_nothing_is_an_answer_too(harness):
     before = time.time()
 
-    play.claim()
+    harness.claim()
 
-    assert before <= play.claimer.last_claim_at <= time.time()
+    assert before <= harness.claimer.last_claim_at <= time.time()
 
 
 def test_looks_of_an_idle_manager_are_polls_and_those_that_lead_to_a_claim_are_none(
-    play, recorded_events: RecordedEvents
+    harness, recorded_events: RecordedEvents
 ):
-    play.claim()
-    play.answers_check()
-    play.publishes()
+    harness.claim()
+    harness.answers_check()
+    harness.publishes()
     assert recorded_events.of(PollFoundNothing) == [], "a check that belongs to its claim"
-    last_claim_at = play.claimer.last_claim_at
+    last_claim_at = harness.claimer.last_claim_at
 
-    play.answers_check()
-    play.turn()
-    play.answers_check(later=SOON_SECONDS)
-    play.turn()
+    harness.answers_check()
+    harness.turn()
+    harness.answers_check(later=SOON_SECONDS)
+    harness.turn()
 
     assert recorded_events.of(PollFoundNothing) == [PollFoundNothing("default")] * 2
-    assert play.claimer.last_claim_at > last_claim_at
-    play.promoter.check_now()
-    play.answers_check(QueueCheck(1, True, None))
-    assert play.turn() == "claim"
+    assert harness.claimer.last_claim_at > last_claim_at
+    harness.promoter.check_now()
+    harness.answers_check(QueueCheck(1, True, None))
+    assert harness.turn() == "claim"
     assert len(recorded_events.of(PollFoundNothing)) == 2
 
 
 @pytest.mark.usefixtures("no_subscribers")
-def test_tasks_are_taken_in_where_nobody_wants_the_event(play):
-    play.claim(task_row(1))
+def test_tasks_are_taken_in_where_nobody_wants_the_event(harness):
+    harness.claim(task_row(1))
 
-    assert play.taken == [[task_row(1)]]
-
-
-def test_what_was_claimed_under_a_lease_that_was_lost_meanwhile_is_not_taken(play):
-    play.lease_holds = False
-    play.claim(*FULL)
-
-    assert play.taken == []
-    play.lease_holds = True
-    assert play.claim(*FULL)["behind"] is None
-    assert play.taken == [list(FULL)]
+    assert harness.taken == [[task_row(1)]]
 
 
-def test_of_a_paused_queue_it_claims_nothing_and_says_once_that_it_does_not_sleep(play):
-    play.falls_asleep()
-    play.pause.begin()
-    play.claimer.notified()
+def test_what_was_claimed_under_a_lease_that_was_lost_meanwhile_is_not_taken(harness):
+    harness.lease_holds = False
+    harness.claim(*FULL)
 
-    assert not play.publishes()
-    assert play.turn(later=60) is None
-    assert play.claimer.is_idle
-    assert play.claimer.next_at() == NEVER
-    play.pause.end()
-    play.claimer.notified()
-
-    assert play.turn() == "claim"
+    assert harness.taken == []
+    harness.lease_holds = True
+    assert harness.claim(*FULL)["behind"] is None
+    assert harness.taken == [list(FULL)]
 
 
-def test_a_look_while_the_queue_is_paused_shows_that_the_database_answers(play):
-    play.pause.begin()
-    assert play.turn() is None
-    play.claimer.last_claim_at = None
-    assert play.turn() is None
-    before = play.claimer.last_claim_at
-    play.promoter.check_now()
-    play.answers_check()
+def test_of_a_paused_queue_it_claims_nothing_and_says_once_that_it_does_not_sleep(harness):
+    harness.falls_asleep()
+    harness.pause.begin()
+    harness.claimer.notified()
 
-    assert play.turn() is None
+    assert not harness.publishes()
+    assert harness.turn(later=60) is None
+    assert harness.claimer.is_idle
+    assert harness.claimer.next_at() == NEVER
+    harness.pause.end()
+    harness.claimer.notified()
+
+    assert harness.turn() == "claim"
+
+
+def test_a_look_while_the_queue_is_paused_shows_that_the_database_answers(harness):
+    harness.pause.begin()
+    assert harness.turn() is None
+    harness.claimer.last_claim_at = None
+    assert harness.turn() is None
+    before = harness.claimer.last_claim_at
+    harness.promoter.check_now()
+    harness.answers_check()
+
+    assert harness.turn() is None
     assert before is None
-    assert play.claimer.last_claim_at is not None
+    assert harness.claimer.last_claim_at is not None
 
 
-def test_an_outage_ends_with_a_look_if_the_queue_is_paused(play):
-    play.falls_asleep()
-    play.pause.begin()
-    play.refuse()
-    assert play.outage.has_paused
+def test_an_outage_ends_with_a_look_if_the_queue_is_paused(harness):
+    harness.falls_asleep()
+    harness.pause.begin()
+    harness.refuse()
+    assert harness.outage.has_paused
 
-    assert play.turn() is None
-    assert play.seconds_to_check() <= max(SOON_SECONDS, play.outage.retry_at - time.monotonic()) + 0.1
-    play.answers_check(later=60)
+    assert harness.turn() is None
+    assert harness.seconds_to_check() <= max(SOON_SECONDS, harness.outage.retry_at - time.monotonic()) + 0.1
+    harness.answers_check(later=60)
 
-    assert not play.outage.is_on
-    assert play.turn() is None
+    assert not harness.outage.is_on
+    assert harness.turn() is None
 
 
-def test_tasks_are_taken_in_with_the_moment_at_which_their_claim_was_sent(play):
+def test_tasks_are_taken_in_with_the_moment_at_which_their_claim_was_sent(harness):
     before = boot_clock.now()
-    assert play.turn() == "claim"
+    assert harness.turn() == "claim"
     sent_by = boot_clock.now()
     wait_until(lambda: boot_clock.now() > sent_by)
 
-    play.thread.answer([task_row(1)])
+    harness.thread.answer([task_row(1)])
 
-    [moment] = play.sent_at
+    [moment] = harness.sent_at
     assert before <= moment <= sent_by

@@ -16,7 +16,7 @@ class Component:
         self.reads += 1
 
 
-class Play:
+class Harness:
     """Two components of a manager of the queue ``mail``."""
 
     def __init__(self, schema: str = "public") -> None:
@@ -33,12 +33,12 @@ def payload(**changed: Any) -> str:
 
 
 def test_the_component_looks_that_is_named():
-    play = Play()
+    harness = Harness()
 
-    play.controls.notified({payload(), payload(by="a later version")})
-    play.controls.notified({payload(look="cancel"), payload(queue="images")})
+    harness.controls.notified({payload(), payload(by="a later version")})
+    harness.controls.notified({payload(look="cancel"), payload(queue="images")})
 
-    assert play.reads == (1, 1)
+    assert harness.reads == (1, 1)
 
 
 @pytest.mark.parametrize(
@@ -58,24 +58,24 @@ def test_the_component_looks_that_is_named():
     ],
 )
 def test_what_is_for_others_or_not_understood_is_ignored(ignored):
-    play = Play()
+    harness = Harness()
 
-    play.controls.notified({ignored})
+    harness.controls.notified({ignored})
 
-    assert play.reads == (0, 0)
+    assert harness.reads == (0, 0)
 
 
 def test_all_look_when_notifications_may_have_been_missed():
-    play = Play()
+    harness = Harness()
 
-    play.controls.notified(None)
+    harness.controls.notified(None)
 
-    assert play.reads == (1, 1)
+    assert harness.reads == (1, 1)
 
 
 def test_a_manager_that_does_not_know_its_schema_takes_any():
-    play = Play(schema="")
+    harness = Harness(schema="")
 
-    play.controls.notified({payload(schema="tenant")})
+    harness.controls.notified({payload(schema="tenant")})
 
-    assert play.reads == (1, 0)
+    assert harness.reads == (1, 0)

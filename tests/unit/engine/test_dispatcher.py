@@ -12,96 +12,96 @@ from tests.support.engine import IntakeHarness
 from tests.support.rows import task_row
 
 
-def test_nothing_is_claimed_while_no_worker_is_ready(new_desk: IntakeHarness):
-    assert new_desk.dispatcher.room() == 0
+def test_nothing_is_claimed_while_no_worker_is_ready(new_engine: IntakeHarness):
+    assert new_engine.dispatcher.room() == 0
 
 
-def test_the_buffer_is_refilled_when_it_runs_low(desk: IntakeHarness):
-    assert desk.dispatcher.room() == 10
-    desk.dispatcher.take([task_row(task_id) for task_id in range(4)])
-    assert desk.dispatcher.room() == 0
-    assert not desk.dispatcher.is_idle
+def test_the_buffer_is_refilled_when_it_runs_low(engine: IntakeHarness):
+    assert engine.dispatcher.room() == 10
+    engine.dispatcher.take([task_row(task_id) for task_id in range(4)])
+    assert engine.dispatcher.room() == 0
+    assert not engine.dispatcher.is_idle
 
-    assert desk.dispatched() == [[0], [1]]
+    assert engine.dispatched() == [[0], [1]]
 
-    assert desk.buffered() == [2, 3]
-    assert desk.dispatcher.room() == 8
+    assert engine.buffered() == [2, 3]
+    assert engine.dispatcher.room() == 8
 
 
-def test_nothing_is_dispatched_while_others_may_have_taken_the_tasks(desk: IntakeHarness):
-    desk.may_start = False
-    desk.dispatcher.take([task_row(1)])
-    assert desk.dispatched() == [[], []]
+def test_nothing_is_dispatched_while_others_may_have_taken_the_tasks(engine: IntakeHarness):
+    engine.may_start = False
+    engine.dispatcher.take([task_row(1)])
+    assert engine.dispatched() == [[], []]
 
-    desk.may_start = True
+    engine.may_start = True
 
-    assert desk.dispatched() == [[1], []]
+    assert engine.dispatched() == [[1], []]
 
 
 @pytest.mark.parametrize(("held", "room"), [(1, 0), (0, 1)])
 def test_tasks_behind_another_count_as_not_started_but_an_idle_worker_is_always_fed(
-    held: int, room: int, desk: IntakeHarness
+    held: int, room: int, engine: IntakeHarness
 ):
-    desk.gives(0, *[task_row(task_id) for task_id in range(1, 20)])
-    desk.gives(1, *[task_row(99)] * held)
+    engine.dispatch_to(0, *[task_row(task_id) for task_id in range(1, 20)])
+    engine.dispatch_to(1, *[task_row(99)] * held)
 
-    assert desk.dispatcher.room() == room
+    assert engine.dispatcher.room() == room
 
 
-def test_a_worker_is_sent_the_times_of_claims_with_its_tasks(desk: IntakeHarness):
+def test_a_worker_is_sent_the_times_of_claims_with_its_tasks(engine: IntakeHarness):
     before = time.monotonic()
-    desk.dispatcher.take([task_row(1, token=5)])
+    engine.dispatcher.take([task_row(1, token=5)])
 
-    desk.dispatcher.turn(before)
+    engine.dispatcher.turn(before)
 
-    [message] = desk.workers[0].end.receive()
+    [message] = engine.workers[0].end.receive()
     assert isinstance(message, RunTasks)
     assert message.rows == [task_row(1, token=5)]
     assert before <= message.claim_times[5] <= time.monotonic()
 
 
-def test_tasks_behind_one_that_takes_long_go_to_an_idle_worker(desk: IntakeHarness):
-    stuck = desk.gives(0, task_row(1), task_row(2))
-    stale_at = stuck.seen.active_at + STALE_SECONDS
-    desk.dispatcher.turn(stuck.seen.active_at)
-    assert desk.dispatcher.next_at() == stale_at
+def test_tasks_behind_one_that_takes_long_go_to_an_idle_worker(engine: IntakeHarness):
+    stuck = engine.dispatch_to(0, task_row(1), task_row(2))
+    stale_at = stuck.managed.active_at + STALE_SECONDS
+    engine.dispatcher.turn(stuck.managed.active_at)
+    assert engine.dispatcher.next_at() == stale_at
 
-    desk.dispatcher.turn(stale_at)
-    assert stuck.rung()
-    assert desk.dispatcher.next_at() == NEVER
-    stuck.says(Returned([2]))
-    desk.turn()
+    engine.dispatcher.turn(stale_at)
+    assert stuck.was_rung()
+    assert engine.dispatcher.next_at() == NEVER
+    stuck.sends(Returned([2]))
+    engine.turn()
 
-    assert desk.dispatched()[1] == [2]
-
-
-def test_tasks_behind_one_that_takes_long_stay_longer_while_no_other_worker_is_idle(desk: IntakeHarness):
-    stuck = desk.gives(0, task_row(1), task_row(2))
-    desk.gives(1, task_row(3))
-
-    desk.dispatcher.turn(stuck.seen.active_at)
-
-    assert desk.dispatcher.next_at() == stuck.seen.active_at + SILENT_SECONDS
+    assert engine.dispatched()[1] == [2]
 
 
-def test_stopped_it_releases_the_buffer_and_dispatches_nothing_more(desk: IntakeHarness):
-    desk.dispatcher.take([task_row(1)])
-    desk.drain.request()
+def test_tasks_behind_one_that_takes_long_stay_longer_while_no_other_worker_is_idle(engine: IntakeHarness):
+    stuck = engine.dispatch_to(0, task_row(1), task_row(2))
+    engine.dispatch_to(1, task_row(3))
 
-    desk.dispatcher.stop()
+    engine.dispatcher.turn(stuck.managed.active_at)
 
-    assert desk.dispatched() == [[], []]
-    assert desk.outcomes.written().released == [task_row(1)]
-    assert desk.dispatcher.is_idle
-    assert desk.dispatcher.next_at() == NEVER
+    assert engine.dispatcher.next_at() == stuck.managed.active_at + SILENT_SECONDS
 
 
-def test_there_is_no_room_while_too_many_outcomes_are_unsettled(desk: IntakeHarness):
-    assert desk.dispatcher.room() > 0
-    desk.outcomes.settler.complete([task_row(number) for number in range(OUTCOMES)])
-    assert desk.dispatcher.room() == 0
+def test_stopped_it_releases_the_buffer_and_dispatches_nothing_more(engine: IntakeHarness):
+    engine.dispatcher.take([task_row(1)])
+    engine.drain.request()
 
-    while not desk.outcomes.settler.is_idle:
-        desk.outcomes.write()
+    engine.dispatcher.stop()
 
-    assert desk.dispatcher.room() > 0
+    assert engine.dispatched() == [[], []]
+    assert engine.outcomes.written().released == [task_row(1)]
+    assert engine.dispatcher.is_idle
+    assert engine.dispatcher.next_at() == NEVER
+
+
+def test_there_is_no_room_while_too_many_outcomes_are_unsettled(engine: IntakeHarness):
+    assert engine.dispatcher.room() > 0
+    engine.outcomes.settler.complete([task_row(number) for number in range(OUTCOMES)])
+    assert engine.dispatcher.room() == 0
+
+    while not engine.outcomes.settler.is_idle:
+        engine.outcomes.write()
+
+    assert engine.dispatcher.room() > 0

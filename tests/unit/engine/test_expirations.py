@@ -27,8 +27,8 @@ from tests.support.waiting import wait_until
 TYPE = "django_partisan.exceptions.TaskExpired"
 
 
-def expired(heard: RecordedEvents) -> list[int]:
-    return [event.task.id for event in heard.of(TaskExpired)]
+def expired(recorded: RecordedEvents) -> list[int]:
+    return [event.task.id for event in recorded.of(TaskExpired)]
 
 
 def test_the_change_ends_the_task_and_says_why():
@@ -41,108 +41,110 @@ def test_the_change_ends_the_task_and_says_why():
 
 
 def test_what_is_claimed_too_late_ends_without_a_run_and_is_no_failure(
-    desk: IntakeHarness, heard: RecordedEvents
+    engine: IntakeHarness, recorded: RecordedEvents
 ):
     rows = [task_row(1, expires=-0.5), task_row(2, expires=60.0), task_row(3), task_row(4, expires=0.0)]
 
-    desk.intake.on_claimed(rows)
+    engine.intake.on_claimed(rows)
 
-    assert desk.buffered() == [2, 3]
-    assert expired(heard) == []  # it is not written yet
-    assert [change for _, change in desk.outcomes.write().changes] == [expire(rows[0]), expire(rows[3])]
-    assert expired(heard) == [1, 4]
-    assert desk.outcomes.settler.failed == 0
+    assert engine.buffered() == [2, 3]
+    assert expired(recorded) == []  # it is not written yet
+    assert [change for _, change in engine.outcomes.write().changes] == [expire(rows[0]), expire(rows[3])]
+    assert expired(recorded) == [1, 4]
+    assert engine.outcomes.settler.failed == 0
 
 
 @pytest.mark.parametrize("begun", [{"attempts": 1}, {"takeovers": 1}])
-def test_a_task_that_has_or_may_have_started_does_not_expire(desk: IntakeHarness, begun: Any):
-    desk.intake.on_claimed([task_row(1, expires=-60.0, **begun)])
+def test_a_task_that_has_or_may_have_started_does_not_expire(engine: IntakeHarness, begun: Any):
+    engine.intake.on_claimed([task_row(1, expires=-60.0, **begun)])
 
-    assert desk.buffered() + [row[0] for row in desk.intake.buffer.suspects] == [1]
+    assert engine.buffered() + [row[0] for row in engine.intake.buffer.suspects] == [1]
 
 
 def test_a_task_that_a_worker_returns_ends_if_it_has_expired_meanwhile(
-    desk: IntakeHarness, heard: RecordedEvents
+    engine: IntakeHarness, recorded: RecordedEvents
 ):
-    worker = desk.gives(0, task_row(1, expires=boot_clock.now() - 1))
+    worker = engine.dispatch_to(0, task_row(1, expires=boot_clock.now() - 1))
 
-    worker.says(Returned([1]))
-    desk.turn()
+    worker.sends(Returned([1]))
+    engine.turn()
 
-    assert desk.buffered() == []
-    desk.outcomes.write()
-    assert expired(heard) == [1]
+    assert engine.buffered() == []
+    engine.outcomes.write()
+    assert expired(recorded) == [1]
 
 
-def test_a_rescued_task_that_had_not_started_ends(desk: IntakeHarness, heard: RecordedEvents):
-    desk.intake.on_rescued([RescuedTask(None, task_row(1, expires=-1.0))])
+def test_a_rescued_task_that_had_not_started_ends(engine: IntakeHarness, recorded: RecordedEvents):
+    engine.intake.on_rescued([RescuedTask(None, task_row(1, expires=-1.0))])
 
-    assert desk.buffered() == []
-    desk.outcomes.write()
-    assert expired(heard) == [1]
+    assert engine.buffered() == []
+    engine.outcomes.write()
+    assert expired(recorded) == [1]
 
 
 def test_what_expires_in_front_of_a_worker_is_settled_and_teaches_nothing(
-    desk: IntakeHarness, heard: RecordedEvents
+    engine: IntakeHarness, recorded: RecordedEvents
 ):
     rows = [task_row(1, expires=0.1), task_row(2, expires=0.1)]
-    worker = desk.gives(0, *rows)
-    worker.seen.expected_seconds = 0.1
-    expected = desk.intake.run_times.expected("Letter")
+    worker = engine.dispatch_to(0, *rows)
+    worker.managed.expected_seconds = 0.1
+    expected = engine.intake.run_times.expected("Letter")
 
-    worker.says(report([], changes=[tuple(expire(rows[0]))]))
-    desk.turn()
+    worker.sends(report([], changes=[tuple(expire(rows[0]))]))
+    engine.turn()
 
-    assert desk.pool.held() == [rows[1]]
-    assert desk.intake.run_times.measured("Letter") is None
-    assert worker.seen.expected_seconds == pytest.approx(0.1 - expected)
-    assert desk.outcomes.write().changes == [(rows[0], expire(rows[0]))]
-    assert expired(heard) == [1]
+    assert engine.pool.held() == [rows[1]]
+    assert engine.intake.run_times.measured("Letter") is None
+    assert worker.managed.expected_seconds == pytest.approx(0.1 - expected)
+    assert engine.outcomes.write().changes == [(rows[0], expire(rows[0]))]
+    assert expired(recorded) == [1]
 
 
-def test_a_worker_that_expires_tasks_of_a_processor_does_not_know_it_for_that(desk: IntakeHarness):
+def test_a_worker_that_expires_tasks_of_a_processor_does_not_know_it_for_that(engine: IntakeHarness):
     row = task_row(1, "Gone", expires=0.1)
-    worker = desk.gives(0, row)
-    desk.intake._processors.note_unregistered("Gone")
+    worker = engine.dispatch_to(0, row)
+    engine.intake._processors.note_unregistered("Gone")
 
-    worker.says(report([], changes=[tuple(expire(row))]))
-    desk.turn()
+    worker.sends(report([], changes=[tuple(expire(row))]))
+    engine.turn()
 
-    assert "Gone" in desk.intake._processors.unknown
-
-
-def test_a_task_that_another_manager_has_taken_has_not_expired(desk: IntakeHarness, heard: RecordedEvents):
-    desk.intake.on_claimed([task_row(1, expires=-1.0)])
-
-    desk.outcomes.write(changed=ALL_WRITTEN._replace(lost=[1]))
-
-    assert expired(heard) == []
-    assert [event.task.id for event in heard.of(TaskClaimLost)] == [1]
+    assert "Gone" in engine.intake._processors.unknown
 
 
-def test_an_expiry_counts_from_when_the_claim_was_sent(desk: IntakeHarness):
+def test_a_task_that_another_manager_has_taken_has_not_expired(
+    engine: IntakeHarness, recorded: RecordedEvents
+):
+    engine.intake.on_claimed([task_row(1, expires=-1.0)])
+
+    engine.outcomes.write(changed=ALL_WRITTEN._replace(lost=[1]))
+
+    assert expired(recorded) == []
+    assert [event.task.id for event in recorded.of(TaskClaimLost)] == [1]
+
+
+def test_an_expiry_counts_from_when_the_claim_was_sent(engine: IntakeHarness):
     rows = [task_row(1, expires=60.0), task_row(2, expires=120.0), task_row(3)]
 
-    desk.dispatcher.take(rows, boot_clock.now() - 61)
-    desk.intake.on_rescued([RescuedTask(None, row) for row in claimed_again(rows)], boot_clock.now() - 61)
+    engine.dispatcher.take(rows, boot_clock.now() - 61)
+    engine.intake.on_rescued([RescuedTask(None, row) for row in claimed_again(rows)], boot_clock.now() - 61)
 
-    assert desk.buffered() == [12, 13, 2, 3]
+    assert engine.buffered() == [12, 13, 2, 3]
 
 
 def claimed_again(rows: list[TaskRow]) -> list[TaskRow]:
     return [(row[0] + 10, *row[1:]) for row in rows]
 
 
-def test_a_task_whose_claim_is_long_ago_has_expired_however_many_were_claimed_since(desk: IntakeHarness):
-    desk.intake.on_claimed([task_row(1, "Gone", expires=1.0)])
+def test_a_task_whose_claim_is_long_ago_has_expired_however_many_were_claimed_since(engine: IntakeHarness):
+    engine.intake.on_claimed([task_row(1, "Gone", expires=1.0)])
     expiry = boot_clock.now() + 1
     for token in range(2, CLAIMS_REMEMBERED + 3):
-        desk.intake.on_claimed([task_row(token, token=token)])
-    [row] = [row for row in desk.intake.buffer.rows() if row[0] == 1]
+        engine.intake.on_claimed([task_row(token, token=token)])
+    [row] = [row for row in engine.intake.buffer.rows() if row[0] == 1]
 
     wait_until(lambda: boot_clock.now() >= expiry)
 
-    assert executed(row, desk.intake.claim_times.of([row]))[0].outcome == EXPIRED
+    assert executed(row, engine.intake.claim_times.of([row]))[0].outcome == EXPIRED
 
 
 def executed(row: TaskRow, claimed_at: Any = ()) -> Any:

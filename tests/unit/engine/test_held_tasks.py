@@ -28,7 +28,7 @@ def held(name: str, is_held: bool = True, is_known_elsewhere: bool = False) -> H
     return HeldProcessor(name, is_held, is_known_elsewhere)
 
 
-class Play:
+class Harness:
     """A manager that has registered ``Letter``; the test answers its calls and sets its clock."""
 
     def __init__(self) -> None:
@@ -46,265 +46,267 @@ class Play:
     def _note_resumed(self) -> None:
         self.resumed += 1
 
-    def asked(self, later: float = 0.0) -> tuple[str | None, dict[str, Any]]:
+    def pending_call(self, later: float = 0.0) -> tuple[str | None, dict[str, Any]]:
         """Turn, ``later`` seconds after the last turn; return the pending call's name and arguments."""
         self.now += later
         self.component.turn(self.now)
-        return self.thread.asked, dict(self.thread.call.keywords) if self.thread.calls else {}
+        return self.thread.pending_call, dict(self.thread.call.keywords) if self.thread.calls else {}
 
     def answers_query(self, result: Any, later: float = 0.0) -> dict[str, Any]:
         """Answer the next query; return its arguments."""
-        function, asked = self.asked(later)
+        function, asked = self.pending_call(later)
         assert function == "_query"
         self.thread.answer(result)
         return asked
 
     def resumes(self, result: Any, later: float = 0.0) -> tuple[str, int, bool]:
         """Answer the next resumption; return its processor, its limit, and whether the processor is known."""
-        function, asked = self.asked(later)
+        function, asked = self.pending_call(later)
         assert function == "resume"
         self.thread.answer(result)
         return asked["processor"], asked["limit"], asked.get("is_known", True)
 
 
 @pytest.fixture
-def play() -> Play:
-    return Play()
+def harness() -> Harness:
+    return Harness()
 
 
-def test_the_first_look_publishes_what_is_registered_and_the_next_ones_come_with_the_heartbeats(play):
-    assert not play.component.is_idle
+def test_the_first_look_publishes_what_is_registered_and_the_next_ones_come_with_the_heartbeats(harness):
+    assert not harness.component.is_idle
 
-    first = play.answers_query(NOTHING)
-    assert (first["manager"], first["publish"], first["unknown"]) == (play.id, {"Letter"}, [])
-    assert play.component.is_idle
-    assert play.asked()[0] is None
-    assert play.component.next_at() == pytest.approx(play.now + QUERY_SECONDS)
+    first = harness.answers_query(NOTHING)
+    assert (first["manager"], first["publish"], first["unknown"]) == (harness.id, {"Letter"}, [])
+    assert harness.component.is_idle
+    assert harness.pending_call()[0] is None
+    assert harness.component.next_at() == pytest.approx(harness.now + QUERY_SECONDS)
 
-    assert play.answers_query(NOTHING, later=QUERY_SECONDS)["publish"] is None
+    assert harness.answers_query(NOTHING, later=QUERY_SECONDS)["publish"] is None
 
 
-def test_a_new_identity_and_a_change_of_what_is_known_are_published_at_once(play):
-    play.answers_query(NOTHING)
-    play.id = uuid4()
-    assert play.answers_query(NOTHING)["manager"] == play.id
+def test_a_new_identity_and_a_change_of_what_is_known_are_published_at_once(harness):
+    harness.answers_query(NOTHING)
+    harness.id = uuid4()
+    assert harness.answers_query(NOTHING)["manager"] == harness.id
 
-    play.processors.note_unregistered("Letter")
+    harness.processors.note_unregistered("Letter")
 
-    asked = play.answers_query(NOTHING)
+    asked = harness.answers_query(NOTHING)
     assert (asked["publish"], asked["unknown"]) == (frozenset(), ["Letter"])
 
 
-def test_without_an_identity_or_while_the_chores_are_busy_it_waits(play):
-    play.id = None
-    assert play.asked()[0] is None
-    assert play.component.next_at() == NEVER
+def test_without_an_identity_or_while_the_chores_are_busy_it_waits(harness):
+    harness.id = None
+    assert harness.pending_call()[0] is None
+    assert harness.component.next_at() == NEVER
 
-    play.id = uuid4()
-    play.asked()
-    assert play.component.next_at() == NEVER
-    assert not play.component.is_idle
+    harness.id = uuid4()
+    harness.pending_call()
+    assert harness.component.next_at() == NEVER
+    assert not harness.component.is_idle
 
 
-def test_what_is_known_here_is_resumed_in_batches_and_told_once(play, recorded_events: RecordedEvents):
-    play.answers_query(HeldTasksFound([held("Letter")], []))
-    assert not play.component.is_idle
-    assert play.component.next_at() <= play.now
+def test_what_is_known_here_is_resumed_in_batches_and_told_once(harness, recorded_events: RecordedEvents):
+    harness.answers_query(HeldTasksFound([held("Letter")], []))
+    assert not harness.component.is_idle
+    assert harness.component.next_at() <= harness.now
 
-    assert play.resumes(ROWS_AT_MOST) == ("Letter", ROWS_AT_MOST, True)
+    assert harness.resumes(ROWS_AT_MOST) == ("Letter", ROWS_AT_MOST, True)
     assert recorded_events.of(TasksResumed) == []
-    play.resumes(7)
+    harness.resumes(7)
 
     assert recorded_events.of(TasksResumed) == [
         TasksResumed("default", "Letter", ROWS_AT_MOST + 7, "unregistered")
     ]
-    assert play.resumed == 1
-    assert play.component.is_idle
-    assert play.asked()[0] is None
+    assert harness.resumed == 1
+    assert harness.component.is_idle
+    assert harness.pending_call()[0] is None
 
 
-def test_rows_that_others_resume_or_lock_are_not_told(play, recorded_events: RecordedEvents):
-    play.answers_query(HeldTasksFound([held("Letter")], []))
+def test_rows_that_others_resume_or_lock_are_not_told(harness, recorded_events: RecordedEvents):
+    harness.answers_query(HeldTasksFound([held("Letter")], []))
 
-    play.resumes(0)
+    harness.resumes(0)
 
     assert recorded_events.of(TasksResumed) == []
-    assert play.resumed == 0
+    assert harness.resumed == 0
 
 
-def test_what_a_worker_does_not_know_after_all_is_resumed_no_further(play):
-    play.answers_query(HeldTasksFound([held("Letter")], []))
-    play.processors.note_unregistered("Letter")
+def test_what_a_worker_does_not_know_after_all_is_resumed_no_further(harness):
+    harness.answers_query(HeldTasksFound([held("Letter")], []))
+    harness.processors.note_unregistered("Letter")
 
-    play.resumes(ROWS_AT_MOST)
+    harness.resumes(ROWS_AT_MOST)
 
-    assert play.asked()[0] == "_query"
+    assert harness.pending_call()[0] == "_query"
 
 
-def test_of_what_nobody_knows_one_task_tries_at_once_and_then_every_thirty_seconds(play):
-    play.answers_query(HeldTasksFound([held("Gone")], []))
-    assert not play.component.is_idle
+def test_of_what_nobody_knows_one_task_tries_at_once_and_then_every_thirty_seconds(harness):
+    harness.answers_query(HeldTasksFound([held("Gone")], []))
+    assert not harness.component.is_idle
 
-    assert play.resumes(1) == ("Gone", 1, False)
-    assert play.resumed == 1
-    assert play.component.is_idle
+    assert harness.resumes(1) == ("Gone", 1, False)
+    assert harness.resumed == 1
+    assert harness.component.is_idle
     tried = 0
     for _ in range(int(TRY_SECONDS / QUERY_SECONDS)):
-        assert play.asked()[0] is None
-        assert play.answers_query(HeldTasksFound([held("Gone")], []), later=QUERY_SECONDS)["unknown"] == [
+        assert harness.pending_call()[0] is None
+        assert harness.answers_query(HeldTasksFound([held("Gone")], []), later=QUERY_SECONDS)["unknown"] == [
             "Gone"
         ]
-        tried += bool(play.component._trying)
+        tried += bool(harness.component._trying)
 
     assert tried == 1
-    assert play.resumes(1) == ("Gone", 1, False)
+    assert harness.resumes(1) == ("Gone", 1, False)
 
 
-def test_only_one_of_the_tasks_that_come_in_then_goes_to_a_worker_as_often_as_it_comes_back(play):
+def test_only_one_of_the_tasks_that_come_in_then_goes_to_a_worker_as_often_as_it_comes_back(harness):
     rows = [task_row(number, "Gone") for number in range(3)]
-    play.answers_query(HeldTasksFound([held("Gone")], []))
+    harness.answers_query(HeldTasksFound([held("Gone")], []))
 
-    assert play.processors.split([*rows, task_row(3)]) == ([rows[0], task_row(3)], rows[1:])
-    assert play.processors.split(rows) == (rows[:1], rows[1:])
-
-
-def test_what_another_manager_knows_is_left_to_it_as_long_as_it_does(play):
-    play.answers_query(HeldTasksFound([held("Gone", is_known_elsewhere=True)], []))
-    assert play.processors.left_to_others == ["Gone"]
-    assert play.asked()[0] is None
-
-    play.answers_query(HeldTasksFound([held("Gone", is_held=False)], []), later=QUERY_SECONDS)
-
-    assert play.processors.left_to_others == []
-    assert play.processors.unknown == {}
+    assert harness.processors.split([*rows, task_row(3)]) == ([rows[0], task_row(3)], rows[1:])
+    assert harness.processors.split(rows) == (rows[:1], rows[1:])
 
 
-def test_a_processor_that_was_just_found_unknown_is_not_forgotten_before_it_may_try(play):
-    play.processors.note_unregistered("Gone")
+def test_what_another_manager_knows_is_left_to_it_as_long_as_it_does(harness):
+    harness.answers_query(HeldTasksFound([held("Gone", is_known_elsewhere=True)], []))
+    assert harness.processors.left_to_others == ["Gone"]
+    assert harness.pending_call()[0] is None
 
-    play.answers_query(HeldTasksFound([held("Gone", is_held=False)], []))
-    assert list(play.processors.unknown) == ["Gone"]
+    harness.answers_query(HeldTasksFound([held("Gone", is_held=False)], []), later=QUERY_SECONDS)
 
-    play.answers_query(HeldTasksFound([held("Gone", is_held=False)], []), later=TRY_SECONDS + 1)
-    assert play.processors.unknown == {}
+    assert harness.processors.left_to_others == []
+    assert harness.processors.unknown == {}
+
+
+def test_a_processor_that_was_just_found_unknown_is_not_forgotten_before_it_may_try(harness):
+    harness.processors.note_unregistered("Gone")
+
+    harness.answers_query(HeldTasksFound([held("Gone", is_held=False)], []))
+    assert list(harness.processors.unknown) == ["Gone"]
+
+    harness.answers_query(HeldTasksFound([held("Gone", is_held=False)], []), later=TRY_SECONDS + 1)
+    assert harness.processors.unknown == {}
 
 
 def test_nothing_fails_in_the_first_lease_and_then_what_waited_for_too_long_does(
-    play, recorded_events: RecordedEvents
+    harness, recorded_events: RecordedEvents
 ):
-    assert play.answers_query(NOTHING)["grace_seconds"] is None
+    assert harness.answers_query(NOTHING)["grace_seconds"] is None
     failed = FailedTask(7, "Gone", 10, attempts=2, retries=1, postpones=0, context='{"traceparent": "t"}')
 
-    assert play.answers_query(HeldTasksFound([], [failed]), later=LEASE_SECONDS + 1)["grace_seconds"] == 3600
+    assert (
+        harness.answers_query(HeldTasksFound([], [failed]), later=LEASE_SECONDS + 1)["grace_seconds"] == 3600
+    )
 
     [event] = recorded_events.of(TaskFailed)
     assert event.run == TaskRef(7, "Gone", "default", 10, 3, 1, 0, {"traceparent": "t"})
     assert (event.seconds, event.reason) == (None, "unregistered")
     assert event.error.type == "django_partisan.exceptions.UnregisteredTask"
-    assert play.component.failed == 1
-    assert play.asked()[0] is None
+    assert harness.component.failed == 1
+    assert harness.pending_call()[0] is None
 
 
-def test_a_task_that_expired_while_it_was_held_is_no_failure(play, recorded_events: RecordedEvents):
-    play.answers_query(HeldTasksFound([], [FailedTask(7, "Gone", 10, 0, 0, 0, None, has_expired=True)]))
+def test_a_task_that_expired_while_it_was_held_is_no_failure(harness, recorded_events: RecordedEvents):
+    harness.answers_query(HeldTasksFound([], [FailedTask(7, "Gone", 10, 0, 0, 0, None, has_expired=True)]))
 
     [event] = recorded_events.of(TaskExpired)
     assert (event.task.id, event.task.processor, event.task.attempt) == (7, "Gone", 1)
     assert recorded_events.of(TaskFailed) == []
-    assert play.component.failed == 0
+    assert harness.component.failed == 0
 
 
-def test_if_more_failed_than_one_statement_takes_it_looks_again_at_once(play):
-    play.answers_query(
+def test_if_more_failed_than_one_statement_takes_it_looks_again_at_once(harness):
+    harness.answers_query(
         HeldTasksFound([], [FailedTask(n, "Gone", 10, 0, 0, 0, None) for n in range(ROWS_AT_MOST)])
     )
 
-    assert play.asked()[0] == "_query"
+    assert harness.pending_call()[0] == "_query"
 
 
 def test_what_is_set_aside_is_told_at_once_then_once_a_minute_and_at_the_end(
-    play, recorded_events: RecordedEvents
+    harness, recorded_events: RecordedEvents
 ):
     def set_aside(*ids: int) -> None:
         for task_id in ids:
-            play.processors.note_held(task_row(task_id, "Gone"))
+            harness.processors.note_held(task_row(task_id, "Gone"))
 
-    play.processors.note_unregistered("Gone")
+    harness.processors.note_unregistered("Gone")
     set_aside(1, 2)
-    play.answers_query(NOTHING)
+    harness.answers_query(NOTHING)
     set_aside(3)
-    play.answers_query(NOTHING, later=EMIT_SECONDS - 1)
+    harness.answers_query(NOTHING, later=EMIT_SECONDS - 1)
     assert [event.number for event in recorded_events.of(TasksHeld)] == [2]
 
-    play.asked(later=1)
+    harness.pending_call(later=1)
     set_aside(4)
-    play.component.stop()
-    play.asked()
+    harness.component.stop()
+    harness.pending_call()
 
     assert [event.number for event in recorded_events.of(TasksHeld)] == [2, 1, 1]
     assert recorded_events.of(TasksHeld)[0] == TasksHeld("default", "Gone", 2, "unregistered")
 
 
-def test_a_look_without_an_answer_is_an_outage_and_is_made_again_with_what_it_was_to_publish(play):
-    play.answers_query(AWAY)
-    assert play.outage.is_on
-    assert not play.component.is_idle
+def test_a_look_without_an_answer_is_an_outage_and_is_made_again_with_what_it_was_to_publish(harness):
+    harness.answers_query(AWAY)
+    assert harness.outage.is_on
+    assert not harness.component.is_idle
 
-    assert play.answers_query(NOTHING, later=1)["publish"] == {"Letter"}
+    assert harness.answers_query(NOTHING, later=1)["publish"] == {"Letter"}
 
-    assert not play.outage.is_on
-
-
-def test_a_resumption_without_an_answer_is_an_outage_and_comes_again_with_a_later_look(play):
-    play.answers_query(HeldTasksFound([held("Letter")], []))
-    play.resumes(AWAY)
-    assert play.outage.is_on
-    assert play.component.next_at() == pytest.approx(play.now + QUERY_SECONDS)
-
-    play.answers_query(NOTHING, later=QUERY_SECONDS)
-
-    assert not play.outage.is_on
+    assert not harness.outage.is_on
 
 
-def test_a_batch_that_the_server_cancels_early_is_halved_and_no_outage(play):
-    play.answers_query(HeldTasksFound([held("Letter")], []))
-    play.component._began_at = time.monotonic()
-    play.resumes(CANCELLED)
+def test_a_resumption_without_an_answer_is_an_outage_and_comes_again_with_a_later_look(harness):
+    harness.answers_query(HeldTasksFound([held("Letter")], []))
+    harness.resumes(AWAY)
+    assert harness.outage.is_on
+    assert harness.component.next_at() == pytest.approx(harness.now + QUERY_SECONDS)
 
-    assert play.resumes(0)[1] == ROWS_AT_MOST // 2
-    assert not play.outage.is_on
+    harness.answers_query(NOTHING, later=QUERY_SECONDS)
 
-
-def test_a_task_that_could_not_try_has_told_nobody(play):
-    play.answers_query(HeldTasksFound([held("Gone")], []))
-
-    play.resumes(AWAY)
-
-    assert play.resumed == 0
+    assert not harness.outage.is_on
 
 
-def test_stopped_it_says_that_it_can_run_nothing_asks_nothing_more_and_is_idle(play):
-    play.answers_query(HeldTasksFound([held("Letter")], []))
+def test_a_batch_that_the_server_cancels_early_is_halved_and_no_outage(harness):
+    harness.answers_query(HeldTasksFound([held("Letter")], []))
+    harness.component._began_at = time.monotonic()
+    harness.resumes(CANCELLED)
 
-    play.component.stop()
+    assert harness.resumes(0)[1] == ROWS_AT_MOST // 2
+    assert not harness.outage.is_on
 
-    assert play.thread.call.keywords == {"manager": play.id}
-    play.thread.answer(None)
-    assert play.asked(later=99)[0] is None
-    assert play.component.is_idle
-    assert play.component.next_at() == NEVER
+
+def test_a_task_that_could_not_try_has_told_nobody(harness):
+    harness.answers_query(HeldTasksFound([held("Gone")], []))
+
+    harness.resumes(AWAY)
+
+    assert harness.resumed == 0
+
+
+def test_stopped_it_says_that_it_can_run_nothing_asks_nothing_more_and_is_idle(harness):
+    harness.answers_query(HeldTasksFound([held("Letter")], []))
+
+    harness.component.stop()
+
+    assert harness.thread.call.keywords == {"manager": harness.id}
+    harness.thread.answer(None)
+    assert harness.pending_call(later=99)[0] is None
+    assert harness.component.is_idle
+    assert harness.component.next_at() == NEVER
 
 
 @pytest.mark.parametrize("why", ["busy", "away", "no identity"])
-def test_stopped_while_the_database_is_busy_or_away_it_does_not_hold_up_the_stop(why, play):
+def test_stopped_while_the_database_is_busy_or_away_it_does_not_hold_up_the_stop(why, harness):
     if why == "busy":
-        play.asked()
+        harness.pending_call()
     elif why == "away":
-        play.outage.note(AWAY)
+        harness.outage.note(AWAY)
     else:
-        play.id = None
-    calls = len(play.thread.calls)
+        harness.id = None
+    calls = len(harness.thread.calls)
 
-    play.component.stop()
+    harness.component.stop()
 
-    assert len(play.thread.calls) == calls
+    assert len(harness.thread.calls) == calls

@@ -53,16 +53,16 @@ class Memo(BaseTaskProcessor):
 class Watch:
     """The interruptions of a manager whose first worker runs task 1 from now on."""
 
-    def __init__(self, desk: IntakeHarness, default: float | None = None) -> None:
-        self.desk = desk
+    def __init__(self, engine: IntakeHarness, default: float | None = None) -> None:
+        self.engine = engine
         config = config_of(interrupt_grace_seconds=GRACE_SECONDS)
         limits = TimeLimits(default)
-        self.interruptions = Interruptions(config, desk.pool, desk.presence, limits)
+        self.interruptions = Interruptions(config, engine.pool, engine.presence, limits)
         self.since = time.monotonic()
 
     def runs(self, slot: int = 0, task_id: int = 1, processor: str = "Letter", *behind: int) -> FakeWorker:
-        worker = self.desk.gives(slot, *[task_row(one, processor) for one in (task_id, *behind)])
-        page = WorkerPage(self.desk.presence.fd, slot)
+        worker = self.engine.dispatch_to(slot, *[task_row(one, processor) for one in (task_id, *behind)])
+        page = WorkerPage(self.engine.presence.fd, slot)
         page.begin(task_id, self.since)
         self.page = page
         return worker
@@ -73,13 +73,13 @@ class Watch:
 
 
 @pytest.fixture
-def watch(desk: IntakeHarness) -> Watch:
+def watch(engine: IntakeHarness) -> Watch:
     registry.register(Letter)
     registry.register(Memo)
-    return Watch(desk)
+    return Watch(engine)
 
 
-def asked(worker: FakeWorker) -> list[Any]:
+def messages_sent(worker: FakeWorker) -> list[Any]:
     """Return the messages that a worker received, other than those to run tasks."""
     return [one for one in worker.end.receive_available() if not isinstance(one, RunTasks)]
 
@@ -89,7 +89,7 @@ def test_a_run_within_its_limit_is_left_alone_and_looked_at_when_it_is_over(watc
 
     watch.turn(LIMIT_SECONDS - 0.1)
 
-    assert asked(worker) == []
+    assert messages_sent(worker) == []
     assert watch.interruptions.next_at() == pytest.approx(watch.since + LIMIT_SECONDS)
 
 
@@ -100,14 +100,14 @@ def test_a_run_over_its_limit_is_interrupted_once(watch: Watch, recorded_events:
         watch.turn(seconds)
 
     text = "Letter ran longer than its time limit of 5 s."
-    assert asked(worker) == [Interrupt(1, TIMEOUT, text)]
-    assert worker.rung()
+    assert messages_sent(worker) == [Interrupt(1, TIMEOUT, text)]
+    assert worker.was_rung()
     [event] = recorded_events.of(RunInterrupted)
     assert (event.task.id, event.slot, event.reason, event.comment) == (1, 0, "timeout", text)
 
 
-def test_a_limit_that_comes_with_code_of_a_worker_counts_for_the_run_under_way(desk: IntakeHarness):
-    watch = Watch(desk, default=60.0)
+def test_a_limit_that_comes_with_code_of_a_worker_counts_for_the_run_under_way(engine: IntakeHarness):
+    watch = Watch(engine, default=60.0)
     worker = watch.runs(processor="shop.jobs.send")
     watch.turn(0.1)
 
@@ -117,27 +117,27 @@ def test_a_limit_that_comes_with_code_of_a_worker_counts_for_the_run_under_way(d
     watch.turn(2.0)
 
     assert look_at == pytest.approx(watch.since + 2.0)
-    [message] = asked(worker)
+    [message] = messages_sent(worker)
     assert (message.kind, "time limit of 2 s" in message.comment) == (TIMEOUT, True)
 
 
 def test_a_worker_whose_run_does_not_end_is_marked_then_killed(watch: Watch, recorded_events: RecordedEvents):
     worker = watch.runs()
     watch.turn(LIMIT_SECONDS)
-    [message] = asked(worker)
+    [message] = messages_sent(worker)
     over = time.monotonic() - watch.since + GRACE_SECONDS
 
     watch.turn(over)
-    marked = condemned(watch.desk.presence._map, 0)
-    stacks = asked(worker)
+    marked = condemned(watch.engine.presence._map, 0)
+    stacks = messages_sent(worker)
     watch.turn(over + STACKS_SECONDS / 2)
-    before = worker.seen.was_killed
+    before = worker.managed.was_killed
     watch.turn(over + STACKS_SECONDS)
     watch.turn(over + 2 * STACKS_SECONDS)
 
     assert (marked, stacks, before) == (1, [LogStacks()], False)
-    assert worker.seen.was_killed
-    assert worker.seen.killed_for == message
+    assert worker.managed.was_killed
+    assert worker.managed.killed_for == message
     [event] = recorded_events.of(WorkerKilled)
     assert (event.task.id, event.slot, event.reason) == (1, 0, "timeout")
 
@@ -154,8 +154,8 @@ def test_a_worker_that_ends_the_run_after_it_was_marked_lives_on(
     ends(watch.page)
     watch.turn(over + STACKS_SECONDS)
 
-    assert condemned(watch.desk.presence._map, 0) == 0
-    assert not worker.seen.was_killed
+    assert condemned(watch.engine.presence._map, 0) == 0
+    assert not worker.managed.was_killed
 
 
 def test_the_mark_of_a_run_that_has_ended_goes_where_the_next_is_interrupted_at_once(watch: Watch):
@@ -166,14 +166,14 @@ def test_the_mark_of_a_run_that_has_ended_goes_where_the_next_is_interrupted_at_
     watch.page.begin(2, time.monotonic())
     assert watch.interruptions.request(2, CANCEL)
 
-    assert condemned(watch.desk.presence._map, 0) == 0
-    assert [one.run_number for one in asked(worker) if isinstance(one, Interrupt)] == [1, 2]
+    assert condemned(watch.engine.presence._map, 0) == 0
+    assert [one.run_number for one in messages_sent(worker) if isinstance(one, Interrupt)] == [1, 2]
 
 
 def test_a_run_that_ends_in_time_is_forgotten(watch: Watch):
     worker = watch.runs()
     watch.turn(LIMIT_SECONDS)
-    worker.seen.remove_tasks([1])
+    worker.managed.remove_tasks([1])
     watch.page.idle(0.0)
 
     watch.turn(2 * LIMIT_SECONDS)
@@ -191,21 +191,21 @@ def test_what_begins_behind_a_task_is_looked_at_before_it_can_be_over_its_limit(
 
 
 def test_a_task_that_was_sent_and_has_not_begun_is_looked_at_in_time(watch: Watch):
-    watch.desk.gives(0, task_row(1))
+    watch.engine.dispatch_to(0, task_row(1))
 
     watch.turn(0.0)
 
     assert watch.interruptions.next_at() == pytest.approx(watch.since + LIMIT_SECONDS)
 
 
-def test_nothing_is_looked_at_while_nobody_runs_anything_or_nothing_has_a_limit(desk: IntakeHarness):
+def test_nothing_is_looked_at_while_nobody_runs_anything_or_nothing_has_a_limit(engine: IntakeHarness):
     registry.register(Memo)
-    watch = Watch(desk)
+    watch = Watch(engine)
     watch.runs(0, 1, "Memo")
     watch.turn(100.0)
     unlimited = watch.interruptions.next_at()
     registry.register(Letter)
-    watch.desk.workers[0].seen.remove_tasks([1])
+    watch.engine.workers[0].managed.remove_tasks([1])
     watch.turn(100.0)
 
     assert unlimited == watch.interruptions.next_at() == NEVER
@@ -225,20 +225,20 @@ def test_a_run_is_looked_at_in_time_that_begins_on_an_idle_worker_beside_a_longe
     assert watch.interruptions.next_at() <= watch.since + LIMIT_SECONDS
     watch.turn(LIMIT_SECONDS)
 
-    assert [one.kind for one in asked(worker)] == [TIMEOUT]
+    assert [one.kind for one in messages_sent(worker)] == [TIMEOUT]
 
 
 def test_a_run_is_looked_at_in_time_that_follows_a_longer_one_on_its_worker(watch: Watch):
     registry.register(type("Slow", (Letter,), {"TIMEOUT_SECONDS": 3600.0}))
     worker = watch.runs(0, 1, "Slow")
     watch.turn(0.1)
-    worker.seen.remove_tasks([1])
+    worker.managed.remove_tasks([1])
     watch.since += 0.2
     watch.runs(0, 2)
 
     watch.turn(LIMIT_SECONDS)
 
-    assert [one.kind for one in asked(worker)] == [TIMEOUT]
+    assert [one.kind for one in messages_sent(worker)] == [TIMEOUT]
 
 
 def test_between_two_looks_some_time_passes_however_short_a_limit_is(watch: Watch):
@@ -251,11 +251,11 @@ def test_between_two_looks_some_time_passes_however_short_a_limit_is(watch: Watc
 
 def test_a_worker_that_has_retired_is_not_asked_for_the_page_is_its_successors(watch: Watch):
     worker = watch.runs()
-    worker.seen.retire()
+    worker.managed.retire()
 
     watch.turn(LIMIT_SECONDS)
 
-    assert asked(worker) == []
+    assert messages_sent(worker) == []
     assert not watch.interruptions.request(1, CANCEL)
 
 
@@ -265,7 +265,7 @@ def test_the_run_of_a_task_is_cancelled_on_request(watch: Watch, recorded_events
     answers = [watch.interruptions.request(task_id, CANCEL, "why not") for task_id in (1, 1, 2, 3)]
 
     assert answers == [True, True, False, False]
-    assert asked(worker) == [Interrupt(1, CANCEL, "why not")]
+    assert messages_sent(worker) == [Interrupt(1, CANCEL, "why not")]
     assert [event.reason for event in recorded_events.of(RunInterrupted)] == ["cancelled"]
 
 
@@ -278,7 +278,7 @@ def test_a_cancel_replaces_a_time_out_and_gives_it_no_further_time(watch: Watch)
     watch.interruptions.request(1, CANCEL)
     watch.interruptions.request(1, TIMEOUT)
 
-    assert [one.kind for one in asked(worker)] == [TIMEOUT, CANCEL]
+    assert [one.kind for one in messages_sent(worker)] == [TIMEOUT, CANCEL]
     [run] = watch.interruptions._runs.values()
     assert run.kill_at == kill_at
 
@@ -287,10 +287,10 @@ def test_a_condemned_run_is_not_asked_again(watch: Watch):
     worker = watch.runs()
     watch.turn(LIMIT_SECONDS)
     watch.turn(time.monotonic() - watch.since + GRACE_SECONDS)
-    asked(worker)
+    messages_sent(worker)
 
     assert watch.interruptions.request(1, CANCEL)
-    assert asked(worker) == []
+    assert messages_sent(worker) == []
 
 
 def killed(watch: Watch, kind: str, processor: str = "Letter") -> FakeWorker:
@@ -301,7 +301,7 @@ def killed(watch: Watch, kind: str, processor: str = "Letter") -> FakeWorker:
     watch.turn(over)
     watch.turn(over + STACKS_SECONDS)
     worker.exits(-9)
-    watch.desk.turn()
+    watch.engine.turn()
     return worker
 
 
@@ -314,7 +314,7 @@ def test_the_task_of_a_killed_run_fails_and_the_others_go_back(
 ):
     killed(watch, kind, processor)
 
-    batch = watch.desk.outcomes.written()
+    batch = watch.engine.outcomes.written()
     [(row, change)] = batch.changes
     assert (row[0], change.status, change.reason, change.crashes, change.attempts) == (
         1,
@@ -324,13 +324,13 @@ def test_the_task_of_a_killed_run_fails_and_the_others_go_back(
         1,
     )
     assert recorded_events.of(event) == []
-    watch.desk.outcomes.answer()
+    watch.engine.outcomes.answer()
     [emitted] = recorded_events.of(event)
     assert (emitted.run.id, emitted.lost.slot, emitted.seconds >= 0) == (1, 0, True)
-    assert watch.desk.buffered() == [2]
+    assert watch.engine.buffered() == [2]
     [exited] = recorded_events.of(WorkerExited)
     assert exited.reason == reason
-    assert watch.desk.outcomes.settler.failed == (kind == TIMEOUT)
+    assert watch.engine.outcomes.settler.failed == (kind == TIMEOUT)
 
 
 def test_the_task_of_a_killed_run_is_retried_where_the_list_covers_a_time_out(
@@ -341,7 +341,7 @@ def test_the_task_of_a_killed_run_is_retried_where_the_list_covers_a_time_out(
 
     killed(watch, TIMEOUT, "Retried")
 
-    [(_, change)] = watch.desk.outcomes.write().changes
+    [(_, change)] = watch.engine.outcomes.write().changes
     assert (change.status, change.delay, change.retries) == ("new", 7.0, 1)
     [event] = recorded_events.of(TaskRetried)
     assert (event.run.id, event.delay_seconds, event.retries_left) == (1, 7.0, 2)
@@ -352,10 +352,10 @@ def test_a_run_that_has_committed_its_completion_before_it_was_killed_has_not_fa
 ):
     killed(watch, TIMEOUT)
 
-    watch.desk.outcomes.write(changed=WriteResult([1], [], [], []))
+    watch.engine.outcomes.write(changed=WriteResult([1], [], [], []))
 
     assert recorded_events.of(TaskFailed) == []
-    assert watch.desk.outcomes.settler.failed == 0
+    assert watch.engine.outcomes.settler.failed == 0
 
 
 def test_a_task_that_begins_while_its_worker_is_killed_for_another_goes_back(
@@ -366,14 +366,14 @@ def test_a_task_that_begins_while_its_worker_is_killed_for_another_goes_back(
     over = time.monotonic() - watch.since + GRACE_SECONDS
     watch.turn(over)
     watch.turn(over + STACKS_SECONDS)
-    worker.says(report([1]))
+    worker.sends(report([1]))
     watch.page.begin(2, time.monotonic())
     worker.exits(-9)
-    watch.desk.turn()
+    watch.engine.turn()
 
-    batch = watch.desk.outcomes.written()
+    batch = watch.engine.outcomes.written()
     assert ([row[0] for row in batch.completed], batch.changes, batch.crashed) == ([1], [], ())
-    assert watch.desk.buffered() == [2]
+    assert watch.engine.buffered() == [2]
     [exited] = recorded_events.of(WorkerExited)
     assert (exited.task, exited.reason) == (None, "timeout")
 
@@ -384,11 +384,11 @@ def test_an_outcome_that_is_on_its_way_wins(watch: Watch, recorded_events: Recor
     over = time.monotonic() - watch.since + GRACE_SECONDS
     watch.turn(over)
     watch.turn(over + STACKS_SECONDS)
-    worker.says(report([1]))
+    worker.sends(report([1]))
     worker.exits(-9)
-    watch.desk.turn()
+    watch.engine.turn()
 
-    batch = watch.desk.outcomes.written()
+    batch = watch.engine.outcomes.written()
     assert ([row[0] for row in batch.completed], batch.changes) == ([1], [])
 
 

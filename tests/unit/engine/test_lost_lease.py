@@ -25,7 +25,7 @@ from tests.support.events import RecordedEvents
 from tests.support.rows import task_row
 
 
-class Play:
+class Harness:
     """A manager with a lease and one ready worker, which gets no tasks."""
 
     def __init__(self, presence: PresenceFile) -> None:
@@ -51,7 +51,7 @@ class Play:
     def pulse(self, later: float = 0.0) -> str | None:
         """Turn the lease, ``later`` seconds from now; return the name of the pending call."""
         self.parts.lease.turn(time.monotonic() + later)
-        return self.threads["pulse"].asked
+        return self.threads["pulse"].pending_call
 
     def answer(self, result: Any) -> None:
         self.threads["pulse"].answer(result)
@@ -64,7 +64,7 @@ class Play:
             self.threads["chores"].answer(NOTHING_DUE)
         self.parts.claimer.turn(now)
         thread = self.threads["claim"]
-        assert thread.asked == "claim"
+        assert thread.pending_call == "claim"
         token = thread.call.keywords["token"]
         return lambda *ids: thread.answer([task_row(task_id, token=token) for task_id in ids])
 
@@ -90,7 +90,7 @@ class Play:
             if self.pulse() == "send":
                 self.answer(beat())
             self.parts.reconciliation.turn(time.monotonic())
-            if claims.asked == "claim_again":
+            if claims.pending_call == "claim_again":
                 claims.answer([task_row(row[ID], token=claims.call.keywords["token"])])
                 return
             if claims.calls:
@@ -111,54 +111,54 @@ def beat(is_alive: bool = True) -> Answer:
 
 
 @pytest.fixture
-def play(presence: PresenceFile) -> Iterator[Play]:
-    made = Play(presence)
+def harness(presence: PresenceFile) -> Iterator[Harness]:
+    made = Harness(presence)
     yield made
     made.close()
 
 
-def test_a_claim_that_is_answered_before_the_renewal_is_is_not_trusted(play):
-    answer_claim = play.claims()
-    play.loses_its_row()
+def test_a_claim_that_is_answered_before_the_renewal_is_is_not_trusted(harness):
+    answer_claim = harness.claims()
+    harness.loses_its_row()
 
     answer_claim(8)  # another manager has rescued it
-    play.answer(set())
+    harness.answer(set())
 
-    assert play.parts.lease.is_held
-    assert play.buffered() == []
+    assert harness.parts.lease.is_held
+    assert harness.buffered() == []
 
 
-def test_a_crash_that_is_answered_before_the_renewal_is_is_not_trusted(play):
-    answer_crash = play.counts_a_crash(7)
-    play.loses_its_row()
+def test_a_crash_that_is_answered_before_the_renewal_is_is_not_trusted(harness):
+    answer_crash = harness.counts_a_crash(7)
+    harness.loses_its_row()
 
     answer_crash()
-    play.answer(set())
+    harness.answer(set())
 
-    assert play.parts.lease.is_held
-    assert play.buffered() == []
+    assert harness.parts.lease.is_held
+    assert harness.buffered() == []
 
 
-def test_what_begins_between_renewal_and_its_answer_is_not_trusted_either(play):
-    play.loses_its_row()
-    answer_crash = play.counts_a_crash(7)
+def test_what_begins_between_renewal_and_its_answer_is_not_trusted_either(harness):
+    harness.loses_its_row()
+    answer_crash = harness.counts_a_crash(7)
 
-    play.answer(set())
+    harness.answer(set())
     answer_crash()
 
-    assert play.buffered() == []
+    assert harness.buffered() == []
 
 
 def test_a_crash_whose_answer_is_not_trusted_is_told_as_the_death_of_a_worker(
-    play: Play, recorded_events: RecordedEvents
+    harness: Harness, recorded_events: RecordedEvents
 ) -> None:
-    answer_crash = play.counts_a_crash(7)
-    play.loses_its_row()
-    play.answer({7})
+    answer_crash = harness.counts_a_crash(7)
+    harness.loses_its_row()
+    harness.answer({7})
     answer_crash()
 
-    play.finds(task_row(7, token=play.crash.new_token))
+    harness.finds(task_row(7, token=harness.crash.new_token))
 
     [rescued] = recorded_events.of(TaskRescued)
     assert (rescued.task.id, rescued.reason, rescued.previous_manager) == (7, REASON_WORKER_LOST, None)
-    assert play.buffered() == [7]
+    assert harness.buffered() == [7]

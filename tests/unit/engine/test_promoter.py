@@ -11,128 +11,128 @@ from tests.support.engine import AWAY, CANCELLED, NOTHING_DUE, PromoterHarness
 
 
 @pytest.fixture
-def play() -> PromoterHarness:
+def harness() -> PromoterHarness:
     return PromoterHarness(sleep_delay_seconds=60)
 
 
-def test_it_looks_at_once_and_again_after_the_sleep_delay(play):
-    play.answers_check()
+def test_it_looks_at_once_and_again_after_the_sleep_delay(harness):
+    harness.answers_check()
 
-    assert 59 < play.seconds_to_check() <= 60
-    play.promoter.turn(time.monotonic())
-    assert play.chores.asked is None
-    assert play.promoter.take_check() == NOTHING_DUE
-    assert play.promoter.take_check() is None
+    assert 59 < harness.seconds_to_check() <= 60
+    harness.promoter.turn(time.monotonic())
+    assert harness.chores.pending_call is None
+    assert harness.promoter.take_check() == NOTHING_DUE
+    assert harness.promoter.take_check() is None
 
 
-def test_asked_whether_it_has_looked_since_it_looks_again_only_if_no_later_look_is_under_way(play):
-    play.answers_check()
+def test_asked_whether_it_has_looked_since_it_looks_again_only_if_no_later_look_is_under_way(harness):
+    harness.answers_check()
     ended_at = time.monotonic()
 
-    assert not play.promoter.has_checked_since(ended_at)
-    play.promoter.turn(time.monotonic())
-    assert not play.promoter.has_checked_since(ended_at)
-    play.chores.answer(NOTHING_DUE)
+    assert not harness.promoter.has_checked_since(ended_at)
+    harness.promoter.turn(time.monotonic())
+    assert not harness.promoter.has_checked_since(ended_at)
+    harness.chores.answer(NOTHING_DUE)
 
-    assert play.promoter.has_checked_since(ended_at)
-    assert play.seconds_to_check() > 59
+    assert harness.promoter.has_checked_since(ended_at)
+    assert harness.seconds_to_check() > 59
 
 
-def test_it_looks_again_when_the_next_scheduled_task_is_due(play):
-    play.answers_check(QueueCheck(0, False, 30.0))
+def test_it_looks_again_when_the_next_scheduled_task_is_due(harness):
+    harness.answers_check(QueueCheck(0, False, 30.0))
 
-    assert play.promoter.next_due_in == 30.0
-    assert 29 < play.seconds_to_check() <= 30
+    assert harness.promoter.next_due_in == 30.0
+    assert 29 < harness.seconds_to_check() <= 30
 
 
 @pytest.mark.parametrize("scheduled", [30.0, None])
-def test_a_task_that_is_expected_sooner_brings_the_look_forward(scheduled, play):
-    play.answers_check(QueueCheck(0, False, scheduled))
+def test_a_task_that_is_expected_sooner_brings_the_look_forward(scheduled, harness):
+    harness.answers_check(QueueCheck(0, False, scheduled))
 
-    play.promoter.expect(10)
-    play.promoter.expect(20)
+    harness.promoter.expect(10)
+    harness.promoter.expect(20)
 
-    assert play.promoter.next_due_in == 10
-    assert 9 < play.seconds_to_check() <= 10
-
-
-def test_when_more_became_due_than_one_look_makes_ready_it_looks_again_soon(play):
-    play.answers_check(QueueCheck(PROMOTE_AT_MOST, True, None))
-
-    assert 0 < play.seconds_to_check() <= SOON_SECONDS
+    assert harness.promoter.next_due_in == 10
+    assert 9 < harness.seconds_to_check() <= 10
 
 
-def test_a_look_that_is_to_be_repeated_is_though_another_one_is_asked_for(play):
-    play.answers_check()
+def test_when_more_became_due_than_one_look_makes_ready_it_looks_again_soon(harness):
+    harness.answers_check(QueueCheck(PROMOTE_AT_MOST, True, None))
 
-    play.promoter.check_now(repeats=True)
-    play.promoter.check_now()
-    play.answers_check()
-
-    assert 0 < play.seconds_to_check() <= SOON_SECONDS
-    play.answers_check(later=SOON_SECONDS)
-    assert play.seconds_to_check() > 59
+    assert 0 < harness.seconds_to_check() <= SOON_SECONDS
 
 
-def test_a_look_that_is_not_answered_is_an_outage_until_the_next_which_is_not_early(play):
-    play.answers_check(AWAY)
+def test_a_look_that_is_to_be_repeated_is_though_another_one_is_asked_for(harness):
+    harness.answers_check()
 
-    assert play.outage.is_on
+    harness.promoter.check_now(repeats=True)
+    harness.promoter.check_now()
+    harness.answers_check()
+
+    assert 0 < harness.seconds_to_check() <= SOON_SECONDS
+    harness.answers_check(later=SOON_SECONDS)
+    assert harness.seconds_to_check() > 59
+
+
+def test_a_look_that_is_not_answered_is_an_outage_until_the_next_which_is_not_early(harness):
+    harness.answers_check(AWAY)
+
+    assert harness.outage.is_on
     assert (
-        59 < play.seconds_to_check() <= 60
+        59 < harness.seconds_to_check() <= 60
     )  # otherwise failing checks and successful claims would alternate
-    play.answers_check(later=60)
-    assert not play.outage.is_on
+    harness.answers_check(later=60)
+    assert not harness.outage.is_on
 
 
-def test_what_a_look_promoted_is_not_lost_if_another_returns_before_it_is_taken(play):
-    play.answers_check(QueueCheck(2, True, None))
-    play.promoter.check_now()
+def test_what_a_look_promoted_is_not_lost_if_another_returns_before_it_is_taken(harness):
+    harness.answers_check(QueueCheck(2, True, None))
+    harness.promoter.check_now()
 
-    play.answers_check(QueueCheck(0, True, None))
+    harness.answers_check(QueueCheck(0, True, None))
 
-    assert play.promoter.take_check() == QueueCheck(2, True, None)
-
-
-def test_a_look_does_not_end_an_outage_of_the_heartbeat(play):
-    play.outage.note(AWAY)
-
-    play.answers_check()
-
-    assert play.outage.is_on
+    assert harness.promoter.take_check() == QueueCheck(2, True, None)
 
 
-def test_it_is_idle_only_if_nothing_was_due_and_no_look_is_due_or_under_way(play):
-    assert not play.promoter.is_idle
-    play.promoter.turn(time.monotonic())
-    assert not play.promoter.is_idle
-    play.chores.answer(NOTHING_DUE)
-    assert play.promoter.is_idle
-    play.promoter.check_now()
+def test_a_look_does_not_end_an_outage_of_the_heartbeat(harness):
+    harness.outage.note(AWAY)
 
-    play.answers_check(QueueCheck(0, True, None))
+    harness.answers_check()
 
-    assert not play.promoter.is_idle
+    assert harness.outage.is_on
 
 
-def test_stopped_it_looks_no_more_and_is_idle_after_the_look_under_way(play):
-    play.promoter.turn(time.monotonic())
-    play.promoter.stop()
-    assert not play.promoter.is_idle
-    play.chores.answer(QueueCheck(0, True, 1.0))
+def test_it_is_idle_only_if_nothing_was_due_and_no_look_is_due_or_under_way(harness):
+    assert not harness.promoter.is_idle
+    harness.promoter.turn(time.monotonic())
+    assert not harness.promoter.is_idle
+    harness.chores.answer(NOTHING_DUE)
+    assert harness.promoter.is_idle
+    harness.promoter.check_now()
 
-    play.promoter.turn(time.monotonic() + 99)
+    harness.answers_check(QueueCheck(0, True, None))
 
-    assert play.chores.asked is None
-    assert play.promoter.is_idle
-    assert play.promoter.next_at() == NEVER
+    assert not harness.promoter.is_idle
 
 
-def test_a_look_that_the_server_cancels_early_is_halved_and_no_outage(play):
-    play.promoter.turn(time.monotonic())
-    play.chores.answer(CANCELLED)
-    assert not play.outage.is_on
+def test_stopped_it_looks_no_more_and_is_idle_after_the_look_under_way(harness):
+    harness.promoter.turn(time.monotonic())
+    harness.promoter.stop()
+    assert not harness.promoter.is_idle
+    harness.chores.answer(QueueCheck(0, True, 1.0))
 
-    play.promoter.turn(time.monotonic())
+    harness.promoter.turn(time.monotonic() + 99)
 
-    assert play.chores.call.keywords["limit"] == PROMOTE_AT_MOST // 2
+    assert harness.chores.pending_call is None
+    assert harness.promoter.is_idle
+    assert harness.promoter.next_at() == NEVER
+
+
+def test_a_look_that_the_server_cancels_early_is_halved_and_no_outage(harness):
+    harness.promoter.turn(time.monotonic())
+    harness.chores.answer(CANCELLED)
+    assert not harness.outage.is_on
+
+    harness.promoter.turn(time.monotonic())
+
+    assert harness.chores.call.keywords["limit"] == PROMOTE_AT_MOST // 2

@@ -38,7 +38,7 @@ def batch(
     return Batch({FINISHED: number} if number else {}, last, is_over, kept, seconds)
 
 
-class Play:
+class Harness:
     """A manager; the test answers its calls and sets its clock."""
 
     def __init__(self, queue: str = "default") -> None:
@@ -46,20 +46,20 @@ class Play:
         self.outage = ClaimOutage(SharedOutage(queue))
         self.id: UUID | None = uuid4()
         self.component = Pruner(queue_config(queue), self.thread, self.outage, lambda: self.id)
-        self.asked_for: dict[str, Any] = {}
+        self.arguments: dict[str, Any] = {}
 
-    def asked(self, later: float = 0.0) -> str | None:
+    def pending_call(self, later: float = 0.0) -> str | None:
         """Turn ``later`` seconds after the component's own time; return the name of the pending call."""
         next_at = self.component.next_at()
         self.component.turn(max(time.monotonic(), next_at if next_at < NEVER else 0.0) + later)
-        self.asked_for = dict(self.thread.call.keywords) if self.thread.calls else {}
-        return self.thread.asked
+        self.arguments = dict(self.thread.call.keywords) if self.thread.calls else {}
+        return self.thread.pending_call
 
     def answers(self, function: str, result: Any) -> dict[str, Any]:
         """Answer the next call; return its arguments."""
-        assert self.asked() == function
+        assert self.pending_call() == function
         self.thread.answer(result)
-        return self.asked_for
+        return self.arguments
 
     @property
     def waits(self) -> float:
@@ -72,61 +72,61 @@ def _no_processors(own_registry: None) -> None:
 
 
 @pytest.fixture
-def play() -> Play:
-    return Play()
+def harness() -> Harness:
+    return Harness()
 
 
-def test_it_asks_every_five_minutes_or_when_the_next_pass_is_due(play):
-    asked = play.answers("take", ChoreState(1000.0, False, 0, 0))
-    assert (asked["manager"], asked["interval"]) == (play.id, PASS_SECONDS)
-    assert play.waits == pytest.approx(PASS_SECONDS, abs=1)
-    play.component.turn(time.monotonic())
-    assert play.thread.calls == []
+def test_it_asks_every_five_minutes_or_when_the_next_pass_is_due(harness):
+    asked = harness.answers("take", ChoreState(1000.0, False, 0, 0))
+    assert (asked["manager"], asked["interval"]) == (harness.id, PASS_SECONDS)
+    assert harness.waits == pytest.approx(PASS_SECONDS, abs=1)
+    harness.component.turn(time.monotonic())
+    assert harness.thread.calls == []
 
-    play.answers("take", ChoreState(20.0, False, 0, 0))
-    assert play.waits == pytest.approx(20, abs=1)
+    harness.answers("take", ChoreState(20.0, False, 0, 0))
+    assert harness.waits == pytest.approx(20, abs=1)
 
 
 @pytest.mark.parametrize("chore", [None, ChoreState(7.0, True, 0, 0)], ids=["locked", "another prunes"])
-def test_while_another_manager_prunes_it_looks_every_minute_whether_that_lives(play, chore):
-    play.answers("take", chore)
+def test_while_another_manager_prunes_it_looks_every_minute_whether_that_lives(harness, chore):
+    harness.answers("take", chore)
 
-    assert play.waits == pytest.approx(BUSY_SECONDS, abs=1)
+    assert harness.waits == pytest.approx(BUSY_SECONDS, abs=1)
 
 
 @pytest.mark.parametrize(("keep", "interval"), [(0, 5), (100, 10), (10**6, 300)])
-def test_the_shorter_rows_are_kept_the_more_often_it_asks(play, keep, interval):
+def test_the_shorter_rows_are_kept_the_more_often_it_asks(harness, keep, interval):
     registry.register(type("Short", (Idle,), {"KEEP_FAILED_SECONDS": keep}))
 
-    assert play.asked() == "take"
+    assert harness.pending_call() == "take"
 
-    assert play.asked_for["interval"] == interval
+    assert harness.arguments["interval"] == interval
 
 
-def test_where_all_rows_are_kept_for_ever_nothing_is_asked(play, settings):
+def test_where_all_rows_are_kept_for_ever_nothing_is_asked(harness, settings):
     settings.PARTISAN_CONFIG = {"default": {"KEEP_FINISHED_SECONDS": None}}
 
-    assert play.asked() is None
-    assert play.waits == pytest.approx(PASS_SECONDS, abs=1)
+    assert harness.pending_call() is None
+    assert harness.waits == pytest.approx(PASS_SECONDS, abs=1)
 
 
-def test_without_an_identity_or_while_the_chores_are_busy_it_waits(play):
-    play.id = None
-    assert play.component.next_at() == NEVER
-    play.id = uuid4()
-    play.asked()
+def test_without_an_identity_or_while_the_chores_are_busy_it_waits(harness):
+    harness.id = None
+    assert harness.component.next_at() == NEVER
+    harness.id = uuid4()
+    harness.pending_call()
 
-    assert play.component.next_at() == NEVER
-    assert play.component.is_idle
+    assert harness.component.next_at() == NEVER
+    assert harness.component.is_idle
 
 
 def test_a_pass_goes_on_where_the_last_batch_ended_and_is_told_at_its_end(
-    play, recorded_events: RecordedEvents
+    harness, recorded_events: RecordedEvents
 ):
-    play.answers("take", ChoreState(-5.0, False, 100, 7))
+    harness.answers("take", ChoreState(-5.0, False, 100, 7))
 
-    first = play.answers("prune_as", batch(ROWS_AT_MOST, last=900, kept=3))
-    second = play.answers("prune_as", Batch({("mail", "error"): 2}, 950, True, 0, 0.0))
+    first = harness.answers("prune_as", batch(ROWS_AT_MOST, last=900, kept=3))
+    second = harness.answers("prune_as", Batch({("mail", "error"): 2}, 950, True, 0, 0.0))
 
     assert (first["walk"].after, first["kept"], first["walk"].rows) == (100, 7, ROWS_AT_MOST)
     assert (second["walk"].after, second["kept"]) == (900, 10)
@@ -136,7 +136,7 @@ def test_a_pass_goes_on_where_the_last_batch_ended_and_is_told_at_its_end(
     ]
     [told] = recorded_events.of(PrunePassEnded)
     assert (told.queue, told.finished, told.failed) == ("default", ROWS_AT_MOST, 2)
-    assert play.asked() == "take"
+    assert harness.pending_call() == "take"
 
 
 @pytest.mark.parametrize(
@@ -146,115 +146,117 @@ def test_a_pass_goes_on_where_the_last_batch_ended_and_is_told_at_its_end(
 def test_it_prunes_its_own_queue_and_those_that_the_settings_name(settings, own, named):
     settings.PARTISAN_CONFIG = {"mail": {}}
     settings.TASKS = {"default": {"BACKEND": "django_partisan.backend.PartisanBackend", "QUEUES": ["listed"]}}
-    play = Play(own)
+    harness = Harness(own)
 
-    play.answers("take", DUE)
+    harness.answers("take", DUE)
 
-    assert play.asked() == "prune_as"
-    queues = play.asked_for["walk"].queues
+    assert harness.pending_call() == "prune_as"
+    queues = harness.arguments["walk"].queues
     assert (len(queues), set(queues)) == (len(named), named)
 
 
-def test_at_most_two_thousand_rows_are_deleted_in_a_second_and_a_slow_batch_is_followed_by_a_rest(play):
-    play.answers("take", DUE)
+def test_at_most_two_thousand_rows_are_deleted_in_a_second_and_a_slow_batch_is_followed_by_a_rest(harness):
+    harness.answers("take", DUE)
 
-    play.answers("prune_as", batch())
-    assert play.waits == pytest.approx(REST_SECONDS, abs=REST_SECONDS)
-    play.answers("prune_as", batch(ROWS_AT_MOST))
-    assert 0.1 < play.waits <= ROWS_AT_MOST / 2000 + REST_SECONDS
-    play.answers("prune_as", batch(seconds=2.0))
-    assert 5 < play.waits <= 6
+    harness.answers("prune_as", batch())
+    assert harness.waits == pytest.approx(REST_SECONDS, abs=REST_SECONDS)
+    harness.answers("prune_as", batch(ROWS_AT_MOST))
+    assert 0.1 < harness.waits <= ROWS_AT_MOST / 2000 + REST_SECONDS
+    harness.answers("prune_as", batch(seconds=2.0))
+    assert 5 < harness.waits <= 6
 
 
-def test_slow_batches_become_smaller_but_not_tiny(play):
-    play.answers("take", DUE)
+def test_slow_batches_become_smaller_but_not_tiny(harness):
+    harness.answers("take", DUE)
 
-    sizes = [play.answers("prune_as", batch(seconds=2 * SLOW_SECONDS))["walk"].rows for _ in range(6)]
+    sizes = [harness.answers("prune_as", batch(seconds=2 * SLOW_SECONDS))["walk"].rows for _ in range(6)]
 
     assert sizes[:3] == [500, 250, 125]
     assert ROWS_IF_SLOW / 2 < sizes[-1] <= ROWS_IF_SLOW
 
 
-def test_a_pass_that_another_took_over_ends_here(play, recorded_events: RecordedEvents):
-    play.answers("take", DUE)
+def test_a_pass_that_another_took_over_ends_here(harness, recorded_events: RecordedEvents):
+    harness.answers("take", DUE)
 
-    play.answers("prune_as", None)
+    harness.answers("prune_as", None)
 
-    assert play.waits == pytest.approx(BUSY_SECONDS, abs=1)
+    assert harness.waits == pytest.approx(BUSY_SECONDS, abs=1)
     assert len(recorded_events.of(PrunePassEnded)) == 1
-    assert play.asked() == "take"
+    assert harness.pending_call() == "take"
 
 
-def test_under_a_new_identity_it_asks_again(play):
-    play.answers("take", DUE)
-    play.id = uuid4()
+def test_under_a_new_identity_it_asks_again(harness):
+    harness.answers("take", DUE)
+    harness.id = uuid4()
 
-    assert play.asked() == "take"
-    assert play.asked_for["manager"] == play.id
+    assert harness.pending_call() == "take"
+    assert harness.arguments["manager"] == harness.id
 
 
-def test_a_manager_that_drains_leaves_the_rest_of_its_pass_to_others(play, recorded_events: RecordedEvents):
-    first = play.id
-    play.answers("take", DUE)
-    assert play.asked() == "prune_as"
+def test_a_manager_that_drains_leaves_the_rest_of_its_pass_to_others(
+    harness, recorded_events: RecordedEvents
+):
+    first = harness.id
+    harness.answers("take", DUE)
+    assert harness.pending_call() == "prune_as"
 
-    play.component.stop()
-    play.thread.answer(batch(5))
+    harness.component.stop()
+    harness.thread.answer(batch(5))
 
-    assert play.thread.asked == "release"
-    assert play.thread.call.keywords == {"manager": first}
+    assert harness.thread.pending_call == "release"
+    assert harness.thread.call.keywords == {"manager": first}
     assert recorded_events.of(PrunePassEnded) == []
-    play.thread.answer(None)
+    harness.thread.answer(None)
     [told] = recorded_events.of(PrunePassEnded)
     assert told.finished == 5
-    assert play.component.next_at() == NEVER
+    assert harness.component.next_at() == NEVER
 
 
-def test_a_pass_that_ends_while_the_manager_stops_is_told_once(play, recorded_events: RecordedEvents):
-    play.answers("take", DUE)
-    assert play.asked() == "prune_as"
+def test_a_pass_that_ends_while_the_manager_stops_is_told_once(harness, recorded_events: RecordedEvents):
+    harness.answers("take", DUE)
+    assert harness.pending_call() == "prune_as"
 
-    play.component.stop()
-    play.thread.answer(batch(5)._replace(is_over=True))
-    play.thread.answer(None)
+    harness.component.stop()
+    harness.thread.answer(batch(5)._replace(is_over=True))
+    harness.thread.answer(None)
 
     assert len(recorded_events.of(PrunePassEnded)) == 1
 
 
-def test_one_that_drains_before_its_pass_or_in_an_outage_releases_nothing(play):
-    assert play.asked() == "take"
-    play.component.stop()
-    play.thread.answer(DUE)
-    assert play.thread.calls == []
+def test_one_that_drains_before_its_pass_or_in_an_outage_releases_nothing(harness):
+    assert harness.pending_call() == "take"
+    harness.component.stop()
+    harness.thread.answer(DUE)
+    assert harness.thread.calls == []
 
-    other = Play()
+    other = Harness()
     other.answers("take", DUE)
     other.outage.fail(AWAY)
     other.component.stop()
     assert other.thread.calls == []
 
 
-def test_what_passes_is_tried_again_without_a_word(play, recorded_events: RecordedEvents):
-    play.answers("take", AWAY)
-    assert play.waits == pytest.approx(RETRY_SECONDS, abs=1)
-    play.answers("take", DUE)
-    play.answers("prune_as", LOCKED)
-    play.answers("prune_as", AWAY)
+def test_what_passes_is_tried_again_without_a_word(harness, recorded_events: RecordedEvents):
+    harness.answers("take", AWAY)
+    assert harness.waits == pytest.approx(RETRY_SECONDS, abs=1)
+    harness.answers("take", DUE)
+    harness.answers("prune_as", LOCKED)
+    harness.answers("prune_as", AWAY)
 
-    assert play.answers("prune_as", batch())["walk"].after == 0
+    assert harness.answers("prune_as", batch())["walk"].after == 0
     assert recorded_events.of(PruneFailed) == []
-    assert not play.outage.is_on
+    assert not harness.outage.is_on
 
 
 def test_after_batches_that_took_too_long_a_smaller_one_is_tried_ever_later(
-    play, recorded_events: RecordedEvents
+    harness, recorded_events: RecordedEvents
 ):
-    play.answers("take", DUE)
+    harness.answers("take", DUE)
 
     sizes, waits = [], []
     for _ in range(10):
-        sizes.append(play.answers("prune_as", CANCELLED)["walk"].rows)
-        waits.append(play.waits)
+        sizes.append(harness.answers("prune_as", CANCELLED)["walk"].rows)
+        waits.append(harness.waits)
 
     assert sizes[:3] == [500, 250, 125]
     assert sizes[-1] == 1
@@ -263,57 +265,57 @@ def test_after_batches_that_took_too_long_a_smaller_one_is_tried_ever_later(
     assert told.error.message.startswith(
         "5 batches in a row took longer than 1 s and deleted nothing; look for"
     )
-    play.answers("prune_as", batch(1))
-    play.answers("prune_as", CANCELLED)
-    assert play.waits == pytest.approx(2 * RETRY_SECONDS, abs=1)
+    harness.answers("prune_as", batch(1))
+    harness.answers("prune_as", CANCELLED)
+    assert harness.waits == pytest.approx(2 * RETRY_SECONDS, abs=1)
     assert len(recorded_events.of(PruneFailed)) == 1
 
 
-def test_where_every_batch_takes_too_long_for_days_it_still_tries(play):
-    play.answers("take", DUE)
+def test_where_every_batch_takes_too_long_for_days_it_still_tries(harness):
+    harness.answers("take", DUE)
 
     for _ in range(1100):
-        play.answers("prune_as", CANCELLED)
+        harness.answers("prune_as", CANCELLED)
 
-    assert play.waits == pytest.approx(PASS_SECONDS, abs=1)
+    assert harness.waits == pytest.approx(PASS_SECONDS, abs=1)
 
 
 def test_a_pass_that_two_managers_take_from_each_other_in_vain_is_tried_no_sooner(
-    play, recorded_events: RecordedEvents
+    harness, recorded_events: RecordedEvents
 ):
-    play.answers("take", DUE)
+    harness.answers("take", DUE)
     for _ in range(CANCELLED_OFTEN):
-        play.answers("prune_as", CANCELLED)
-    play.answers("prune_as", None)
-    play.answers("take", DUE)
+        harness.answers("prune_as", CANCELLED)
+    harness.answers("prune_as", None)
+    harness.answers("take", DUE)
 
-    play.answers("prune_as", CANCELLED)
+    harness.answers("prune_as", CANCELLED)
 
-    assert play.waits == pytest.approx(PASS_SECONDS, abs=1)
+    assert harness.waits == pytest.approx(PASS_SECONDS, abs=1)
     assert len(recorded_events.of(PruneFailed)) == 1
 
 
-def test_a_question_that_was_cancelled_makes_no_batch_smaller(play, recorded_events: RecordedEvents):
-    play.answers("take", CANCELLED)
-    assert play.waits == pytest.approx(RETRY_SECONDS, abs=1)
+def test_a_question_that_was_cancelled_makes_no_batch_smaller(harness, recorded_events: RecordedEvents):
+    harness.answers("take", CANCELLED)
+    assert harness.waits == pytest.approx(RETRY_SECONDS, abs=1)
     [told] = recorded_events.of(PruneFailed)
     assert "statement_timeout" in told.error.message
-    play.answers("take", DUE)
+    harness.answers("take", DUE)
 
-    assert play.answers("prune_as", batch())["walk"].rows == ROWS_AT_MOST
+    assert harness.answers("prune_as", batch())["walk"].rows == ROWS_AT_MOST
 
 
-def test_a_missing_right_is_told_once_until_it_is_there(play, recorded_events: RecordedEvents):
-    play.answers("take", DUE)
+def test_a_missing_right_is_told_once_until_it_is_there(harness, recorded_events: RecordedEvents):
+    harness.answers("take", DUE)
     for result in (FORBIDDEN, FORBIDDEN, batch(), FORBIDDEN):
-        play.answers("prune_as", result)
+        harness.answers("prune_as", result)
 
     assert [told.queue for told in recorded_events.of(PruneFailed)] == ["default", "default"]
-    assert not play.outage.is_on
+    assert not harness.outage.is_on
 
 
-def test_a_fault_of_ours_is_raised(play):
-    assert play.asked() == "take"
+def test_a_fault_of_ours_is_raised(harness):
+    assert harness.pending_call() == "take"
 
     with pytest.raises(ZeroDivisionError):
-        play.thread.answer(ZeroDivisionError())
+        harness.thread.answer(ZeroDivisionError())

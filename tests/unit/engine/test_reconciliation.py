@@ -26,7 +26,7 @@ ONE, TWO, FIVE = task_row(1, token=11), task_row(2, token=12), task_row(5, token
 ONE, TWO, FIVE = task_row(1, token=11), task_row(2, token=12), task_row(5, token=15)
 
 
-class Play:
+class Harness:
     """A reconciliation; the test acts as its manager.
 
     Workers hold task 1, task 2 is in the buffer, task 5 is being settled.
@@ -64,7 +64,7 @@ class Play:
 
     def turn(self, later: float = 0.0) -> str | None:
         self.reconciliation.turn(time.monotonic() + later)
-        return self.thread.asked
+        return self.thread.pending_call
 
     def loses(self, reason: str | None = None) -> int:
         """Lose a call's answer; ``reason``, if any, is why its tasks were interrupted. Return its token."""
@@ -79,7 +79,7 @@ class Play:
 
     def claims_again(self, *task_ids: int) -> int:
         """Answer the pending claim with tasks; return its token."""
-        assert self.thread.asked == "claim_again"
+        assert self.thread.pending_call == "claim_again"
         token: int = self.thread.call.keywords["token"]
         self.thread.answer([task_row(task_id, token=token) for task_id in task_ids])
         return token
@@ -88,295 +88,295 @@ class Play:
         """Return the tokens in the next question; ``None`` means all."""
         if self.turn(later) == "compare":
             return None
-        assert self.thread.asked == "claims"
+        assert self.thread.pending_call == "claims"
         tokens: Sequence[int] = self.thread.call.keywords["tokens"]
         return tokens
 
 
 @pytest.fixture
-def play() -> Play:
-    return Play()
+def harness() -> Harness:
+    return Harness()
 
 
-def test_the_tasks_of_a_claim_that_was_not_answered_are_claimed_again_under_a_new_token(play):
-    lost = play.loses()
-    assert not play.reconciliation.is_idle
-    assert play.asks_for() == [lost]
-    assert play.thread.call.keywords["manager"] == play.id
-    assert not play.reconciliation.is_idle
-    play.thread.answer([(3, lost), (4, lost)])
-    assert play.thread.call.keywords["pairs"] == [(3, lost), (4, lost)]
+def test_the_tasks_of_a_claim_that_was_not_answered_are_claimed_again_under_a_new_token(harness):
+    lost = harness.loses()
+    assert not harness.reconciliation.is_idle
+    assert harness.asks_for() == [lost]
+    assert harness.thread.call.keywords["manager"] == harness.id
+    assert not harness.reconciliation.is_idle
+    harness.thread.answer([(3, lost), (4, lost)])
+    assert harness.thread.call.keywords["pairs"] == [(3, lost), (4, lost)]
 
-    token = play.claims_again(3, 4)
+    token = harness.claims_again(3, 4)
 
-    assert play.found == [task_row(3, token=token), task_row(4, token=token)]
+    assert harness.found == [task_row(3, token=token), task_row(4, token=token)]
     assert token != lost
-    assert play.reconciliation.is_idle
-    assert play.turn() is None
+    assert harness.reconciliation.is_idle
+    assert harness.turn() is None
 
 
-def test_a_claim_that_is_committed_after_the_question_is_found_by_a_later_heartbeat(play):
-    lost = play.loses()
-    play.is_told()
-    assert play.turn() is None
+def test_a_claim_that_is_committed_after_the_question_is_found_by_a_later_heartbeat(harness):
+    lost = harness.loses()
+    harness.is_told()
+    assert harness.turn() is None
 
-    play.reconciliation.on_heartbeat(2)
+    harness.reconciliation.on_heartbeat(2)
 
-    assert play.asks_for() == [lost]
-    play.thread.answer([(3, lost)])
-    play.claims_again(3)
-    assert [row[0] for row in play.found] == [3]
+    assert harness.asks_for() == [lost]
+    harness.thread.answer([(3, lost)])
+    harness.claims_again(3)
+    assert [row[0] for row in harness.found] == [3]
 
 
-def test_a_heartbeat_asks_nothing_while_all_is_well(play):
+def test_a_heartbeat_asks_nothing_while_all_is_well(harness):
     for claimed in (3, 4, 2, 4):
-        play.reconciliation.on_heartbeat(claimed)
+        harness.reconciliation.on_heartbeat(claimed)
 
-    assert play.turn() is None
-    assert play.reconciliation.is_idle
+    assert harness.turn() is None
+    assert harness.reconciliation.is_idle
 
 
-def test_the_second_surplus_in_a_row_has_all_compared_but_for_what_is_under_way(play):
-    answered, under_way = play.tokens.draw(), play.tokens.draw()
-    play.reconciliation.on_heartbeat(5)
-    play.reconciliation.on_heartbeat(5)
+def test_the_second_surplus_in_a_row_has_all_compared_but_for_what_is_under_way(harness):
+    answered, under_way = harness.tokens.draw(), harness.tokens.draw()
+    harness.reconciliation.on_heartbeat(5)
+    harness.reconciliation.on_heartbeat(5)
 
-    assert play.asks_for() is None
-    assert play.tokens.answered(answered)
-    later = play.tokens.draw()
-    play.buffered = []  # task 2 has been settled
+    assert harness.asks_for() is None
+    assert harness.tokens.answered(answered)
+    later = harness.tokens.draw()
+    harness.buffered = []  # task 2 has been settled
     pairs = [(1, 11), (3, answered), (4, under_way), (7, later), (6, 16)]
-    play.thread.answer(pairs)
+    harness.thread.answer(pairs)
 
-    assert play.thread.call.keywords["pairs"] == [(6, 16)]
-    assert play.revoked == []
-
-
-def test_a_comparison_of_all_is_not_replaced_by_a_smaller_question(play):
-    play.reconciliation.compare_all()
-    play.loses()
-
-    assert play.asks_for() is None
+    assert harness.thread.call.keywords["pairs"] == [(6, 16)]
+    assert harness.revoked == []
 
 
-def test_what_a_lost_rescue_made_ours_is_taken_in_as_rescued_also_the_second_time(play):
-    rescue, claim = play.loses(REASON_MANAGER_LOST), play.loses()
-    play.is_told((3, rescue), (4, claim))
-    while play.thread.calls:
-        play.thread.answer(AWAY)
-    second = play.asks_for(later=RETRY_SECONDS)[-2]
-    play.thread.answer([(3, second)])
+def test_a_comparison_of_all_is_not_replaced_by_a_smaller_question(harness):
+    harness.reconciliation.compare_all()
+    harness.loses()
 
-    token = play.claims_again(3)
-
-    assert play.rescued == [RescuedTask(None, task_row(3, token=token))]
-    assert play.found == []
+    assert harness.asks_for() is None
 
 
-def test_what_is_claimed_again_in_vain_is_taken_in_as_what_each_task_was(play):
-    rescue, claim = play.loses(REASON_MANAGER_LOST), play.loses()
-    play.is_told((3, rescue), (4, claim))
+def test_what_a_lost_rescue_made_ours_is_taken_in_as_rescued_also_the_second_time(harness):
+    rescue, claim = harness.loses(REASON_MANAGER_LOST), harness.loses()
+    harness.is_told((3, rescue), (4, claim))
+    while harness.thread.calls:
+        harness.thread.answer(AWAY)
+    second = harness.asks_for(later=RETRY_SECONDS)[-2]
+    harness.thread.answer([(3, second)])
+
+    token = harness.claims_again(3)
+
+    assert harness.rescued == [RescuedTask(None, task_row(3, token=token))]
+    assert harness.found == []
+
+
+def test_what_is_claimed_again_in_vain_is_taken_in_as_what_each_task_was(harness):
+    rescue, claim = harness.loses(REASON_MANAGER_LOST), harness.loses()
+    harness.is_told((3, rescue), (4, claim))
     new: dict[int, int] = {}
-    while play.thread.asked == "claim_again":
-        call = play.thread.call.keywords
+    while harness.thread.pending_call == "claim_again":
+        call = harness.thread.call.keywords
         new |= {task_id: call["token"] for task_id, _ in call["pairs"]}
-        play.thread.answer(AWAY)
+        harness.thread.answer(AWAY)
 
-    play.turn(later=RETRY_SECONDS)
-    play.thread.answer(list(new.items()))
-    while play.thread.asked == "claim_again":
-        play.claims_again(*(task_id for task_id, _ in play.thread.call.keywords["pairs"]))
+    harness.turn(later=RETRY_SECONDS)
+    harness.thread.answer(list(new.items()))
+    while harness.thread.pending_call == "claim_again":
+        harness.claims_again(*(task_id for task_id, _ in harness.thread.call.keywords["pairs"]))
 
-    assert [row[0] for row in play.found] == [4]
-    assert [task.row[0] for task in play.rescued] == [3]
+    assert [row[0] for row in harness.found] == [4]
+    assert [task.row[0] for task in harness.rescued] == [3]
 
 
-def test_a_rescue_is_known_as_one_however_often_it_is_claimed_again_in_vain(play):
-    rescue = play.loses(REASON_MANAGER_LOST)
+def test_a_rescue_is_known_as_one_however_often_it_is_claimed_again_in_vain(harness):
+    rescue = harness.loses(REASON_MANAGER_LOST)
 
     for _ in range(LISTED_AT_MOST + 1):
-        assert play.turn(later=RETRY_SECONDS) == "claims"
-        play.thread.answer([(3, rescue)])
-        play.thread.answer(AWAY)
-    play.turn(later=RETRY_SECONDS)
-    play.thread.answer([(3, rescue)])
-    play.claims_again(3)
+        assert harness.turn(later=RETRY_SECONDS) == "claims"
+        harness.thread.answer([(3, rescue)])
+        harness.thread.answer(AWAY)
+    harness.turn(later=RETRY_SECONDS)
+    harness.thread.answer([(3, rescue)])
+    harness.claims_again(3)
 
-    assert play.found == []
-    assert [task.row[0] for task in play.rescued] == [3]
+    assert harness.found == []
+    assert [task.row[0] for task in harness.rescued] == [3]
 
 
-def test_what_was_claimed_again_in_vain_is_asked_for_again(play):
-    lost = play.loses()
-    play.is_told((3, lost))
-    play.thread.answer(AWAY)
+def test_what_was_claimed_again_in_vain_is_asked_for_again(harness):
+    lost = harness.loses()
+    harness.is_told((3, lost))
+    harness.thread.answer(AWAY)
 
-    assert play.turn() is None, "or a refusal that comes at once would be asked for without a pause"
-    tokens = play.asks_for(later=RETRY_SECONDS)
+    assert harness.turn() is None, "or a refusal that comes at once would be asked for without a pause"
+    tokens = harness.asks_for(later=RETRY_SECONDS)
 
     assert len(tokens) == 2
-    play.thread.answer([(3, tokens[1])])
-    token = play.claims_again(3)
-    assert [row[TOKEN] for row in play.found] == [token]
+    harness.thread.answer([(3, tokens[1])])
+    token = harness.claims_again(3)
+    assert [row[TOKEN] for row in harness.found] == [token]
 
 
-def test_what_is_claimed_again_under_a_lease_that_is_lost_meanwhile_is_asked_for_again(play):
-    play.is_told((3, play.loses()))
-    play.tokens.distrust_all()
+def test_what_is_claimed_again_under_a_lease_that_is_lost_meanwhile_is_asked_for_again(harness):
+    harness.is_told((3, harness.loses()))
+    harness.tokens.distrust_all()
 
-    token = play.claims_again(3)
+    token = harness.claims_again(3)
 
-    assert play.found == []
-    assert token in play.asks_for()
+    assert harness.found == []
+    assert token in harness.asks_for()
 
 
 def test_a_question_that_is_not_answered_is_an_outage_and_asked_again_after_a_second(
-    play, recorded_events: RecordedEvents
+    harness, recorded_events: RecordedEvents
 ):
-    play.loses()
-    play.turn()
-    play.thread.answer(AWAY)
+    harness.loses()
+    harness.turn()
+    harness.thread.answer(AWAY)
 
-    assert play.turn() is None
-    assert 0 < play.reconciliation.next_at() - time.monotonic() <= RETRY_SECONDS
-    assert play.turn(later=RETRY_SECONDS) == "claims"
-    assert play.reconciliation.next_at() == NEVER
-    play.thread.answer([])
-    assert not play.outage.is_on
+    assert harness.turn() is None
+    assert 0 < harness.reconciliation.next_at() - time.monotonic() <= RETRY_SECONDS
+    assert harness.turn(later=RETRY_SECONDS) == "claims"
+    assert harness.reconciliation.next_at() == NEVER
+    harness.thread.answer([])
+    assert not harness.outage.is_on
     assert [len(recorded_events.of(kind)) for kind in (ClaimFailed, DatabaseRestored)] == [1, 1]
 
 
-def test_an_answer_ends_no_outage_of_others(play):
-    play.outage.fail(AWAY)
-    play.loses()
+def test_an_answer_ends_no_outage_of_others(harness):
+    harness.outage.fail(AWAY)
+    harness.loses()
 
-    assert play.turn(later=RETRY_SECONDS) == "claims"
-    play.thread.answer([])
+    assert harness.turn(later=RETRY_SECONDS) == "claims"
+    harness.thread.answer([])
 
-    assert play.outage.is_on
-
-
-def test_without_a_lease_it_asks_nothing(play):
-    play.loses()
-    play.id = None
-
-    assert play.turn() is None
-    assert play.reconciliation.next_at() == NEVER
+    assert harness.outage.is_on
 
 
-def test_while_the_manager_drains_it_asks_but_does_not_hold_up_the_end(play):
-    play.loses()
-    play.reconciliation.stop()
+def test_without_a_lease_it_asks_nothing(harness):
+    harness.loses()
+    harness.id = None
 
-    assert play.reconciliation.is_idle
-    assert play.turn() == "claims"
+    assert harness.turn() is None
+    assert harness.reconciliation.next_at() == NEVER
 
 
-def test_what_is_remembered_of_answered_calls_does_not_grow(play):
+def test_while_the_manager_drains_it_asks_but_does_not_hold_up_the_end(harness):
+    harness.loses()
+    harness.reconciliation.stop()
+
+    assert harness.reconciliation.is_idle
+    assert harness.turn() == "claims"
+
+
+def test_what_is_remembered_of_answered_calls_does_not_grow(harness):
     def remembered() -> int:
-        return sum(len(kept) for kept in vars(play.tokens).values() if isinstance(kept, Sized))
+        return sum(len(kept) for kept in vars(harness.tokens).values() if isinstance(kept, Sized))
 
-    play.reconciliation.compare_all()
-    play.is_told()
+    harness.reconciliation.compare_all()
+    harness.is_told()
     for _ in range(100):
-        play.tokens.answered(play.tokens.draw())
+        harness.tokens.answered(harness.tokens.draw())
 
     assert remembered() == 0
 
 
-def test_after_a_lost_lease_the_table_is_asked_for_what_a_claim_under_way_has_brought(play):
-    token = play.tokens.draw()
-    play.id = uuid4()
-    play.tokens.distrust_all()
-    play.reconciliation.compare_all()
-    assert play.asks_for() is None
+def test_after_a_lost_lease_the_table_is_asked_for_what_a_claim_under_way_has_brought(harness):
+    token = harness.tokens.draw()
+    harness.id = uuid4()
+    harness.tokens.distrust_all()
+    harness.reconciliation.compare_all()
+    assert harness.asks_for() is None
 
-    assert not play.tokens.answered(token)
+    assert not harness.tokens.answered(token)
 
-    play.thread.answer([(1, 11), (2, 12), (3, token)])
-    assert play.asks_for() == [token]
-    play.thread.answer([(3, token)])
-    play.claims_again(3)
-    assert [row[0] for row in play.found] == [3]
-    assert play.tokens.answered(play.tokens.draw())
-
-
-def test_after_a_lost_connection_all_that_is_known_is_compared_before_the_next_claim(play):
-    play.reconciliation.require_comparison()
-    assert not play.reconciliation.is_idle
-
-    assert play.turn() == "compare"
-
-    assert play.thread.call.keywords["held"] == [ONE, TWO, FIVE]
-    play.thread.answer(AWAY)
-    assert play.reconciliation.must_compare
-    assert play.turn(later=RETRY_SECONDS) == "compare"
-    play.reconciliation.require_comparison()  # a second doubt before the answer
-    play.thread.answer([(1, 11), (2, 12), (5, 15)])
-    assert play.reconciliation.must_compare
-    play.is_told((1, 11), (2, 12), (5, 15))
-    assert not play.reconciliation.must_compare
-    assert play.reconciliation.is_idle
-    assert play.revoked == []
+    harness.thread.answer([(1, 11), (2, 12), (3, token)])
+    assert harness.asks_for() == [token]
+    harness.thread.answer([(3, token)])
+    harness.claims_again(3)
+    assert [row[0] for row in harness.found] == [3]
+    assert harness.tokens.answered(harness.tokens.draw())
 
 
-def test_a_comparison_waits_for_a_claim_under_way_whose_tasks_are_not_known_yet(play):
-    play.held, play.buffered, play.settling = [], [], []
-    play.thread.submit(print, lambda result: play.buffered.append(TWO))
-    play.reconciliation.require_comparison()
+def test_after_a_lost_connection_all_that_is_known_is_compared_before_the_next_claim(harness):
+    harness.reconciliation.require_comparison()
+    assert not harness.reconciliation.is_idle
 
-    assert play.turn() == "print"
-    play.thread.answer(None)
+    assert harness.turn() == "compare"
 
-    assert play.turn() == "compare"
-
-
-def test_after_a_lost_connection_a_manager_that_holds_nothing_claims_at_once(play):
-    play.held, play.buffered, play.settling = [], [], []
-    play.reconciliation.require_comparison()
-
-    assert play.turn() is None
-    assert play.reconciliation.is_idle
-
-
-def test_what_another_manager_has_by_the_table_is_dropped_unless_it_is_being_settled(play):
-    play.reconciliation.require_comparison()
-
-    play.is_told((1, 11))
-
-    assert play.revoked == [{2}]
-    assert play.turn() is None
+    assert harness.thread.call.keywords["held"] == [ONE, TWO, FIVE]
+    harness.thread.answer(AWAY)
+    assert harness.reconciliation.must_compare
+    assert harness.turn(later=RETRY_SECONDS) == "compare"
+    harness.reconciliation.require_comparison()  # a second doubt before the answer
+    harness.thread.answer([(1, 11), (2, 12), (5, 15)])
+    assert harness.reconciliation.must_compare
+    harness.is_told((1, 11), (2, 12), (5, 15))
+    assert not harness.reconciliation.must_compare
+    assert harness.reconciliation.is_idle
+    assert harness.revoked == []
 
 
-def test_what_came_or_went_during_a_comparison_is_not_dropped(play):
-    play.reconciliation.require_comparison()
-    play.turn()
-    play.held, play.buffered = [], [task_row(2, token=13)]  # task 1 was settled, task 2 claimed again
+def test_a_comparison_waits_for_a_claim_under_way_whose_tasks_are_not_known_yet(harness):
+    harness.held, harness.buffered, harness.settling = [], [], []
+    harness.thread.submit(print, lambda result: harness.buffered.append(TWO))
+    harness.reconciliation.require_comparison()
 
-    play.thread.answer([])
+    assert harness.turn() == "print"
+    harness.thread.answer(None)
 
-    assert play.revoked == []
-
-
-def test_a_claim_that_was_restored_when_nobody_here_held_the_task_any_more_is_taken_in(play):
-    play.reconciliation.require_comparison()
-    play.turn()
-    play.held = []
-
-    play.thread.answer([(1, 11), (2, 12)])
-
-    assert play.thread.call.keywords["pairs"] == [(1, 11)]
-    play.claims_again(1)
-    assert [row[ID] for row in play.found] == [1]
+    assert harness.turn() == "compare"
 
 
-def test_an_answer_of_an_earlier_identity_counts_for_nothing(play):
-    play.reconciliation.require_comparison()
-    play.turn()
-    play.id = uuid4()
+def test_after_a_lost_connection_a_manager_that_holds_nothing_claims_at_once(harness):
+    harness.held, harness.buffered, harness.settling = [], [], []
+    harness.reconciliation.require_comparison()
 
-    play.thread.answer([])
+    assert harness.turn() is None
+    assert harness.reconciliation.is_idle
 
-    assert play.revoked == []
-    assert play.turn() == "compare"
-    assert play.thread.call.keywords["manager"] == play.id
+
+def test_what_another_manager_has_by_the_table_is_dropped_unless_it_is_being_settled(harness):
+    harness.reconciliation.require_comparison()
+
+    harness.is_told((1, 11))
+
+    assert harness.revoked == [{2}]
+    assert harness.turn() is None
+
+
+def test_what_came_or_went_during_a_comparison_is_not_dropped(harness):
+    harness.reconciliation.require_comparison()
+    harness.turn()
+    harness.held, harness.buffered = [], [task_row(2, token=13)]  # task 1 was settled, task 2 claimed again
+
+    harness.thread.answer([])
+
+    assert harness.revoked == []
+
+
+def test_a_claim_that_was_restored_when_nobody_here_held_the_task_any_more_is_taken_in(harness):
+    harness.reconciliation.require_comparison()
+    harness.turn()
+    harness.held = []
+
+    harness.thread.answer([(1, 11), (2, 12)])
+
+    assert harness.thread.call.keywords["pairs"] == [(1, 11)]
+    harness.claims_again(1)
+    assert [row[ID] for row in harness.found] == [1]
+
+
+def test_an_answer_of_an_earlier_identity_counts_for_nothing(harness):
+    harness.reconciliation.require_comparison()
+    harness.turn()
+    harness.id = uuid4()
+
+    harness.thread.answer([])
+
+    assert harness.revoked == []
+    assert harness.turn() == "compare"
+    assert harness.thread.call.keywords["manager"] == harness.id

@@ -18,7 +18,7 @@ class Other(Component):
     is_idle = True
 
 
-class Play(PromoterHarness):
+class Harness(PromoterHarness):
     """A real promoter and drain, and two other components: one finds tasks, one holds tasks."""
 
     def __init__(self, until: Until = Until.IDLE) -> None:
@@ -40,53 +40,53 @@ class Play(PromoterHarness):
 
 
 def test_it_ends_once_a_look_found_nothing_and_all_are_idle():
-    play = Play()
-    play.finder.is_idle = False
-    assert not play.turn()
-    assert not play.turn(NOTHING_DUE)
-    play.finder.is_idle = True
+    harness = Harness()
+    harness.finder.is_idle = False
+    assert not harness.turn()
+    assert not harness.turn(NOTHING_DUE)
+    harness.finder.is_idle = True
 
-    assert play.turn()
-    assert play.turn()
-    assert not play.drain.is_forced
+    assert harness.turn()
+    assert harness.turn()
+    assert not harness.drain.is_forced
 
 
 def test_a_look_that_began_before_the_last_task_ended_does_not_count():
-    play = Play()
-    play.turn()
-    play.holder.is_idle = False
-    play.turn()
-    play.holder.is_idle = True
+    harness = Harness()
+    harness.turn()
+    harness.holder.is_idle = False
+    harness.turn()
+    harness.holder.is_idle = True
 
-    assert not play.turn(NOTHING_DUE)
-    assert not play.turn()
-    assert play.turn(NOTHING_DUE)
+    assert not harness.turn(NOTHING_DUE)
+    assert not harness.turn()
+    assert harness.turn(NOTHING_DUE)
 
 
 @pytest.mark.parametrize(("until", "ends"), [(Until.IDLE, True), (Until.EMPTY, False)])
 def test_a_task_that_is_scheduled_holds_up_the_end_only_until_empty(until: Until, ends: bool):
-    play = Play(until)
-    play.turn()
+    harness = Harness(until)
+    harness.turn()
 
-    assert play.turn(QueueCheck(0, False, 3600.0)) == ends
+    assert harness.turn(QueueCheck(0, False, 3600.0)) == ends
 
 
 def test_a_task_that_is_due_holds_up_the_end():
-    play = Play()
-    play.turn()
+    harness = Harness()
+    harness.turn()
 
-    assert not play.turn(QueueCheck(0, True, None))
+    assert not harness.turn(QueueCheck(0, True, None))
 
 
 @pytest.mark.parametrize("until", list(Until))
 def test_a_pause_ends_it_when_nothing_runs_whatever_waits(until: Until):
-    play = Play(until)
-    play.pause.begin()
-    play.holder.is_idle = False
-    assert not play.turn()
-    assert not play.turn(QueueCheck(0, True, 3600.0))
-    play.holder.is_idle, play.finder.is_idle = True, False
-    assert not play.turn()
-    play.finder.is_idle = True
+    harness = Harness(until)
+    harness.pause.begin()
+    harness.holder.is_idle = False
+    assert not harness.turn()
+    assert not harness.turn(QueueCheck(0, True, 3600.0))
+    harness.holder.is_idle, harness.finder.is_idle = True, False
+    assert not harness.turn()
+    harness.finder.is_idle = True
 
-    assert play.turn()
+    assert harness.turn()

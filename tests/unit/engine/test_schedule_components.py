@@ -29,7 +29,7 @@ from tests.support.schedules import NOON
 FAILED = FailedSchedule("nightly", "Letter", NOON, ErrorInfo("ValueError", "odd", ""), is_new=True)
 
 
-class Play:
+class Harness:
     """A manager; the test answers its calls."""
 
     def __init__(self) -> None:
@@ -45,15 +45,15 @@ class Play:
 
 
 @pytest.fixture
-def play() -> Play:
-    return Play()
+def harness() -> Harness:
+    return Harness()
 
 
-def wake(play: Play, name: str, now: float = 1e9) -> Any:
-    component = getattr(play, name)
-    play.scheduler.read_now()
-    play.listed.on_heartbeat(SchedulesState(None, True, True, "somebody"))
-    play.open.on_heartbeat(True)
+def wake(harness: Harness, name: str, now: float = 1e9) -> Any:
+    component = getattr(harness, name)
+    harness.scheduler.read_now()
+    harness.listed.on_heartbeat(SchedulesState(None, True, True, "somebody"))
+    harness.open.on_heartbeat(True)
     component.turn(now)
     return component
 
@@ -68,9 +68,9 @@ REFUSED = error_with("42501", ProgrammingError)
 class Clock:
     """The time passed to a component, and the time at which it wants its next turn."""
 
-    def __init__(self, play: Play, name: str) -> None:
-        self._play = play
-        self.component = wake(play, name, time.monotonic())
+    def __init__(self, harness: Harness, name: str) -> None:
+        self._play = harness
+        self.component = wake(harness, name, time.monotonic())
 
     def fail_again(self, error: Exception) -> float:
         """Answer with an error; return the seconds until the component asks again."""
@@ -81,16 +81,16 @@ class Clock:
         self._play.open.on_heartbeat(True)
         ask_at: float = self.component.next_at()
         self.component.turn(ask_at)
-        assert self._play.thread.asked is not None
+        assert self._play.thread.pending_call is not None
         return ask_at - failed_at
 
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("error", [ValueError("ours"), REFUSED])
 def test_an_error_is_reported_once_and_does_not_end_the_manager(
-    play: Play, name: str, error: Exception, recorded_events: RecordedEvents
+    harness: Harness, name: str, error: Exception, recorded_events: RecordedEvents
 ):
-    clock = Clock(play, name)
+    clock = Clock(harness, name)
 
     pauses = [clock.fail_again(error) for _ in range(8)]
     clock.fail_again(KeyError("other"))
@@ -109,8 +109,10 @@ def kinds_of(events: RecordedEvents) -> list[str]:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_an_outage_is_left_to_those_who_report_it(play: Play, name: str, recorded_events: RecordedEvents):
-    clock = Clock(play, name)
+def test_an_outage_is_left_to_those_who_report_it(
+    harness: Harness, name: str, recorded_events: RecordedEvents
+):
+    clock = Clock(harness, name)
 
     pauses = [clock.fail_again(AWAY) for _ in range(8)]
 
@@ -121,9 +123,9 @@ def test_an_outage_is_left_to_those_who_report_it(play: Play, name: str, recorde
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_lock_is_reported_once_it_has_outlasted_five_tries(
-    play: Play, name: str, recorded_events: RecordedEvents
+    harness: Harness, name: str, recorded_events: RecordedEvents
 ):
-    clock, locked = Clock(play, name), error_with("55P03")
+    clock, locked = Clock(harness, name), error_with("55P03")
 
     for _ in range(4):
         clock.fail_again(locked)
@@ -216,156 +218,160 @@ def test_schedules_that_are_refused_lengthen_no_pause_of_all(recorded_events: Re
 
 
 def test_a_definition_that_is_refused_is_reported_once_and_tried_again_later(
-    play: Play, recorded_events: RecordedEvents
+    harness: Harness, recorded_events: RecordedEvents
 ):
     refused = {"nightly": describe(ValueError("ours"))}
     for _ in range(2):
-        wake(play, "listed")
-        play.thread.answer(Comparison([], refused=refused))
+        wake(harness, "listed")
+        harness.thread.answer(Comparison([], refused=refused))
 
     [failed] = recorded_events.of(ScheduleOperationFailed)
     assert (failed.schedule, failed.operation) == ("nightly", "compare")
-    assert 0 < play.listed.next_at() < NEVER
+    assert 0 < harness.listed.next_at() < NEVER
 
 
 @pytest.mark.parametrize("name", ["scheduler", "listed", "open"])
-def test_without_a_lease_nothing_is_asked(play: Play, name):
-    play.id = None
+def test_without_a_lease_nothing_is_asked(harness: Harness, name):
+    harness.id = None
 
-    component = wake(play, name)
+    component = wake(harness, name)
 
-    assert (play.thread.asked, component.next_at()) == (None, NEVER)
+    assert (harness.thread.pending_call, component.next_at()) == (None, NEVER)
 
 
-def test_a_manager_that_drains_goes_on_with_ticks_alone(play: Play):
+def test_a_manager_that_drains_goes_on_with_ticks_alone(harness: Harness):
     for name in ("scheduler", "listed", "open"):
-        getattr(play, name).stop()
+        getattr(harness, name).stop()
 
-    assert [wake(play, name).next_at() for name in ("listed", "open")] == [NEVER, NEVER]
-    wake(play, "scheduler")
+    assert [wake(harness, name).next_at() for name in ("listed", "open")] == [NEVER, NEVER]
+    wake(harness, "scheduler")
 
-    assert play.thread.asked == "make_batch"
+    assert harness.thread.pending_call == "make_batch"
 
 
-def test_halves_are_tried_at_once_and_one_after_the_other(play: Play):
-    wake(play, "scheduler")
-    play.thread.answer(Batch(halves=[["a", "b"], ["c"]]))
+def test_halves_are_tried_at_once_and_one_after_the_other(harness: Harness):
+    wake(harness, "scheduler")
+    harness.thread.answer(Batch(halves=[["a", "b"], ["c"]]))
 
     tried = []
-    while play.scheduler.next_at() == 0.0:
-        play.scheduler.turn(1e9)
-        tried.append(play.thread.call.keywords["names"])
-        play.thread.answer(Batch(next_in=None))
+    while harness.scheduler.next_at() == 0.0:
+        harness.scheduler.turn(1e9)
+        tried.append(harness.thread.call.keywords["names"])
+        harness.thread.answer(Batch(next_in=None))
 
     assert tried == [["a", "b"], ["c"]]
 
 
-def deferred(play: Play, now: float) -> Deferred:
+def deferred(harness: Harness, now: float) -> Deferred:
     """Make the scheduler look at a time; return what its batch should leave out."""
-    play.scheduler.turn(now)
-    found: Deferred = play.thread.call.keywords["deferred"]
+    harness.scheduler.turn(now)
+    found: Deferred = harness.thread.call.keywords["deferred"]
     return found
 
 
-def test_schedules_put_aside_are_left_out_for_a_while(play: Play):
-    wake(play, "scheduler")
-    play.thread.answer(Batch(deferred={"nightly"}, next_in=5.0))
+def test_schedules_put_aside_are_left_out_for_a_while(harness: Harness):
+    wake(harness, "scheduler")
+    harness.thread.answer(Batch(deferred={"nightly"}, next_in=5.0))
     now = time.monotonic()
 
-    assert now + 4 < play.scheduler.next_at() <= now + 5  # not the tick of the one set aside
-    assert deferred(play, now + 5) == Deferred(["nightly"], set(), {})
-    play.thread.answer(Batch(next_in=None))
-    assert now + FORGET_SECONDS - 1 < play.scheduler.next_at() <= now + FORGET_SECONDS
-    assert deferred(play, now + FORGET_SECONDS) == Deferred([], {"nightly"}, {})
+    assert now + 4 < harness.scheduler.next_at() <= now + 5  # not the tick of the one set aside
+    assert deferred(harness, now + 5) == Deferred(["nightly"], set(), {})
+    harness.thread.answer(Batch(next_in=None))
+    assert now + FORGET_SECONDS - 1 < harness.scheduler.next_at() <= now + FORGET_SECONDS
+    assert deferred(harness, now + FORGET_SECONDS) == Deferred([], {"nightly"}, {})
 
 
-def test_after_a_change_all_schedules_are_tried_at_once(play: Play):
-    wake(play, "scheduler")
-    play.thread.answer(Batch(deferred={"nightly"}, next_in=None))
+def test_after_a_change_all_schedules_are_tried_at_once(harness: Harness):
+    wake(harness, "scheduler")
+    harness.thread.answer(Batch(deferred={"nightly"}, next_in=None))
     now = time.monotonic()
 
-    play.scheduler.read_now()
+    harness.scheduler.read_now()
 
-    assert play.scheduler.next_at() == 0.0
-    assert deferred(play, now).hidden == []
-    play.scheduler.read_now()  # the pending batch may not have seen this change
-    play.thread.answer(Batch(deferred={"nightly"}, next_in=None))
-    assert deferred(play, now).hidden == []
-    play.thread.answer(Batch(deferred={"nightly"}, next_in=0.0))
-    assert deferred(play, now + 2).hidden == ["nightly"]
+    assert harness.scheduler.next_at() == 0.0
+    assert deferred(harness, now).hidden == []
+    harness.scheduler.read_now()  # the pending batch may not have seen this change
+    harness.thread.answer(Batch(deferred={"nightly"}, next_in=None))
+    assert deferred(harness, now).hidden == []
+    harness.thread.answer(Batch(deferred={"nightly"}, next_in=0.0))
+    assert deferred(harness, now + 2).hidden == ["nightly"]
 
 
 @pytest.mark.parametrize(("is_partial", "pause"), [(True, 1.0), (False, None)])
 def test_rows_that_others_lock_are_compared_again_after_a_second(
-    play: Play, is_partial: bool, pause: float | None
+    harness: Harness, is_partial: bool, pause: float | None
 ):
-    wake(play, "listed")
-    play.thread.answer(Comparison([], is_partial))
+    wake(harness, "listed")
+    harness.thread.answer(Comparison([], is_partial))
 
     expected = NEVER if pause is None else time.monotonic() + pause
-    assert play.listed.next_at() == pytest.approx(expected, abs=0.5)
+    assert harness.listed.next_at() == pytest.approx(expected, abs=0.5)
 
 
-def test_due_rows_that_others_lock_are_looked_at_after_a_pause(play: Play):
-    wake(play, "scheduler")
-    play.thread.answer(Batch(next_in=-5.0))
-    locked_at = play.scheduler.next_at()
-    play.scheduler.turn(locked_at)
+def test_due_rows_that_others_lock_are_looked_at_after_a_pause(harness: Harness):
+    wake(harness, "scheduler")
+    harness.thread.answer(Batch(next_in=-5.0))
+    locked_at = harness.scheduler.next_at()
+    harness.scheduler.turn(locked_at)
 
-    play.thread.answer(Batch(next_in=-5.0, failed=[FAILED]))
+    harness.thread.answer(Batch(next_in=-5.0, failed=[FAILED]))
 
     now = time.monotonic()
     assert locked_at == pytest.approx(now + RETRY_SECONDS, abs=0.5)
-    assert play.scheduler.next_at() <= now  # this batch did something, so the other rows may be unlocked
+    assert harness.scheduler.next_at() <= now  # this batch did something, so the other rows may be unlocked
 
 
-def test_errors_after_a_commit_are_emitted_and_delay_no_tick(play: Play, recorded_events: RecordedEvents):
+def test_errors_after_a_commit_are_emitted_and_delay_no_tick(
+    harness: Harness, recorded_events: RecordedEvents
+):
     late = [ValueError("ours"), KeyError("ours")]
 
     for _ in range(8):
-        wake(play, "scheduler")
-        play.thread.answer(Batch(failed=[FAILED], late_errors=late))
+        wake(harness, "scheduler")
+        harness.thread.answer(Batch(failed=[FAILED], late_errors=late))
 
     assert [one.schedule for one in recorded_events.of(ScheduleFailed)] == ["nightly"] * 8
     assert kinds_of(recorded_events) == ["ValueError", "KeyError"]
-    assert play.scheduler.next_at() == pytest.approx(time.monotonic() + RETRY_SECONDS, abs=0.5)
+    assert harness.scheduler.next_at() == pytest.approx(time.monotonic() + RETRY_SECONDS, abs=0.5)
 
 
 @pytest.mark.parametrize("rest", [{"is_full": True}, {"next_in": 0.0, "failed": [FAILED]}])
-def test_what_is_due_after_a_late_error_is_enqueued_at_once(play: Play, rest: dict[str, Any]):
-    wake(play, "scheduler")
+def test_what_is_due_after_a_late_error_is_enqueued_at_once(harness: Harness, rest: dict[str, Any]):
+    wake(harness, "scheduler")
 
-    play.thread.answer(Batch(late_errors=[ValueError("ours")], **rest))
+    harness.thread.answer(Batch(late_errors=[ValueError("ours")], **rest))
 
-    assert play.scheduler.next_at() <= time.monotonic()
+    assert harness.scheduler.next_at() <= time.monotonic()
 
 
-def test_an_outage_after_a_commit_is_left_to_those_who_report_it(play: Play, recorded_events: RecordedEvents):
-    wake(play, "scheduler")
+def test_an_outage_after_a_commit_is_left_to_those_who_report_it(
+    harness: Harness, recorded_events: RecordedEvents
+):
+    wake(harness, "scheduler")
 
-    play.thread.answer(Batch(late_errors=[AWAY]))
+    harness.thread.answer(Batch(late_errors=[AWAY]))
 
     assert recorded_events.of(ScheduleOperationFailed) == []
-    assert play.scheduler.next_at() == pytest.approx(time.monotonic() + RETRY_SECONDS, abs=0.5)
+    assert harness.scheduler.next_at() == pytest.approx(time.monotonic() + RETRY_SECONDS, abs=0.5)
 
 
-def test_a_late_error_hides_no_schedule_that_was_refused(play: Play, recorded_events: RecordedEvents):
-    wake(play, "scheduler")
+def test_a_late_error_hides_no_schedule_that_was_refused(harness: Harness, recorded_events: RecordedEvents):
+    wake(harness, "scheduler")
 
-    play.thread.answer(
+    harness.thread.answer(
         Batch(refused={"nightly": describe(KeyError("ours"))}, late_errors=[ValueError("ours")])
     )
 
     assert [one.schedule for one in recorded_events.of(ScheduleOperationFailed)] == [None, "nightly"]
 
 
-def test_a_look_whose_failure_came_late_is_repeated_after_a_pause_that_ends_with_a_success(play: Play):
+def test_a_look_whose_failure_came_late_is_repeated_after_a_pause_that_ends_with_a_success(harness: Harness):
     def pause_after(answer: Any) -> float:
-        wake(play, "open")
-        play.open._look_up_at = 0.0  # as if the answer took more than a minute
-        play.thread.answer(answer)
-        play.open.on_heartbeat(True)
-        return max(play.open.next_at() - time.monotonic(), 0.0)
+        wake(harness, "open")
+        harness.open._look_up_at = 0.0  # as if the answer took more than a minute
+        harness.thread.answer(answer)
+        harness.open.on_heartbeat(True)
+        return max(harness.open.next_at() - time.monotonic(), 0.0)
 
     pauses = [pause_after(ValueError("ours")) for _ in range(3)]
     success = pause_after(True)

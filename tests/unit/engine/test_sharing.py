@@ -21,23 +21,23 @@ def other(**more: Any) -> OtherManager:
     return OtherManager(id=uuid.uuid4(), lock_name=uuid.uuid4(), **values | {"is_serving": True} | more)
 
 
-def record(desk: IntakeHarness, **seconds: float) -> None:
+def record(engine: IntakeHarness, **seconds: float) -> None:
     for processor, one in seconds.items():
-        desk.intake.run_times.record(processor, 100, 100 * one)
+        engine.intake.run_times.record(processor, 100, 100 * one)
 
 
-def buffer(desk: IntakeHarness, processor: str, number: int, start: int = 1) -> None:
-    desk.dispatcher.take([task_row(task_id, processor) for task_id in range(start, start + number)])
+def buffer(engine: IntakeHarness, processor: str, number: int, start: int = 1) -> None:
+    engine.dispatcher.take([task_row(task_id, processor) for task_id in range(start, start + number)])
 
 
-def both_run(desk: IntakeHarness, since: float = 0.0) -> None:
+def both_run(engine: IntakeHarness, since: float = 0.0) -> None:
     """Let both workers run a task that began ``since`` seconds ago."""
     for slot, task_id in enumerate((98, 99)):
-        desk.gives(slot, task_row(task_id, LONG)).seen.active_at -= since
+        engine.dispatch_to(slot, task_row(task_id, LONG)).managed.active_at -= since
 
 
-def released(desk: IntakeHarness) -> list[int]:
-    return desk.outcomes.settler.ids()
+def released(engine: IntakeHarness) -> list[int]:
+    return engine.outcomes.settler.ids()
 
 
 @pytest.mark.parametrize(
@@ -45,11 +45,11 @@ def released(desk: IntakeHarness) -> list[int]:
     [[], [other(is_expired=True, is_sleeping=True)], [other(is_serving=False, is_sleeping=True)]],
     ids=["none", "expired", "worker without its manager"],
 )
-def test_without_other_managers_that_live_there_is_room_up_to_the_setting(desk: IntakeHarness, others):
-    desk.sharing.on_heartbeat(others)
-    both_run(desk, since=99.0)
+def test_without_other_managers_that_live_there_is_room_up_to_the_setting(engine: IntakeHarness, others):
+    engine.sharing.on_heartbeat(others)
+    both_run(engine, since=99.0)
 
-    assert desk.dispatcher.room() == 10
+    assert engine.dispatcher.room() == 10
 
 
 @pytest.mark.parametrize(
@@ -68,33 +68,33 @@ def test_without_other_managers_that_live_there_is_room_up_to_the_setting(desk: 
     ],
 )
 def test_beside_others_there_is_room_for_a_second_of_work_for_each_worker(
-    desk: IntakeHarness, learnt, buffered, room
+    engine: IntakeHarness, learnt, buffered, room
 ):
-    desk.sharing.on_heartbeat([other()])
-    both_run(desk)
-    record(desk, **learnt)
-    buffer(desk, *buffered)
+    engine.sharing.on_heartbeat([other()])
+    both_run(engine)
+    record(engine, **learnt)
+    buffer(engine, *buffered)
 
-    assert desk.dispatcher.room() == room
+    assert engine.dispatcher.room() == room
 
 
-def test_an_idle_worker_is_fed_beside_others_too(desk: IntakeHarness):
-    desk.sharing.on_heartbeat([other()])
-    record(desk, **{LONG: 60.0})
+def test_an_idle_worker_is_fed_beside_others_too(engine: IntakeHarness):
+    engine.sharing.on_heartbeat([other()])
+    record(engine, **{LONG: 60.0})
 
-    assert desk.dispatcher.room() == 2
+    assert engine.dispatcher.room() == 2
 
 
 @pytest.mark.parametrize(("since", "room"), [(SHARE_SECONDS / 2, 8), (SHARE_SECONDS, 0)])
 def test_while_no_worker_gets_on_nothing_is_claimed_that_would_have_to_wait(
-    desk: IntakeHarness, since: float, room: int
+    engine: IntakeHarness, since: float, room: int
 ):
-    desk.sharing.on_heartbeat([other()])
-    record(desk, **{TINY: 0.001})
-    buffer(desk, TINY, 2)
-    both_run(desk, since)
+    engine.sharing.on_heartbeat([other()])
+    record(engine, **{TINY: 0.001})
+    buffer(engine, TINY, 2)
+    both_run(engine, since)
 
-    assert desk.dispatcher.room() == room
+    assert engine.dispatcher.room() == room
 
 
 @pytest.mark.parametrize(
@@ -107,58 +107,58 @@ def test_while_no_worker_gets_on_nothing_is_claimed_that_would_have_to_wait(
     ],
 )
 def test_what_exceeds_a_second_of_work_for_each_worker_is_released_while_another_sleeps(
-    desk: IntakeHarness, learnt, kind: str, kept: int
+    engine: IntakeHarness, learnt, kind: str, kept: int
 ):
-    record(desk, **learnt)
-    buffer(desk, kind, 9)
-    desk.sharing.on_heartbeat([other(), other(is_sleeping=True)])
+    record(engine, **learnt)
+    buffer(engine, kind, 9)
+    engine.sharing.on_heartbeat([other(), other(is_sleeping=True)])
 
-    desk.sharing.turn(time.monotonic())
+    engine.sharing.turn(time.monotonic())
 
-    assert desk.buffered() == list(range(1, kept + 1))
-    assert released(desk) == list(range(kept + 1, 10))
-
-
-def test_tasks_that_wait_for_workers_that_do_not_get_on_are_released_however_short(desk: IntakeHarness):
-    record(desk, **{TINY: 0.001})
-    both_run(desk, since=SHARE_SECONDS)
-    buffer(desk, TINY, 3)
-    desk.sharing.on_heartbeat([other(is_sleeping=True)])
-
-    desk.sharing.turn(time.monotonic())
-
-    assert (desk.buffered(), released(desk)) == ([], [1, 2, 3])
+    assert engine.buffered() == list(range(1, kept + 1))
+    assert released(engine) == list(range(kept + 1, 10))
 
 
-def test_rescued_tasks_are_kept_because_they_run_first(desk: IntakeHarness):
-    desk.intake.on_rescued([RescuedTask(None, task_row(task_id, UNKNOWN)) for task_id in (7, 8, 9)])
-    buffer(desk, UNKNOWN, 3)
-    desk.sharing.on_heartbeat([other(is_sleeping=True)])
+def test_tasks_that_wait_for_workers_that_do_not_get_on_are_released_however_short(engine: IntakeHarness):
+    record(engine, **{TINY: 0.001})
+    both_run(engine, since=SHARE_SECONDS)
+    buffer(engine, TINY, 3)
+    engine.sharing.on_heartbeat([other(is_sleeping=True)])
 
-    desk.sharing.turn(time.monotonic())
+    engine.sharing.turn(time.monotonic())
 
-    assert (desk.buffered(), released(desk)) == ([7, 8, 9], [1, 2, 3])
-
-
-def test_a_manager_that_was_seen_asleep_gets_nothing_that_comes_later(desk: IntakeHarness):
-    desk.sharing.on_heartbeat([other(is_sleeping=True)])
-    desk.sharing.turn(time.monotonic())
-    buffer(desk, UNKNOWN, 9)
-
-    desk.sharing.turn(time.monotonic())
-
-    assert len(desk.buffered()) == 9
+    assert (engine.buffered(), released(engine)) == ([], [1, 2, 3])
 
 
-def asked_at(desk: IntakeHarness, seconds: float) -> list[float]:
+def test_rescued_tasks_are_kept_because_they_run_first(engine: IntakeHarness):
+    engine.intake.on_rescued([RescuedTask(None, task_row(task_id, UNKNOWN)) for task_id in (7, 8, 9)])
+    buffer(engine, UNKNOWN, 3)
+    engine.sharing.on_heartbeat([other(is_sleeping=True)])
+
+    engine.sharing.turn(time.monotonic())
+
+    assert (engine.buffered(), released(engine)) == ([7, 8, 9], [1, 2, 3])
+
+
+def test_a_manager_that_was_seen_asleep_gets_nothing_that_comes_later(engine: IntakeHarness):
+    engine.sharing.on_heartbeat([other(is_sleeping=True)])
+    engine.sharing.turn(time.monotonic())
+    buffer(engine, UNKNOWN, 9)
+
+    engine.sharing.turn(time.monotonic())
+
+    assert len(engine.buffered()) == 9
+
+
+def requested_at(engine: IntakeHarness, seconds: float) -> list[float]:
     """Turn for ``seconds`` whenever the component asks; return when it asked for heartbeats."""
     start = now = time.monotonic()
     asked = []
     while now < start + seconds:
-        before = desk.asked
-        desk.sharing.turn(now)
-        asked += [round(now - start, 2)] * (desk.asked - before)
-        now = desk.sharing.next_at()
+        before = engine.heartbeats_requested
+        engine.sharing.turn(now)
+        asked += [round(now - start, 2)] * (engine.heartbeats_requested - before)
+        now = engine.sharing.next_at()
     return asked
 
 
@@ -167,20 +167,20 @@ def asked_at(desk: IntakeHarness, seconds: float) -> list[float]:
     [([], [1.0, 3.0, 7.0, 11.0, 15.0]), ([other()], [1.0, 2.0, 3.0, 4.0])],
     ids=["alone, ever less often", "beside others, every second"],
 )
-def test_who_sleeps_is_asked_while_the_buffer_holds_too_much(desk: IntakeHarness, others, times):
-    desk.sharing.on_heartbeat(others)
-    buffer(desk, UNKNOWN, 9)
+def test_who_sleeps_is_asked_while_the_buffer_holds_too_much(engine: IntakeHarness, others, times):
+    engine.sharing.on_heartbeat(others)
+    buffer(engine, UNKNOWN, 9)
 
-    asked = asked_at(desk, times[-1] + CHECK_SECONDS)
+    asked = requested_at(engine, times[-1] + CHECK_SECONDS)
 
     # The pause begins with the last heartbeat, a moment before the first look.
     assert asked == pytest.approx(times, abs=CHECK_SECONDS + 0.05)
 
 
-def test_nothing_is_asked_while_the_buffer_holds_little_or_nothing(desk: IntakeHarness):
-    assert asked_at(desk, 60.0) == []
-    assert desk.sharing.next_at() == NEVER
-    record(desk, **{TINY: 0.001})
-    buffer(desk, TINY, 9)
+def test_nothing_is_asked_while_the_buffer_holds_little_or_nothing(engine: IntakeHarness):
+    assert requested_at(engine, 60.0) == []
+    assert engine.sharing.next_at() == NEVER
+    record(engine, **{TINY: 0.001})
+    buffer(engine, TINY, 9)
 
-    assert asked_at(desk, 5 * ASK_SECONDS) == []
+    assert requested_at(engine, 5 * ASK_SECONDS) == []

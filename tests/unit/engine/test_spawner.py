@@ -296,7 +296,7 @@ def test_an_exit_code_that_the_fork_server_could_not_tell_is_not_known(
     worker = worker_in()
     worker.process.end(code)
 
-    assert loop.result(lambda done: spawner.collect(worker.seen, done)) == known
+    assert loop.result(lambda done: spawner.collect(worker.managed, done)) == known
     assert worker.process.joined == [spawning.EXIT_CODE_SECONDS]
 
 

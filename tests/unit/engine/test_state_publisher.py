@@ -18,7 +18,7 @@ from tests.support.engine import AWAY, FakeDatabaseThread, config_of
 from tests.support.rows import task_row
 
 
-class Play:
+class Harness:
     """A manager with workers; the test writes their pages, sets the clock and answers the calls."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Play:
         """Turn, ``later`` seconds after the last turn; return the name of the pending call."""
         self.now += later
         self.component.turn(self.now)
-        return self.thread.asked
+        return self.thread.pending_call
 
     def state(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.component.state())
@@ -61,16 +61,16 @@ class Play:
 
 
 @pytest.fixture
-def play() -> Play:
-    return Play()
+def harness() -> Harness:
+    return Harness()
 
 
-def test_the_state_has_runs_and_totals(play):
-    play.runs(7, seconds=0.5)
-    play.runs(8, seconds=20)
-    play.workers.append(SimpleNamespace(slot=2, pid=4002, held={}))
+def test_the_state_has_runs_and_totals(harness):
+    harness.runs(7, seconds=0.5)
+    harness.runs(8, seconds=20)
+    harness.workers.append(SimpleNamespace(slot=2, pid=4002, held={}))
 
-    state = play.state()
+    state = harness.state()
 
     assert [(run["task"], run["processor"], run["pid"], run["worker"]) for run in state["runs"]] == [
         (8, "Letter", 4001, 1),
@@ -81,89 +81,89 @@ def test_the_state_has_runs_and_totals(play):
     assert (state["v"], state["draining"]) == (1, False)
 
 
-def test_a_worker_that_has_begun_nothing_of_what_it_holds_runs_nothing(play):
-    play.runs(7, seconds=5)
-    play.pages[0] = Page(1, 0, play.now, 0.0)
+def test_a_worker_that_has_begun_nothing_of_what_it_holds_runs_nothing(harness):
+    harness.runs(7, seconds=5)
+    harness.pages[0] = Page(1, 0, harness.now, 0.0)
 
-    assert play.state()["runs"] == []
-    assert play.turns(later=PUBLISH_SECONDS) is None
-
-
-def test_a_long_run_is_published_every_two_seconds_while_it_lasts(play):
-    play.runs(7, seconds=1.5)
-
-    assert play.turns() == "publish"
-    assert play.thread.call.keywords["manager"] == play.id
-    assert json.loads(play.thread.call.keywords["state"])["runs"][0]["task"] == 7
-    play.thread.answer(None)
-    assert play.turns(later=CHECK_SECONDS) is None
-    assert play.turns(later=PUBLISH_SECONDS) == "publish"
-    play.thread.answer(None)
-    play.workers.clear()
-    assert play.turns(later=PUBLISH_SECONDS) is None
+    assert harness.state()["runs"] == []
+    assert harness.turns(later=PUBLISH_SECONDS) is None
 
 
-def test_short_runs_cost_no_statement(play):
-    play.runs(7, seconds=0.9)
+def test_a_long_run_is_published_every_two_seconds_while_it_lasts(harness):
+    harness.runs(7, seconds=1.5)
 
-    assert play.turns(later=0.05) is None
-    assert play.turns(later=CHECK_SECONDS / 2) is None
-
-
-def test_what_a_heartbeat_has_published_is_not_published_again_at_once(play):
-    play.runs(7, seconds=5)
-    play.component.state()
-
-    assert play.turns(later=PUBLISH_SECONDS / 2) is None
-    assert play.turns(later=PUBLISH_SECONDS) == "publish"
-
-
-def test_nothing_is_published_while_the_thread_is_busy_or_the_row_is_in_doubt(play):
-    play.runs(7, seconds=5)
-    identity, play.id = play.id, None
-    assert play.turns() is None
-
-    play.id = identity
-    play.thread.submit(lambda connection: None, lambda result: None)
-    assert play.turns(later=CHECK_SECONDS) != "publish"
-    play.thread.answer(None)
-    assert play.turns(later=CHECK_SECONDS) == "publish"
+    assert harness.turns() == "publish"
+    assert harness.thread.call.keywords["manager"] == harness.id
+    assert json.loads(harness.thread.call.keywords["state"])["runs"][0]["task"] == 7
+    harness.thread.answer(None)
+    assert harness.turns(later=CHECK_SECONDS) is None
+    assert harness.turns(later=PUBLISH_SECONDS) == "publish"
+    harness.thread.answer(None)
+    harness.workers.clear()
+    assert harness.turns(later=PUBLISH_SECONDS) is None
 
 
-def test_an_outage_is_waited_for(play):
-    play.runs(7, seconds=5)
-    play.outage.fail(AWAY)
-    play.outage.fail(AWAY)
+def test_short_runs_cost_no_statement(harness):
+    harness.runs(7, seconds=0.9)
 
-    assert play.outage.retry_at > play.now
-    assert play.turns() is None
+    assert harness.turns(later=0.05) is None
+    assert harness.turns(later=CHECK_SECONDS / 2) is None
 
 
-def test_a_lost_answer_is_left_to_the_next_heartbeat_and_a_fault_of_ours_is_not_hidden(play):
-    play.runs(7, seconds=5)
-    assert play.turns() == "publish"
-    play.thread.answer(AWAY)
-    assert play.turns(later=PUBLISH_SECONDS + CHECK_SECONDS) == "publish"
+def test_what_a_heartbeat_has_published_is_not_published_again_at_once(harness):
+    harness.runs(7, seconds=5)
+    harness.component.state()
+
+    assert harness.turns(later=PUBLISH_SECONDS / 2) is None
+    assert harness.turns(later=PUBLISH_SECONDS) == "publish"
+
+
+def test_nothing_is_published_while_the_thread_is_busy_or_the_row_is_in_doubt(harness):
+    harness.runs(7, seconds=5)
+    identity, harness.id = harness.id, None
+    assert harness.turns() is None
+
+    harness.id = identity
+    harness.thread.submit(lambda connection: None, lambda result: None)
+    assert harness.turns(later=CHECK_SECONDS) != "publish"
+    harness.thread.answer(None)
+    assert harness.turns(later=CHECK_SECONDS) == "publish"
+
+
+def test_an_outage_is_waited_for(harness):
+    harness.runs(7, seconds=5)
+    harness.outage.fail(AWAY)
+    harness.outage.fail(AWAY)
+
+    assert harness.outage.retry_at > harness.now
+    assert harness.turns() is None
+
+
+def test_a_lost_answer_is_left_to_the_next_heartbeat_and_a_fault_of_ours_is_not_hidden(harness):
+    harness.runs(7, seconds=5)
+    assert harness.turns() == "publish"
+    harness.thread.answer(AWAY)
+    assert harness.turns(later=PUBLISH_SECONDS + CHECK_SECONDS) == "publish"
 
     with pytest.raises(ZeroDivisionError):
-        play.thread.answer(ZeroDivisionError())
+        harness.thread.answer(ZeroDivisionError())
 
 
-def test_the_loop_is_woken_for_a_look_only_while_workers_hold_tasks(play):
-    assert play.component.next_at() == NEVER
-    play.turns()
-    assert play.component.next_at() == NEVER
+def test_the_loop_is_woken_for_a_look_only_while_workers_hold_tasks(harness):
+    assert harness.component.next_at() == NEVER
+    harness.turns()
+    assert harness.component.next_at() == NEVER
 
-    play.runs(7, seconds=0)
-    play.turns(later=CHECK_SECONDS)
+    harness.runs(7, seconds=0)
+    harness.turns(later=CHECK_SECONDS)
 
-    assert play.component.next_at() == pytest.approx(play.now + CHECK_SECONDS)
+    assert harness.component.next_at() == pytest.approx(harness.now + CHECK_SECONDS)
 
 
-def test_a_manager_that_stops_says_so_and_still_shows_what_it_waits_for(play):
-    play.runs(7, seconds=5)
+def test_a_manager_that_stops_says_so_and_still_shows_what_it_waits_for(harness):
+    harness.runs(7, seconds=5)
 
-    play.component.stop()
+    harness.component.stop()
 
-    assert play.state()["draining"]
-    assert play.turns(later=PUBLISH_SECONDS + CHECK_SECONDS) == "publish"
+    assert harness.state()["draining"]
+    assert harness.turns(later=PUBLISH_SECONDS + CHECK_SECONDS) == "publish"

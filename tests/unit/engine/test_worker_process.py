@@ -26,18 +26,24 @@ def worker(worker_in: MakeWorker) -> FakeWorker:
 
 
 @pytest.fixture
-def seen(worker: FakeWorker) -> WorkerProcess:
-    worker.seen.become_ready()
-    worker.seen.hold([task_row(1), task_row(2), task_row(3)])
-    return worker.seen
+def managed(worker: FakeWorker) -> WorkerProcess:
+    worker.managed.become_ready()
+    worker.managed.hold([task_row(1), task_row(2), task_row(3)])
+    return worker.managed
 
 
 def test_only_a_ready_worker_takes_tasks(worker: FakeWorker):
-    seen = worker.seen
+    managed = worker.managed
     states = []
-    for step in (lambda: None, seen.become_ready, seen.begin_to_stop, seen.become_ready, seen.retire):
+    for step in (
+        lambda: None,
+        managed.become_ready,
+        managed.begin_to_stop,
+        managed.become_ready,
+        managed.retire,
+    ):
         step()
-        states.append((seen.state, seen.takes_tasks))
+        states.append((managed.state, managed.takes_tasks))
 
     assert states == [
         (State.STARTING, False),
@@ -49,76 +55,76 @@ def test_only_a_ready_worker_takes_tasks(worker: FakeWorker):
 
 
 def test_a_ready_worker_takes_no_tasks_when_it_could_not_have_or_run_them(worker_in: MakeWorker):
-    recalling, exited, closed, used_up = (worker_in(slot).seen for slot in range(4))
-    for seen in (recalling, exited, closed, used_up):
-        seen.become_ready()
-        assert seen.takes_tasks
+    recalling, exited, closed, used_up = (worker_in(slot).managed for slot in range(4))
+    for managed in (recalling, exited, closed, used_up):
+        managed.become_ready()
+        assert managed.takes_tasks
 
     recalling.recall()
     exited.note_exit()
     closed.close_pipe()
     used_up.tasks_left = 0
 
-    assert not any(seen.takes_tasks for seen in (recalling, exited, closed, used_up))
+    assert not any(managed.takes_tasks for managed in (recalling, exited, closed, used_up))
 
 
-def test_a_worker_lets_go_only_of_tasks_that_it_held(seen: WorkerProcess):
-    seen.expected_seconds = 2.0
+def test_a_worker_lets_go_only_of_tasks_that_it_held(managed: WorkerProcess):
+    managed.expected_seconds = 2.0
 
-    assert seen.remove_tasks([2, 9, 1]) == [task_row(2), task_row(1)]
-    assert seen.held == {3: task_row(3)}
-    assert seen.expected_seconds == 2.0
-    assert seen.remove_tasks([3]) == [task_row(3)]
+    assert managed.remove_tasks([2, 9, 1]) == [task_row(2), task_row(1)]
+    assert managed.held == {3: task_row(3)}
+    assert managed.expected_seconds == 2.0
+    assert managed.remove_tasks([3]) == [task_row(3)]
 
-    assert seen.expected_seconds == 0.0
-    assert not seen.held
+    assert managed.expected_seconds == 0.0
+    assert not managed.held
 
 
-def test_work_done_is_no_longer_expected(seen: WorkerProcess):
-    seen.expected_seconds = 3.0
-    seen.active_at = 0.0
+def test_work_done_is_no_longer_expected(managed: WorkerProcess):
+    managed.expected_seconds = 3.0
+    managed.active_at = 0.0
 
-    seen.subtract_expected(1.0)
-    assert seen.expected_seconds == 2.0
-    assert seen.active_at > 0.0
-    seen.subtract_expected(5.0)
+    managed.subtract_expected(1.0)
+    assert managed.expected_seconds == 2.0
+    assert managed.active_at > 0.0
+    managed.subtract_expected(5.0)
 
-    assert seen.expected_seconds == 0.0
+    assert managed.expected_seconds == 0.0
 
 
 @pytest.mark.parametrize(("limit", "left"), [(5, 4), (None, None)])
 def test_tasks_that_come_back_do_not_count_towards_recycling(limit, left, worker_in: MakeWorker):
-    seen = worker_in(tasks_left=limit).seen
-    seen.hold([task_row(1), task_row(2), task_row(3)])
+    managed = worker_in(tasks_left=limit).managed
+    managed.hold([task_row(1), task_row(2), task_row(3)])
 
-    assert seen.take_back([2, 3]) == [task_row(2), task_row(3)]
+    assert managed.take_back([2, 3]) == [task_row(2), task_row(3)]
 
-    assert seen.tasks_left == left
+    assert managed.tasks_left == left
 
 
 def test_a_worker_is_asked_once_for_tasks_until_it_answers(worker: FakeWorker):
-    worker.seen.recall()
-    assert worker.rung()
-    worker.seen.recall()
-    assert not worker.rung()
+    worker.managed.recall()
+    assert worker.was_rung()
+    worker.managed.recall()
+    assert not worker.was_rung()
 
-    worker.seen.take_back([])
-    worker.seen.recall()
+    worker.managed.take_back([])
+    worker.managed.recall()
 
-    assert worker.rung()
+    assert worker.was_rung()
 
 
 def test_a_worker_that_reads_nothing_does_not_hold_up_its_manager(worker: FakeWorker):
     def ring() -> None:
         for _ in range(2 * 2**16):  # more bytes than a pipe holds
-            worker.seen.ring()
+            worker.managed.ring()
 
     ringing = threading.Thread(target=ring, daemon=True)
     ringing.start()
     ringing.join(PATIENCE_SECONDS)
 
     assert not ringing.is_alive()
-    assert worker.rung()
+    assert worker.was_rung()
 
 
 def test_asking_a_worker_that_has_ended_for_tasks_is_no_error(worker_in: MakeWorker):
@@ -126,9 +132,9 @@ def test_asking_a_worker_that_has_ended_for_tasks_is_no_error(worker_in: MakeWor
     with open(os.devnull) as other:
         os.dup2(other.fileno(), worker.bell)  # closes the end that would be read
 
-    worker.seen.recall()
+    worker.managed.recall()
 
-    assert worker.seen.is_recalling
+    assert worker.managed.is_recalling
 
 
 def test_a_worker_is_killed_and_its_exit_noticed_and_no_process_that_got_its_id_later():
@@ -136,19 +142,19 @@ def test_a_worker_is_killed_and_its_exit_noticed_and_no_process_that_got_its_id_
     process: Any
     with selectors.DefaultSelector() as selector, subprocess.Popen(["sleep", "60"]) as process:
         process.sentinel = -1
-        seen = WorkerProcess(0, 1, process, ManagerEnd(pipe), ring, None)
-        selector.register(seen.exit_fd, selectors.EVENT_READ)
-        seen.has_exited = True
-        seen.kill()
-        assert seen.exit_reason(-9, pool_is_stopped=True) == REASON_SIGNAL
+        managed = WorkerProcess(0, 1, process, ManagerEnd(pipe), ring, None)
+        selector.register(managed.exit_fd, selectors.EVENT_READ)
+        managed.has_exited = True
+        managed.kill()
+        assert managed.exit_reason(-9, pool_is_stopped=True) == REASON_SIGNAL
         assert selector.select(0) == []
 
-        seen.has_exited = False
-        seen.kill()
+        managed.has_exited = False
+        managed.kill()
 
         assert selector.select(10)
         assert process.wait(10) == -9
-    seen.close()
+    managed.close()
     os.close(bell)
     os.close(other)
 
@@ -156,12 +162,12 @@ def test_a_worker_is_killed_and_its_exit_noticed_and_no_process_that_got_its_id_
 def test_a_worker_whose_process_cannot_be_watched_is_noticed_by_its_sentinel(
     worker: FakeWorker, worker_in: MakeWorker, monkeypatch: pytest.MonkeyPatch
 ):
-    assert worker.seen.exit_fd == worker.process.sentinel
+    assert worker.managed.exit_fd == worker.process.sentinel
     monkeypatch.delattr(os, "pidfd_open", raising=False)
 
     on_macos = worker_in()
 
-    assert on_macos.seen.exit_fd == on_macos.process.sentinel
+    assert on_macos.managed.exit_fd == on_macos.process.sentinel
 
 
 @pytest.mark.parametrize(
@@ -177,20 +183,20 @@ def test_a_worker_whose_process_cannot_be_watched_is_noticed_by_its_sentinel(
     ],
 )
 def test_the_reason_of_an_exit_follows_from_what_came_before_and_the_code(
-    steps: list[str], reasons: list[str], seen: WorkerProcess
+    steps: list[str], reasons: list[str], managed: WorkerProcess
 ):
     for step in steps:
-        getattr(seen, step)()
+        getattr(managed, step)()
 
     is_stopped = "begin_to_stop" in steps
-    assert [seen.exit_reason(code, is_stopped) for code in (0, 1, -9, None)] == reasons
-    assert seen.begin_to_stop() == (not is_stopped and "retire" not in steps)
+    assert [managed.exit_reason(code, is_stopped) for code in (0, 1, -9, None)] == reasons
+    assert managed.begin_to_stop() == (not is_stopped and "retire" not in steps)
 
 
 def test_a_worker_is_shown_as_starting_idle_or_busy(worker: FakeWorker):
-    seen, shown = worker.seen, []
-    for step in (lambda: None, seen.become_ready, lambda: seen.hold([task_row(1)])):
+    managed, shown = worker.managed, []
+    for step in (lambda: None, managed.become_ready, lambda: managed.hold([task_row(1)])):
         step()
-        shown.append(seen.snapshot(Page(0, 0, 0.0, 0.0), "default", 0.0)[:4])
+        shown.append(managed.snapshot(Page(0, 0, 0.0, 0.0), "default", 0.0)[:4])
 
     assert shown == [(1, 7, NO_PID, state) for state in ("starting", "idle", "busy")]

@@ -16,7 +16,7 @@ from tests.support.waiting import wait_until
 PATIENT_SECONDS = 20.0
 
 
-class Play:
+class DatabaseThreadHarness:
     """A database thread, and the loop that receives its results."""
 
     def __init__(self, answer_seconds: float = PATIENT_SECONDS) -> None:

@@ -21,7 +21,7 @@ from django_partisan.engine.worker.worker import Worker
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.telemetry.events.snapshot import Snapshot
 from tests.support.database import first_value
-from tests.support.engine import FakeProcess, SeenWorker, config_of
+from tests.support.engine import FakeProcess, ManagedWorker, config_of
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 
@@ -50,7 +50,7 @@ class ThreadAsProcess(FakeProcess):
                 super().end(code)
 
 
-class Started(SeenWorker):
+class ThreadWorker(ManagedWorker):
     """A worker in a thread; once killed, it has ended for its manager, whatever its task still does."""
 
     is_closed = False
@@ -71,7 +71,7 @@ class ThreadStarter(Spawner):
     def __init__(self, presence_fd: int, preload: bool, deliver: Deliver) -> None:
         self._presence_fd = presence_fd
         self._deliver = deliver
-        self._workers: list[Started] = []
+        self._workers: list[ThreadWorker] = []
         self._threads: list[threading.Thread] = []
         self._ends: list[Callable[[], None]] = []
 
@@ -90,7 +90,7 @@ class ThreadStarter(Spawner):
             process.end(0)
 
         pipe = ManagerEnd(ours.detach())
-        worker = Started(spec.slot, spec.generation, cast(BaseProcess, process), pipe, ring, None)
+        worker = ThreadWorker(spec.slot, spec.generation, cast(BaseProcess, process), pipe, ring, None)
         thread = threading.Thread(target=run, name="partisan-worker")
         self._workers.append(worker)
         self._threads.append(thread)
@@ -125,7 +125,7 @@ def end_session(role: str) -> None:
     )
 
 
-class Office:
+class ManagerHarness:
     """A manager whose loop the test turns or runs."""
 
     def __init__(
