@@ -83,7 +83,7 @@ def test_tasks_of_a_killed_manager_go_to_its_neighbour_within_two_seconds(bench:
     assert Task.objects.filter(crashes=0, attempts=1).count() == 4
 
 
-def test_manager_whose_lease_ran_out_lets_go_of_its_tasks_and_goes_on_under_a_new_identity(bench: Bench):
+def test_manager_whose_lease_expired_drops_its_tasks_and_registers_again(bench: Bench):
     late = bench.ready(LEASE_SECONDS=3)
     ids = bulk_delay(processors.Wait("gate", number) for number in range(4))
     bench.wait_for("begun", 2)

@@ -138,7 +138,7 @@ def test_manager_outlives_the_end_of_every_one_of_its_connections(bench: Bench):
     wait_until(lambda: sessions() == 0)
 
 
-def test_sleeping_manager_hears_of_tasks_soon_after_its_connections_were_ended(bench: Bench):
+def test_sleeping_manager_is_notified_of_tasks_soon_after_its_connections_were_ended(bench: Bench):
     bench.ready(SLEEP_DELAY_SECONDS=30)
     wait_until(is_asleep)
     let_pass(0.3)  # until the manager has polled for the last time

@@ -146,7 +146,7 @@ def test_none_lets_a_task_be_postponed_for_ever(serving: Bench):
     assert (task.status, task.postpones) == ("finished", 20)
 
 
-def test_postponed_task_that_meets_a_twin_gives_up_its_key_and_both_run(serving: Bench):
+def test_postponed_task_that_meets_a_duplicate_loses_its_unique_key_and_both_run(serving: Bench):
     first = processors.Twin("gate").delay()
     serving.wait_for("begun")
     twin = processors.Twin("gate").delay(execute_after=timezone.now() + timedelta(seconds=2))

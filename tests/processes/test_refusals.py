@@ -121,7 +121,7 @@ def test_wait_for_database_ends(bench: Bench):
     assert time.monotonic() - began > 1
 
 
-def test_wait_for_a_database_that_accepts_and_says_nothing_ends(bench: Bench):
+def test_wait_for_a_database_that_accepts_connections_and_does_not_answer_ends(bench: Bench):
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = str(silent.getsockname()[1])
         began = time.monotonic()

@@ -70,7 +70,7 @@ def test_connections_that_a_router_forgot_are_replaced_within_a_third_of_the_lea
     assert manager.stop() == 0
 
 
-def test_an_outage_of_silence_is_told_once_and_shown_by_readiness_until_it_ends(
+def test_an_unresponsive_database_is_logged_once_and_makes_the_manager_unready_until_it_answers(
     bench: Bench, proxy: TcpProxy, through: dict[str, Any]
 ):
     manager = bench.ready(*METRICS, database=through, LEASE_SECONDS=6)
@@ -136,7 +136,9 @@ def have_ended(used: set[int]) -> Callable[[], bool]:
     return lambda: used.isdisjoint(session_ids())
 
 
-def test_connections_that_the_server_ended_while_they_were_idle_are_replaced_without_a_word(bench: Bench):
+def test_connections_that_the_server_ended_while_they_were_idle_are_replaced_and_nothing_is_logged(
+    bench: Bench,
+):
     options = {**this_database().get("OPTIONS", {}), "options": "-c idle_session_timeout=1500"}
     manager = bench.ready(database={**this_database(), "OPTIONS": options}, SLEEP_DELAY_SECONDS=60)
     for number in range(3):

@@ -127,7 +127,7 @@ def test_a_start_method_that_the_project_has_chosen_is_that_of_its_tasks(bench: 
     assert [line["method"] for line in bench.journal("multiprocessing")] == ["spawn"]
 
 
-def test_autoreload_starts_anew_when_code_changes(bench: Bench):
+def test_autoreload_restarts_the_manager_when_code_changes(bench: Bench):
     module = bench.folder / "changing.py"
     module.write_text("")
     settings = {"ROOT_URLCONF": "tests.urls", "INSTALLED_APPS": [*INSTALLED_APPS, "changing"]}

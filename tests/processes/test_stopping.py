@@ -27,7 +27,7 @@ def said(manager: ManagerProcess) -> list[str]:
 
 
 @pytest.mark.parametrize("number", STOPPING)
-def test_signal_to_the_whole_group_lets_running_tasks_finish_and_gives_back_the_rest(
+def test_signal_to_the_whole_group_lets_running_tasks_finish_and_releases_the_rest(
     bench: Bench, number: signal.Signals
 ):
     manager = bench.ready(WORKERS_COUNT=4)
@@ -54,7 +54,7 @@ def test_signal_to_the_whole_group_lets_running_tasks_finish_and_gives_back_the_
     assert stopped["message"].endswith("6 tasks released")
 
 
-def test_task_given_back_that_meets_a_twin_gives_up_its_key(bench: Bench):
+def test_released_task_that_meets_a_duplicate_loses_its_unique_key(bench: Bench):
     manager = bench.ready(WORKERS_COUNT=1, MIN_QUEUE_SIZE=1, MAX_QUEUE_SIZE=2)
     processors.Wait("gate").delay()
     bench.wait_for("begun")

@@ -192,7 +192,7 @@ def test_its_lease_is_renewed(side_with):
     assert holder(runs) == row.pk
 
 
-def test_a_task_that_another_manager_has_taken_over_already_is_let_be(side):
+def test_a_task_that_another_manager_has_already_taken_over_is_not_changed(side):
     [runs] = claimed(1, side.manager)
     side.running = runs
     other = register_manager()

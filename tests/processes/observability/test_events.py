@@ -80,7 +80,7 @@ def test_the_tests_below_provoke_every_event_of_the_table():
     assert BY_ACTION.keys() == OF_TASKS | of_workers | of_managers | of_operators
 
 
-def test_the_life_of_tasks_workers_and_manager_is_told(watching: Watching):
+def test_events_of_tasks_workers_and_the_manager_are_logged(watching: Watching):
     enqueue("Pass")
     Task.objects.update(held="unregistered", ready=False)  # as by a manager without this processor
     at_once = {"LEASE_SECONDS": 3, "UNREGISTERED_GRACE_SECONDS": 0}
@@ -162,7 +162,7 @@ def test_a_run_is_one_canonical_line_and_a_failed_one_has_its_error(watching: Wa
     assert lines.keys().isdisjoint({"task.claimed", "task.started"})
 
 
-def test_a_worker_that_cannot_be_started_is_told_and_tried_again(watching: Watching):
+def test_a_worker_that_cannot_be_started_is_logged_and_started_again(watching: Watching):
     manager = watching.ready()
     limits = resource.prlimit(manager.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(manager.pid, resource.RLIMIT_NOFILE, (3, limits[1]))  # no descriptor for a new pipe
@@ -205,7 +205,7 @@ def test_an_outage_of_the_database_is_told_once_and_so_is_its_end(watching: Watc
     assert min(line["event.duration"] for line in restored) > 0
 
 
-def test_a_lost_lease_is_told_and_tasks_that_nobody_took_over_are_kept_through_it(watching: Watching):
+def test_a_lost_lease_is_logged_and_the_manager_keeps_tasks_that_no_other_took_over(watching: Watching):
     manager = watching.ready(LEASE_SECONDS=3)
     enqueue("Wait", "gate")
     watching.bench.wait_for("begun")
@@ -225,7 +225,7 @@ def test_a_lost_lease_is_told_and_tasks_that_nobody_took_over_are_kept_through_i
     assert len(watching.bench.journal("begun")) == 1
 
 
-def test_telemetry_that_is_lost_is_told(watching: Watching, sink: OtlpSink):
+def test_dropped_telemetry_is_logged(watching: Watching, sink: OtlpSink):
     sink.mode = "hang"
     variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": sink.url, "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -83,7 +83,7 @@ def test_the_given_address_wins(check, port, ending):
         assert statuses(check(metrics_url=port.url + ending)) == [FINE, FINE]
 
 
-def test_nobody_there_is_a_warning(check, port):
+def test_a_refused_connection_is_a_warning(check, port):
     port.server.shutdown()
     port.server.server_close()
 

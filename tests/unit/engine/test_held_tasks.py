@@ -277,7 +277,7 @@ def test_a_batch_that_the_server_cancels_early_is_halved_and_no_outage(harness):
     assert not harness.outage.is_on
 
 
-def test_a_task_that_could_not_try_has_told_nobody(harness):
+def test_a_failed_resumption_does_not_call_back(harness):
     harness.answers_query(HeldTasksFound([held("Gone")], []))
 
     harness.resumes(AWAY)

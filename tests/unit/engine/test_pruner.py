@@ -236,7 +236,7 @@ def test_one_that_drains_before_its_pass_or_in_an_outage_releases_nothing(harnes
     assert other.thread.calls == []
 
 
-def test_what_passes_is_tried_again_without_a_word(harness, recorded_events: RecordedEvents):
+def test_temporary_errors_are_retried_and_not_emitted(harness, recorded_events: RecordedEvents):
     harness.answers("take", AWAY)
     assert harness.waits == pytest.approx(RETRY_SECONDS, abs=1)
     harness.answers("take", DUE)

@@ -173,7 +173,7 @@ def test_what_a_lost_rescue_made_ours_is_taken_in_as_rescued_also_the_second_tim
     assert harness.found == []
 
 
-def test_what_is_claimed_again_in_vain_is_taken_in_as_what_each_task_was(harness):
+def test_after_failed_attempts_to_claim_again_each_task_is_still_a_rescued_or_a_claimed_one(harness):
     rescue, claim = harness.loses(REASON_MANAGER_LOST), harness.loses()
     harness.is_told((3, rescue), (4, claim))
     new: dict[int, int] = {}
@@ -206,7 +206,7 @@ def test_a_rescue_is_known_as_one_however_often_it_is_claimed_again_in_vain(harn
     assert [task.row[0] for task in harness.rescued] == [3]
 
 
-def test_what_was_claimed_again_in_vain_is_asked_for_again(harness):
+def test_after_a_failed_claim_again_the_query_is_repeated_after_a_pause(harness):
     lost = harness.loses()
     harness.is_told((3, lost))
     harness.thread.answer(AWAY)

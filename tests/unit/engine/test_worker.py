@@ -363,7 +363,7 @@ def test_the_options_of_a_definition_that_was_replaced_are_told_before_the_next_
     assert [(one.name, one.timeout) for one in told] == [("Memo", None), ("Memo", 7.5)]
 
 
-def test_a_worker_that_is_not_told_what_its_manager_knows_tells_it_nothing(side):
+def test_a_worker_without_its_managers_definitions_sends_no_definitions(side):
     side.dispatch(1)
 
     in_a_thread(side.worker(limit=1))()
