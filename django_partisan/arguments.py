@@ -36,7 +36,7 @@ def encode(processor: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> 
             f"{processor}: the arguments are {len(text):,} bytes of JSON; PostgreSQL stores at most "
             f"{LONGEST_TEXT:,}. Store the data elsewhere, and pass its key."
         )
-    if fault or json_values.may_hold_bad_text(text) or _hold_containers(args, kwargs):
+    if fault or json_values.may_contain_unstorable_text(text) or _hold_containers(args, kwargs):
         fault = next(_faults_of(args, kwargs), fault)
     if fault:
         raise TypeError(f"{processor}: {fault}.")

@@ -9,7 +9,7 @@ encode: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode
 """Return a value as ASCII JSON text; raises ``TypeError`` or ``ValueError`` for most that are not JSON."""
 
 
-def may_hold_bad_text(text: str) -> bool:
+def may_contain_unstorable_text(text: str) -> bool:
     """Return whether JSON text may contain a string that PostgreSQL refuses and ``json`` accepts.
 
     Non-ASCII characters are escaped in the text, so each such string has one of these two sequences.

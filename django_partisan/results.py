@@ -31,7 +31,7 @@ def encode(name: str, value: Any) -> str:
         text = json_values.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         fault = f"{_PLACE} is not JSON: {error}"
-    if fault or isinstance(value, list | dict) or json_values.may_hold_bad_text(text):
+    if fault or isinstance(value, list | dict) or json_values.may_contain_unstorable_text(text):
         fault = next(json_values.faults(_PLACE, value), fault)
     if fault:
         raise ResultNotJSON(f"{name} returned a value that cannot be stored: {fault}.")

@@ -28,11 +28,11 @@ def explain(connection: BaseDatabaseWrapper, task_id: int) -> str:
     """Return a sentence that says why a task waits, what it does, or how it ended."""
     situation = situation_of(connection, task_id)
     if situation is None:
-        return absent(task_id, latest_id(connection))
+        return sentence_without_row(task_id, latest_id(connection))
     return sentence(situation, registry.find(situation.task.processor))
 
 
-def absent(task_id: int, latest: int | None) -> str:
+def sentence_without_row(task_id: int, latest: int | None) -> str:
     """Return the sentence for a task without a row; ``latest`` is the highest id so far, if known."""
     if latest is not None and task_id > latest:
         return f"Task {task_id} has never existed: the highest id so far is {latest}."

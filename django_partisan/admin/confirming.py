@@ -20,7 +20,7 @@ from django_partisan.admin import admin_log
 from django_partisan.admin.action_forms import ConfirmationForm
 from django_partisan.admin.actions import TaskAction
 from django_partisan.admin.admin_log import LOGGED_MAX
-from django_partisan.admin.selection import FROM_PAGE, Selection, chosen, first_chosen
+from django_partisan.admin.selection import FROM_PAGE, Selection, first_chosen, read_selection
 
 SHOWN_MAX: Final = 10
 """How many of the tasks a confirmation lists."""
@@ -33,7 +33,7 @@ def respond(
 
     ``queryset`` has the rows that were selected in the list.
     """
-    selection = chosen(model_admin, request, queryset)
+    selection = read_selection(model_admin, request, queryset)
     ids = list(action.suitable(selection).order_by("pk").values_list("pk", flat=True))
     if not ids:
         model_admin.message_user(request, action.unsuitable, messages.WARNING)

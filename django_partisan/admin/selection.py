@@ -44,7 +44,7 @@ class Selection(NamedTuple):
         return tasks
 
 
-def chosen(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> Selection:
+def read_selection(model_admin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> Selection:
     """Return the tasks that were chosen in the list or, after the confirmation, those that it showed.
 
     ``queryset`` has the chosen rows or, after *select all*, all rows that match the filters; of these, the

@@ -166,7 +166,7 @@ class InlineManager:
             return result.outcome == CLAIM_LOST
         executor = self._executor
         run = EndedRun(executor.started, executor.ended - executor.started, worker_name(os.getpid()))
-        change = result.described(run)
+        change = result.change_with_history(run)
         lost = self._with_or_without_keys(
             lambda keep_keys: apply_changes(self._connection, [change], keep_keys)
         )

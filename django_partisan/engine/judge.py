@@ -68,7 +68,7 @@ class RunResult(NamedTuple):
     retries_left: int = 0
     error: ErrorInfo | None = None
 
-    def described(self, run: EndedRun) -> RowChange:
+    def change_with_history(self, run: EndedRun) -> RowChange:
         """Return ``change`` with a history entry for the run, if there was a run."""
         assert self.change is not None
         if self.outcome in (HELD, EXPIRED):

@@ -29,7 +29,7 @@ def set_up_process() -> None:
 
 
 @contextmanager
-def chosen(option: str | None) -> Iterator[None]:
+def exported_setup(option: str | None) -> Iterator[None]:
     """Make child processes call the function that the option or the environment variable names.
 
     It is not called in this process, which has already read its settings. Raises ``CannotStart`` if the

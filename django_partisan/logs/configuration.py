@@ -16,7 +16,7 @@ from django_partisan.logs.handlers import (
     LineHandler,
     StandardErrorHandler,
     StandardOutputHandler,
-    why_not_opened,
+    reason_not_opened,
 )
 from django_partisan.logs.log_event import APP, MANAGER
 from django_partisan.logs.subscriber import LOGGER, LogSubscriber, output
@@ -114,7 +114,7 @@ def _open(handler: AppendingHandler, log_file: str | os.PathLike[str] | None) ->
     try:
         handler.open()
     except OSError as error:
-        raise CannotStart(f"--log-file {log_file}: {why_not_opened(error)}") from error
+        raise CannotStart(f"--log-file {log_file}: {reason_not_opened(error)}") from error
 
 
 def _report_errors_without_waiting() -> None:

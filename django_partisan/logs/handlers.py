@@ -132,7 +132,7 @@ class AppendingHandler(LineHandler):
         return self._opened
 
 
-def why_not_opened(error: OSError) -> str:
+def reason_not_opened(error: OSError) -> str:
     """Return why a file could not be opened, and what to do about it."""
     if error.errno == errno.ENXIO:
         return "nobody reads this FIFO. Start its reader first."

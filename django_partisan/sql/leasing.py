@@ -177,6 +177,6 @@ def renew(connection: BaseDatabaseWrapper, manager: UUID) -> bool:
     return bool(fetch_all(connection, _RENEW, (manager,)))
 
 
-def move(connection: BaseDatabaseWrapper, manager: UUID, task_id: int, token: int) -> bool:
+def move_task(connection: BaseDatabaseWrapper, manager: UUID, task_id: int, token: int) -> bool:
     """Move a task to another manager's row under the same claim; return False if the claim was lost."""
     return bool(fetch_all(connection, _MOVE, (manager, task_id, token)))

@@ -86,7 +86,7 @@ def claim_again(
     return sorted(rows, key=in_running_order)
 
 
-def keep(connection: BaseDatabaseWrapper, queue: str, manager: UUID, previous: UUID) -> set[int]:
+def move_claims(connection: BaseDatabaseWrapper, queue: str, manager: UUID, previous: UUID) -> set[int]:
     """Move a manager's tasks to its new identity; return the ids of those that no other manager took over.
 
     A second call, after a lost answer, returns the same ids.

@@ -71,7 +71,7 @@ class ClaimTokens:
         """
         return self._listed.get(token)
 
-    def keep(self, tokens: Iterable[int]) -> None:
+    def refresh(self, tokens: Iterable[int]) -> None:
         """Move tokens under which tasks were found to the end of the list, which is cut at its start."""
         for token in self._listed.keys() & tokens:
             self._listed[token] = self._listed.pop(token)

@@ -68,7 +68,7 @@ class Heartbeat:
         Return the ids of the tasks that no other manager has taken.
         """
         self._register(connection, manager)
-        return own_claims.keep(connection, self._config.queue, manager, previous)
+        return own_claims.move_claims(connection, self._config.queue, manager, previous)
 
     def _register(self, connection: BaseDatabaseWrapper, manager: UUID) -> None:
         config = self._config

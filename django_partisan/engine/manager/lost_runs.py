@@ -75,7 +75,7 @@ class LostRuns:
             # The pause may be computed by user code, which must run in workers only.
             result = judge(error, row, replace(definition, pause_before_retry=None), self._config, None)
         written = partial(self._emit_killed, row, result, lost)
-        self._settler.settle(row, result.described(run), written=written)
+        self._settler.settle(row, result.change_with_history(run), written=written)
 
     def fail(
         self, row: TaskRow, task: TaskRef, crashes: int, lost: LostRun | None, run: EndedRun = UNKNOWN_RUN

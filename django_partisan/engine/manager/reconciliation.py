@@ -197,7 +197,7 @@ class Reconciliation(Component):
         return [pair for pair in ours if pair[1] not in brought and (pair[0] not in ids or pair in gone)]
 
     def _claim_again(self, manager: UUID, unknown: list[Pair]) -> None:
-        self._tokens.keep(token for _, token in unknown)
+        self._tokens.refresh(token for _, token in unknown)
         by_reason: dict[str | None, list[Pair]] = {}
         for pair in unknown:
             by_reason.setdefault(self._tokens.reason(pair[1]), []).append(pair)

@@ -68,7 +68,7 @@ class Reports:
         """Pass completed runs whose rows are kept to the settler; return their tasks."""
         kept = {task_id: (started, worker.name, result) for task_id, started, result in report.kept}
         rows = worker.remove_tasks(list(kept))
-        self._settler.keep(rows, [kept[row[ID]] for row in rows])
+        self._settler.keep_completed(rows, [kept[row[ID]] for row in rows])
         return rows
 
     def _change(self, worker: WorkerProcess, changes: Sequence[Any]) -> _Changed:

@@ -117,7 +117,7 @@ class Settler(Component):
         """Delete completed tasks with the next write."""
         self._gathered[Kind.COMPLETED] += zip(rows, repeat(None))
 
-    def keep(self, rows: list[TaskRow], runs: list[Kept]) -> None:
+    def keep_completed(self, rows: list[TaskRow], runs: list[Kept]) -> None:
         """Mark completed tasks as finished with the next write; ``runs`` holds what each row keeps."""
         self._gathered[Kind.KEPT] += zip(rows, runs, strict=True)
 

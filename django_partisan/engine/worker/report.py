@@ -104,7 +104,7 @@ class PendingReport:
         if result.result is not None and not result.is_settled:
             self._add_kept(row, started, seconds, result.result)
         elif result.change is not None:
-            self._changes.append(result.described(EndedRun(started, seconds, self._worker)))
+            self._changes.append(result.change_with_history(EndedRun(started, seconds, self._worker)))
         elif result.outcome == CLAIM_LOST:
             self._claims_lost.append(row[ID])
         else:

@@ -53,12 +53,12 @@ class RunLease:
         return self._row_state is not RowState.NONE
 
     def is_due(self, row: TaskRow) -> bool:
-        """Return whether ``keep()`` has anything to do for the running task."""
+        """Return whether ``take_over_or_renew()`` has anything to do for the running task."""
         return row is not self._row or (
             self._row_state is RowState.HELD and time.monotonic() >= self._renew_at
         )
 
-    def keep(self, connection: BaseDatabaseWrapper, row: TaskRow) -> None:
+    def take_over_or_renew(self, connection: BaseDatabaseWrapper, row: TaskRow) -> None:
         """Take over the task from the dead manager; once it is taken over, send heartbeats.
 
         If another manager has already taken it over, do nothing: the outcome of the run will not be written.
@@ -106,7 +106,7 @@ class RunLease:
             is_serving=False,
             run=Run(row[ID], row[PROCESSOR], os.getpid(), None, max(0.0, time.monotonic() - self._started())),
         )
-        return leasing.move(connection, self._id, row[ID], row[TOKEN])
+        return leasing.move_task(connection, self._id, row[ID], row[TOKEN])
 
     def _publish_run(self, task_id: int, database: bytes) -> None:
         if self._presence is None:

@@ -74,7 +74,9 @@ class WithoutManager:
                 row = self._running()
                 calls: list[Callable[[BaseDatabaseWrapper], None]] = []
                 if row is not None and self._lease.is_due(row):
-                    calls.append(partial(self._lease.keep, row=row))  # first: settling may have to wait
+                    calls.append(
+                        partial(self._lease.take_over_or_renew, row=row)
+                    )  # first: settling may have to wait
                 if self._has_unwritten:
                     calls.append(self._settle)
                 if not calls:

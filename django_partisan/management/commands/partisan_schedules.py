@@ -10,7 +10,12 @@ from django_partisan.exceptions import PartisanError, WrongSetting
 from django_partisan.formatting import moment as shown_moment
 from django_partisan.management.operator_command import OperatorCommand
 from django_partisan.management.schedules.document import as_json, iso, moments_as_json
-from django_partisan.management.schedules.report import ScheduleStatus, named, read_rows, read_schedules
+from django_partisan.management.schedules.report import (
+    ScheduleStatus,
+    read_rows,
+    read_schedule,
+    read_schedules,
+)
 from django_partisan.management.schedules.text import WIDTH, as_text
 from django_partisan.management.times import MOMENT, moment
 from django_partisan.models import Schedule
@@ -68,7 +73,7 @@ class Command(OperatorCommand):
 
     def _lines(self, options: dict[str, Any]) -> list[str]:
         if options["upcoming"] is not None:
-            return _upcoming(named(options["upcoming"]), options)
+            return _upcoming(read_schedule(options["upcoming"]), options)
         for option, act in _ACTIONS.items():
             if options[option] is not None:
                 return [act(_row_of(options[option]), options)]
@@ -117,7 +122,7 @@ _ACTIONS: Final = {"run": _run, "pause": _pause, "resume": _resume}
 
 def _row_of(name: str) -> Schedule:
     """Return the row of a schedule; raise ``CommandError`` if it has none: it cannot be run or paused yet."""
-    row = named(name).row
+    row = read_schedule(name).row
     if row is None:
         raise CommandError(
             f"Schedule {name!r} is in the settings, but no manager has seen it yet; start a manager with "

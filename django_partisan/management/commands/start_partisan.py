@@ -109,7 +109,7 @@ class Command(OperatorCommand):
         signals = ProcessSignals()
         with signals.handled():
             try:
-                with project_setup.chosen(options["setup"]):
+                with project_setup.exported_setup(options["setup"]):
                     code = self._serve_or_refuse(options, signals)
             except StopRequested as asked:
                 self._print_line(f"Stopped by {asked} before it began to serve; nothing was claimed.")
@@ -123,7 +123,7 @@ class Command(OperatorCommand):
     def _serve_until_reloaded(self, options: dict[str, Any]) -> None:
         """Serve in the reloader's thread, which continues after an error: a change of code can fix it."""
         try:
-            with project_setup.chosen(options["setup"]):
+            with project_setup.exported_setup(options["setup"]):
                 self._serve_or_refuse(options, ProcessSignals())
         except PartisanError as error:
             self.stderr.write(str(error))

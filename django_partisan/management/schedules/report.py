@@ -78,7 +78,7 @@ def read_schedules() -> list[ScheduleStatus]:
     return [found[name] for name in sorted(found)]
 
 
-def named(name: str) -> ScheduleStatus:
+def read_schedule(name: str) -> ScheduleStatus:
     """Return one schedule; raise ``UnknownSchedule`` with the known names if it does not exist.
 
     The settings are read only if the table has no schedule of this name, so that wrong settings do not matter

@@ -92,7 +92,7 @@ SYNCHRONOUS: dict[str, Callable[[BaseDatabaseWrapper, list[TaskRow]], object]] =
     "rescue": lambda session, rows: rescuing.rescue(
         session, "default", uuid4(), new_token(), dead(proven=[MANAGER])
     ),
-    "keep": lambda session, rows: own_claims.keep(session, "default", uuid4(), MANAGER),
+    "keep": lambda session, rows: own_claims.move_claims(session, "default", uuid4(), MANAGER),
     "claim again": lambda session, rows: own_claims.claim_again(session, MANAGER, pairs(rows), new_token()),
     "complete": lambda session, rows: settling.delete_completed(session, pairs(rows)),
     "change": lambda session, rows: settling.apply_changes(session, [RowChange(*pairs(rows)[0], "new")]),

@@ -128,7 +128,7 @@ def test_a_worker_without_its_manager_shows_its_run():
     run = Run(row[ID], "Letter", 18, None, 3.0)
 
     leasing.register(connection, worker, "default", "here", 18, worker, 30, is_serving=False, run=run)
-    leasing.move(connection, worker, row[ID], row[TOKEN])
+    leasing.move_task(connection, worker, row[ID], row[TOKEN])
 
     found = next(one for one in published_managers(connection) if one.id == worker)
     [shown] = found.runs

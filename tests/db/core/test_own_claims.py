@@ -9,7 +9,7 @@ from django_partisan.models import Task
 from django_partisan.sql.claiming import ID, TOKEN
 from django_partisan.sql.connection import execute, open_connection
 from django_partisan.sql.errors import ErrorKind, kind_of
-from django_partisan.sql.own_claims import claim_again, claims, keep, mark_begun
+from django_partisan.sql.own_claims import claim_again, claims, mark_begun, move_claims
 from django_partisan.sql.tokens import new_token
 from tests.support.rows import claim, claimed, columns, insert, lock_of, pairs, register_manager
 
@@ -64,10 +64,10 @@ def test_a_manager_with_a_new_identity_keeps_what_nobody_else_took():
     Task.objects.filter(pk=taken[ID]).update(claimed_by=other)
     again = register_manager()
 
-    assert keep(connection, "default", again, one) == {kept[ID]}
+    assert move_claims(connection, "default", again, one) == {kept[ID]}
     assert columns(kept[ID], "claimed_by", "claim_token") == (again, kept[TOKEN])
     assert columns(taken[ID], "claimed_by") == other
-    assert keep(connection, "default", again, one) == {kept[ID]}, "though the first answer was lost"
+    assert move_claims(connection, "default", again, one) == {kept[ID]}, "though the first answer was lost"
 
 
 def test_a_task_is_marked_as_begun_under_its_claim_alone():

@@ -230,7 +230,7 @@ def test_a_claim_reads_the_index_of_ready_tasks(behind, without):
             {"in_process"},
         ),
         (lambda: own_claims.claims(connection, "default", uuid4(), [1, 2]), {"in_process"}),
-        (lambda: own_claims.keep(connection, "default", uuid4(), uuid4()), {"in_process"}),
+        (lambda: own_claims.move_claims(connection, "default", uuid4(), uuid4()), {"in_process"}),
         (lambda: list(FAILED.order_by("-finished_at")[:100]), {"failed"}),
     ],
     ids=[

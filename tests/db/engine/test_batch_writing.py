@@ -67,7 +67,7 @@ class Harness:
             lambda: MANAGER,
             QueuePause(),
         )
-        self.settler.keep([done], [(0, "elsewhere:17", None)])
+        self.settler.keep_completed([done], [(0, "elsewhere:17", None)])
         self.settler.count_crash(crashed, new_token(), self.counted.append)
         change = RowChange(postponed[ID], postponed[TOKEN], "new", postpones=1)
         self.settler.settle(postponed, change.after("postponed"))
@@ -172,7 +172,7 @@ def test_outcomes_of_forgotten_claims_wait_for_who_locks_the_rows(harness: Harne
 @pytest.mark.parametrize("sqlstate", ["55P03", "57014"], ids=["locked", "cancelled"])
 def test_a_claim_that_cannot_be_restored_holds_up_no_other_outcome(sqlstate: str, harness: Harness):
     more = claimed(4, MANAGER)
-    harness.settler.keep(more, [(0, "elsewhere:17", None)] * 4)
+    harness.settler.keep_completed(more, [(0, "elsewhere:17", None)] * 4)
     forget([*harness.rows, *more])
 
     with refusing_restored(sqlstate, more[2][ID]):

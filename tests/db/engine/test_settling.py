@@ -195,7 +195,7 @@ def test_a_settler_writes_all_that_gathered():
         QueuePause(),
     )
     settler.complete([deleted])
-    settler.keep([done], [(0, "elsewhere:17", "[1]")])
+    settler.keep_completed([done], [(0, "elsewhere:17", "[1]")])
     settler.count_crash(crashed, new_token(), counted.append)
     settler.settle(postponed, *changes_of([postponed], postpones=1))
     settler.release([released])

@@ -99,8 +99,8 @@ def test_what_is_of_the_settings_is_shown_whether_or_not_a_manager_has_seen_it(s
 
     lines = run()
 
-    named = [line.split()[0] for line in lines if not line.startswith(" ")]
-    assert named == ["Schedule", "both", "gone", "new", "seen"]
+    read_schedule = [line.split()[0] for line in lines if not line.startswith(" ")]
+    assert read_schedule == ["Schedule", "both", "gone", "new", "seen"]
     assert "  no live manager has it in its settings" in lines
     assert "  no manager has seen it yet" in lines
     assert "  the settings have this name, too; this row, which was made by hand, is used" in lines

@@ -13,7 +13,7 @@ from django_partisan.definitions import TaskDefinition
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.manager_state import PublishedManager, Run
 from django_partisan.sql.situation import ManagerCounts, PauseInForce, Situation, TaskRecord
-from django_partisan.why import absent, sentence
+from django_partisan.why import sentence, sentence_without_row
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=timezone.utc)
 MANAGER = UUID(int=1)
@@ -293,6 +293,6 @@ def test_a_failed_task_says_when_and_why(values, why):
 
 
 def test_a_task_without_a_row_has_never_existed_or_was_deleted():
-    assert absent(7, 3) == "Task 7 has never existed: the highest id so far is 3."
-    assert absent(7, 8).startswith("Task 7 has no row: it completed and was deleted")
-    assert absent(7, None) == absent(7, 8)
+    assert sentence_without_row(7, 3) == "Task 7 has never existed: the highest id so far is 3."
+    assert sentence_without_row(7, 8).startswith("Task 7 has no row: it completed and was deleted")
+    assert sentence_without_row(7, None) == sentence_without_row(7, 8)

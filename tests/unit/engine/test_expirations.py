@@ -166,7 +166,7 @@ def test_a_worker_does_not_start_what_has_expired_since_the_claim(seconds_ago: f
         assert result is RAN
         return
     assert (result.outcome, result.reason) == (EXPIRED, "expired")
-    assert result.described(EndedRun(1.0, 0.5, "here:17")) == expire(row)
+    assert result.change_with_history(EndedRun(1.0, 0.5, "here:17")) == expire(row)
 
 
 @pytest.mark.usefixtures("own_registry", "no_subscribers")

@@ -7,7 +7,7 @@ from types import ModuleType
 import pytest
 
 from django_partisan.engine import project_setup
-from django_partisan.engine.project_setup import VARIABLE, chosen, set_up_process
+from django_partisan.engine.project_setup import VARIABLE, exported_setup, set_up_process
 from django_partisan.exceptions import CannotStart
 
 calls: list[str] = []
@@ -32,7 +32,7 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def during(option: str | None) -> str | None:
     """Return the variable as inherited by processes started with this option."""
-    with chosen(option):
+    with exported_setup(option):
         return os.environ.get(VARIABLE)
 
 

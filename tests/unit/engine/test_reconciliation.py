@@ -72,7 +72,7 @@ class Harness:
         self.tokens.failed(token)
         return token
 
-    def is_told(self, *pairs: tuple[int, int]) -> None:
+    def is_answered(self, *pairs: tuple[int, int]) -> None:
         """Answer the next question."""
         assert self.turn() in ("claims", "compare")
         self.thread.answer(list(pairs))
@@ -84,7 +84,7 @@ class Harness:
         self.thread.answer([task_row(task_id, token=token) for task_id in task_ids])
         return token
 
-    def asks_for(self, later: float = 0.0) -> Sequence[int] | None:
+    def queries_tokens(self, later: float = 0.0) -> Sequence[int] | None:
         """Return the tokens in the next question; ``None`` means all."""
         if self.turn(later) == "compare":
             return None
@@ -101,7 +101,7 @@ def harness() -> Harness:
 def test_the_tasks_of_a_claim_that_was_not_answered_are_claimed_again_under_a_new_token(harness):
     lost = harness.loses()
     assert not harness.reconciliation.is_idle
-    assert harness.asks_for() == [lost]
+    assert harness.queries_tokens() == [lost]
     assert harness.thread.call.keywords["manager"] == harness.id
     assert not harness.reconciliation.is_idle
     harness.thread.answer([(3, lost), (4, lost)])
@@ -117,12 +117,12 @@ def test_the_tasks_of_a_claim_that_was_not_answered_are_claimed_again_under_a_ne
 
 def test_a_claim_that_is_committed_after_the_question_is_found_by_a_later_heartbeat(harness):
     lost = harness.loses()
-    harness.is_told()
+    harness.is_answered()
     assert harness.turn() is None
 
     harness.reconciliation.on_heartbeat(2)
 
-    assert harness.asks_for() == [lost]
+    assert harness.queries_tokens() == [lost]
     harness.thread.answer([(3, lost)])
     harness.claims_again(3)
     assert [row[0] for row in harness.found] == [3]
@@ -141,7 +141,7 @@ def test_the_second_surplus_in_a_row_has_all_compared_but_for_what_is_under_way(
     harness.reconciliation.on_heartbeat(5)
     harness.reconciliation.on_heartbeat(5)
 
-    assert harness.asks_for() is None
+    assert harness.queries_tokens() is None
     assert harness.tokens.answered(answered)
     later = harness.tokens.draw()
     harness.buffered = []  # task 2 has been settled
@@ -156,15 +156,15 @@ def test_a_comparison_of_all_is_not_replaced_by_a_smaller_question(harness):
     harness.reconciliation.compare_all()
     harness.loses()
 
-    assert harness.asks_for() is None
+    assert harness.queries_tokens() is None
 
 
 def test_what_a_lost_rescue_made_ours_is_taken_in_as_rescued_also_the_second_time(harness):
     rescue, claim = harness.loses(REASON_MANAGER_LOST), harness.loses()
-    harness.is_told((3, rescue), (4, claim))
+    harness.is_answered((3, rescue), (4, claim))
     while harness.thread.calls:
         harness.thread.answer(AWAY)
-    second = harness.asks_for(later=RETRY_SECONDS)[-2]
+    second = harness.queries_tokens(later=RETRY_SECONDS)[-2]
     harness.thread.answer([(3, second)])
 
     token = harness.claims_again(3)
@@ -175,7 +175,7 @@ def test_what_a_lost_rescue_made_ours_is_taken_in_as_rescued_also_the_second_tim
 
 def test_after_failed_attempts_to_claim_again_each_task_is_still_a_rescued_or_a_claimed_one(harness):
     rescue, claim = harness.loses(REASON_MANAGER_LOST), harness.loses()
-    harness.is_told((3, rescue), (4, claim))
+    harness.is_answered((3, rescue), (4, claim))
     new: dict[int, int] = {}
     while harness.thread.pending_call == "claim_again":
         call = harness.thread.call.keywords
@@ -208,11 +208,11 @@ def test_a_rescue_is_known_as_one_however_often_it_is_claimed_again_in_vain(harn
 
 def test_after_a_failed_claim_again_the_query_is_repeated_after_a_pause(harness):
     lost = harness.loses()
-    harness.is_told((3, lost))
+    harness.is_answered((3, lost))
     harness.thread.answer(AWAY)
 
     assert harness.turn() is None, "or a refusal that comes at once would be asked for without a pause"
-    tokens = harness.asks_for(later=RETRY_SECONDS)
+    tokens = harness.queries_tokens(later=RETRY_SECONDS)
 
     assert len(tokens) == 2
     harness.thread.answer([(3, tokens[1])])
@@ -221,13 +221,13 @@ def test_after_a_failed_claim_again_the_query_is_repeated_after_a_pause(harness)
 
 
 def test_what_is_claimed_again_under_a_lease_that_is_lost_meanwhile_is_asked_for_again(harness):
-    harness.is_told((3, harness.loses()))
+    harness.is_answered((3, harness.loses()))
     harness.tokens.distrust_all()
 
     token = harness.claims_again(3)
 
     assert harness.found == []
-    assert token in harness.asks_for()
+    assert token in harness.queries_tokens()
 
 
 def test_a_question_that_is_not_answered_is_an_outage_and_asked_again_after_a_second(
@@ -277,7 +277,7 @@ def test_what_is_remembered_of_answered_calls_does_not_grow(harness):
         return sum(len(kept) for kept in vars(harness.tokens).values() if isinstance(kept, Sized))
 
     harness.reconciliation.compare_all()
-    harness.is_told()
+    harness.is_answered()
     for _ in range(100):
         harness.tokens.answered(harness.tokens.draw())
 
@@ -289,12 +289,12 @@ def test_after_a_lost_lease_the_table_is_asked_for_what_a_claim_under_way_has_br
     harness.id = uuid4()
     harness.tokens.distrust_all()
     harness.reconciliation.compare_all()
-    assert harness.asks_for() is None
+    assert harness.queries_tokens() is None
 
     assert not harness.tokens.answered(token)
 
     harness.thread.answer([(1, 11), (2, 12), (3, token)])
-    assert harness.asks_for() == [token]
+    assert harness.queries_tokens() == [token]
     harness.thread.answer([(3, token)])
     harness.claims_again(3)
     assert [row[0] for row in harness.found] == [3]
@@ -314,7 +314,7 @@ def test_after_a_lost_connection_all_that_is_known_is_compared_before_the_next_c
     harness.reconciliation.require_comparison()  # a second doubt before the answer
     harness.thread.answer([(1, 11), (2, 12), (5, 15)])
     assert harness.reconciliation.must_compare
-    harness.is_told((1, 11), (2, 12), (5, 15))
+    harness.is_answered((1, 11), (2, 12), (5, 15))
     assert not harness.reconciliation.must_compare
     assert harness.reconciliation.is_idle
     assert harness.revoked == []
@@ -342,7 +342,7 @@ def test_after_a_lost_connection_a_manager_that_holds_nothing_claims_at_once(har
 def test_what_another_manager_has_by_the_table_is_dropped_unless_it_is_being_settled(harness):
     harness.reconciliation.require_comparison()
 
-    harness.is_told((1, 11))
+    harness.is_answered((1, 11))
 
     assert harness.revoked == [{2}]
     assert harness.turn() is None
