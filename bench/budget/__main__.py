@@ -26,7 +26,7 @@ from bench.budget import budget_file
 from bench.budget.comparison import compare, report, updated
 from bench.budget.counting import HANGS_SECONDS
 from bench.budget.figures import SCENARIOS, VARIANTS, Environment
-from bench.budget.laboratory import LOG, URL
+from bench.budget.scenario_counter import LOG, URL
 from bench.database import Database
 from bench.recorder import FOLDER
 from bench.variant import PREFIX, environments

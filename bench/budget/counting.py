@@ -9,7 +9,7 @@ import json
 import os
 import sys
 
-from bench.budget.laboratory import ScenarioCounter
+from bench.budget.scenario_counter import ScenarioCounter
 
 HANGS_SECONDS = 540
 """After this time, the process prints the stacks of its threads and ends, before tests give up waiting."""
@@ -18,26 +18,26 @@ HANGS_SECONDS = 540
 def main() -> None:
     """Count the scenarios, print the result and end the process."""
     faulthandler.dump_traceback_later(HANGS_SECONDS, exit=True)
-    laboratory = ScenarioCounter()  # before other imports, which would keep the real clocks and waits
-    _set_up(laboratory)
+    counter = ScenarioCounter()  # before other imports, which would keep the real clocks and waits
+    _set_up(counter)
     from bench.budget.scenarios import CALLS
 
     for name in sys.argv[1:]:
-        CALLS[name](laboratory, name)
-    print(json.dumps(laboratory.counts), flush=True)
+        CALLS[name](counter, name)
+    print(json.dumps(counter.counts), flush=True)
     os._exit(0)
 
 
-def _set_up(laboratory: ScenarioCounter) -> None:
+def _set_up(counter: ScenarioCounter) -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "bench.settings"
     import django
 
     django.setup()
-    laboratory.set_up(_migrate)
+    counter.set_up(_migrate)
 
-    from bench.budget.crew import watch_messages
+    from bench.budget.thread_spawner import watch_messages
 
-    watch_messages(laboratory.note_message)
+    watch_messages(counter.note_message)
     gc.collect()
     gc.freeze()
     gc.disable()  # a collection runs finalizers at a time that depends on everything before

@@ -6,9 +6,9 @@ from typing import Final
 from django.db import connection, transaction
 
 from bench.app.partisan_tasks import Bench
-from bench.budget import crew
+from bench.budget import thread_spawner
 from bench.budget.figures import TASKS
-from bench.budget.laboratory import ScenarioCounter
+from bench.budget.scenario_counter import ScenarioCounter
 from django_partisan.processor import bulk_delay
 
 OF_THE_CALLER: Final = ("statements", "commits", "wal_bytes", "instructions_caller")
@@ -30,48 +30,48 @@ QUIET_SECONDS: Final = 5.0
 """After this time without tasks, the manager has announced that it sleeps."""
 
 
-def delay(laboratory: ScenarioCounter, name: str) -> None:
+def delay(counter: ScenarioCounter, name: str) -> None:
     """Call `delay()` repeatedly, without a manager."""
-    laboratory.empty()
-    with laboratory.instructions.counted(NOWHERE):
+    counter.empty()
+    with counter.instructions.counted(NOWHERE):
         _call_delay(WARM_UP, 0)
-    laboratory.vacuum()
-    with laboratory.counted(name, *OF_THE_CALLER), laboratory.instructions.counted("caller"):
+    counter.vacuum()
+    with counter.counted(name, *OF_THE_CALLER), counter.instructions.counted("caller"):
         _call_delay(TASKS[name], WARM_UP)
 
 
-def bulk(laboratory: ScenarioCounter, name: str) -> None:
+def bulk(counter: ScenarioCounter, name: str) -> None:
     """Call `bulk_delay()` repeatedly, without a manager."""
-    laboratory.empty()
-    with laboratory.instructions.counted(NOWHERE):
+    counter.empty()
+    with counter.instructions.counted(NOWHERE):
         bulk_delay(_processors(BULK, 0))
-    laboratory.vacuum()
+    counter.vacuum()
     batches = [_processors(BULK, BULK + start) for start in range(0, TASKS[name], BULK)]
-    with laboratory.counted(name, *OF_THE_CALLER), laboratory.instructions.counted("caller"):
+    with counter.counted(name, *OF_THE_CALLER), counter.instructions.counted("caller"):
         for batch in batches:
             bulk_delay(batch)
 
 
-def latency(laboratory: ScenarioCounter, name: str) -> None:
+def latency(counter: ScenarioCounter, name: str) -> None:
     """Enqueue tasks one by one, each when the previous one is settled."""
-    _have_manager(laboratory)
+    _have_manager(counter)
     for i in range(WARM_UP):
-        _run_one(laboratory, i)
-    laboratory.vacuum()
-    with laboratory.counted(name, *OF_ALL):
+        _run_one(counter, i)
+    counter.vacuum()
+    with counter.counted(name, *OF_ALL):
         for i in range(TASKS[name]):
-            _run_one(laboratory, WARM_UP + i)
+            _run_one(counter, WARM_UP + i)
 
 
-def drain(laboratory: ScenarioCounter, name: str) -> None:
+def drain(counter: ScenarioCounter, name: str) -> None:
     """Enqueue many tasks at once, and wait until all are settled."""
-    _have_manager(laboratory)
-    _enqueue(laboratory, WARM_UP * 10)
-    _work(laboratory)
-    laboratory.lockstep.pass_time(QUIET_SECONDS)
-    _enqueue(laboratory, TASKS[name])
-    with laboratory.counted(name, *OF_ALL):
-        _work(laboratory)
+    _have_manager(counter)
+    _enqueue(counter, WARM_UP * 10)
+    _work(counter)
+    counter.lockstep.pass_time(QUIET_SECONDS)
+    _enqueue(counter, TASKS[name])
+    with counter.counted(name, *OF_ALL):
+        _work(counter)
 
 
 CALLS: Final[Mapping[str, Callable[[ScenarioCounter, str], None]]] = {
@@ -85,31 +85,31 @@ CALLS: Final[Mapping[str, Callable[[ScenarioCounter, str], None]]] = {
 }
 
 
-def _have_manager(laboratory: ScenarioCounter) -> None:
+def _have_manager(counter: ScenarioCounter) -> None:
     """Start the manager unless it is running; return when it sleeps and its workers are ready."""
-    if not laboratory.lockstep.members:
-        laboratory.empty()
+    if not counter.lockstep.members:
+        counter.empty()
         connection.ensure_connection()  # if opened later, a worker would consider it its task's
-        crew.start_manager()
-    laboratory.lockstep.pass_time(QUIET_SECONDS)
+        thread_spawner.start_manager()
+    counter.lockstep.pass_time(QUIET_SECONDS)
 
 
-def _run_one(laboratory: ScenarioCounter, i: int) -> None:
+def _run_one(counter: ScenarioCounter, i: int) -> None:
     Bench(i=i, m=0).delay()
-    _work(laboratory)
-    laboratory.lockstep.pass_time(GAP_SECONDS)
+    _work(counter)
+    counter.lockstep.pass_time(GAP_SECONDS)
 
 
-def _enqueue(laboratory: ScenarioCounter, tasks: int) -> None:
+def _enqueue(counter: ScenarioCounter, tasks: int) -> None:
     with transaction.atomic():  # one notification for all
         for start in range(0, tasks, BULK):
             bulk_delay(_processors(min(BULK, tasks - start), start))
-    laboratory.vacuum()
+    counter.vacuum()
 
 
-def _work(laboratory: ScenarioCounter) -> None:
-    laboratory.lockstep.expect()
-    laboratory.lockstep.until(laboratory.is_settled)
+def _work(counter: ScenarioCounter) -> None:
+    counter.lockstep.expect()
+    counter.lockstep.until(counter.is_settled)
 
 
 def _call_delay(tasks: int, start: int) -> None:

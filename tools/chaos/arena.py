@@ -58,9 +58,9 @@ class Arena:
     server: postgres.Server
     proxy: Proxy
     routes: list[Route]
-    """The route of each seat of the fleet, in the same order."""
+    """The route of each slot of the supervisor, in the same order."""
     enqueuer_route: Route
-    fleet: Supervisor
+    supervisor: Supervisor
     enqueuers: Enqueuers
     pooler: Pooler | None
     record: Record
@@ -69,7 +69,7 @@ class Arena:
 
     def manager(self, fault: PlannedFault) -> ManagerProcess | None:
         """Return the manager that is the target of a fault, if it is alive."""
-        return self.seat(fault).current
+        return self.slot(fault).current
 
     @contextmanager
     def cut_off(
@@ -77,7 +77,7 @@ class Arena:
     ) -> Iterator[None]:
         """Note that managers (all, if `None`) cannot renew their leases in the block, and a little longer.
 
-        ``managers`` is called at the end, because new managers may have taken their seats.
+        ``managers`` is called at the end, because new managers may have taken their slots.
         """
         began_at = journal.now()
         try:
@@ -95,9 +95,9 @@ class Arena:
         pids = [None] if managers is None else [manager.pid for manager in managers()]
         self.record.gaps.extend(Gap(began_at, ended_at, pid) for pid in pids)
 
-    def seat(self, fault: PlannedFault) -> ManagerSlot:
-        """Return the seat that is the target of a fault."""
-        return self.fleet.seats[fault.number]
+    def slot(self, fault: PlannedFault) -> ManagerSlot:
+        """Return the slot that is the target of a fault."""
+        return self.supervisor.slots[fault.number]
 
     def route(self, fault: PlannedFault) -> Route:
         """Return the route to the database of the manager that is the target of a fault."""

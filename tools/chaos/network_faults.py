@@ -92,7 +92,7 @@ def count_losses(arena: Arena) -> None:
 
 
 def _managers_at(arena: Arena, fault: PlannedFault) -> list[ManagerProcess]:
-    return arena.seat(fault).all
+    return arena.slot(fault).all
 
 
 def _wait_and_undo(arena: Arena, fault: PlannedFault) -> None:

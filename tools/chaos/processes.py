@@ -153,22 +153,22 @@ class ManagerSlot:
 
 
 class Supervisor:
-    """All seats, and a thread that restarts managers that have ended, like a supervisor."""
+    """All slots, and a thread that restarts managers that have ended, like a supervisor."""
 
-    def __init__(self, seats: list[ManagerSlot]) -> None:
-        self.seats = seats
+    def __init__(self, slots: list[ManagerSlot]) -> None:
+        self.slots = slots
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
 
     def start(self) -> None:
-        """Start a manager on every seat, and the supervisor."""
-        for seat in self.seats:
-            self._fill(seat)
+        """Start a manager in every slot, and the thread that restarts them."""
+        for slot in self.slots:
+            self._fill(slot)
         self._thread.start()
 
     def all(self) -> list[ManagerProcess]:
         """Return every manager that was started."""
-        return [manager for seat in self.seats for manager in seat.all]
+        return [manager for slot in self.slots for manager in slot.all]
 
     def alive(self) -> list[ManagerProcess]:
         """Return the live managers."""
@@ -189,13 +189,13 @@ class Supervisor:
 
     def _supervise(self) -> None:
         while not self._ending.wait(POLL_SECONDS):
-            for seat in self.seats:
-                last = seat.all[-1]
+            for slot in self.slots:
+                last = slot.all[-1]
                 if not last.is_alive and journal.now() - (last.ended_at or 0.0) >= RESTART_SECONDS:
-                    self._fill(seat)
+                    self._fill(slot)
 
-    def _fill(self, seat: ManagerSlot) -> None:
-        seat.all.append(ManagerProcess(seat.plan.host, seat.variables, seat.output))
+    def _fill(self, slot: ManagerSlot) -> None:
+        slot.all.append(ManagerProcess(slot.plan.host, slot.variables, slot.output))
 
 
 def resume(pid: int) -> None:

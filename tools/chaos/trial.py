@@ -60,7 +60,7 @@ def run(plan: Plan, folder: Path) -> Outcome:
         database = Database(server.url)
         _migrate(server, folder)
         with _arena(plan, server, folder, base) as arena:
-            arena.fleet.start()
+            arena.supervisor.start()
             _wait_until_ready(arena, database)
             _enqueue(arena, plan, folder)
             with _stalls_noted(arena):
@@ -98,7 +98,7 @@ def _arena(plan: Plan, server: postgres.Server, folder: Path, base: Path) -> Ite
         pooler = _pooler(plan, server, base)
         if pooler is not None:
             stack.callback(pooler.stop)
-        routes, seats = [], []
+        routes, slots = [], []
         for number, one in enumerate(plan.managers):
             through_pooler = pooler is not None and one.pooling is not None
             route = proxy.route(pooler.port if through_pooler and pooler is not None else server.port)
@@ -109,12 +109,12 @@ def _arena(plan: Plan, server: postgres.Server, folder: Path, base: Path) -> Ite
             variables = environment(folder, _settings(server, route), queue, SCHEDULES, clock_off)
             variables["TMPDIR"] = str(temporary)
             routes.append(route)
-            seats.append(ManagerSlot(one, variables, folder / f"manager-{number}-{one.host}.log"))
-        fleet = Supervisor(seats)
-        stack.callback(fleet.destroy)
+            slots.append(ManagerSlot(one, variables, folder / f"manager-{number}-{one.host}.log"))
+        supervisor = Supervisor(slots)
+        stack.callback(supervisor.destroy)
         enqueuers = Enqueuers([])
         stack.callback(enqueuers.destroy)
-        yield Arena(server, proxy, routes, proxy.route(server.port), fleet, enqueuers, pooler, Record())
+        yield Arena(server, proxy, routes, proxy.route(server.port), supervisor, enqueuers, pooler, Record())
 
 
 def _pooler(plan: Plan, server: postgres.Server, base: Path) -> pooling.Pooler | None:
@@ -136,9 +136,9 @@ def _settings(server: postgres.Server, route: Route) -> dict[str, Any]:
 
 
 def _wait_until_ready(arena: Arena, database: Database) -> None:
-    wanted = len(arena.fleet.seats)
+    wanted = len(arena.supervisor.slots)
     if not wait_while(lambda: database.managers() < wanted, READY_SECONDS):
-        outputs = "\n".join(seat.output.read_text() for seat in arena.fleet.seats)
+        outputs = "\n".join(slot.output.read_text() for slot in arena.supervisor.slots)
         raise RuntimeError(f"not every manager is ready within {READY_SECONDS:g} s:\n{outputs}")
 
 
@@ -171,7 +171,7 @@ def _stalls_noted(arena: Arena) -> Iterator[None]:
             late = journal.now() - before - 0.1
             if late > STALL_SECONDS:
                 arena.record.notes.append(f"this machine stalled for {late:.1f} s")
-                arena.note_gap(arena.fleet.alive, before, journal.now())
+                arena.note_gap(arena.supervisor.alive, before, journal.now())
             before = journal.now()
 
     thread = threading.Thread(target=watch, name="stalls", daemon=True)
@@ -198,15 +198,15 @@ def _wait_until_ended(arena: Arena, plan: Plan, database: Database) -> None:
         if progress != before:
             before, changed_at = progress, time.monotonic()
         time.sleep(0.1)
-    alive = len(arena.fleet.alive())
+    alive = len(arena.supervisor.alive())
     wait_while(lambda: database.managers() > alive, 2 * plan.lease_seconds + CLOSE_SECONDS)
 
 
 def _stop(arena: Arena, plan: Plan, database: Database, base: Path) -> list[str]:
     """Ask all managers to stop; return descriptions of what they left behind."""
     found: list[str] = []
-    arena.fleet.end()
-    managers = arena.fleet.all()
+    arena.supervisor.end()
+    managers = arena.supervisor.all()
     wait_while(lambda: any(group_of(manager.pid) for manager in managers), STOP_SECONDS)
     for manager in managers:
         for process in group_of(manager.pid):
@@ -215,7 +215,7 @@ def _stop(arena: Arena, plan: Plan, database: Database, base: Path) -> list[str]
             found.append(
                 f"{what} ({process.pid}) of manager {manager.pid} lives {STOP_SECONDS:g} s after TERM"
             )
-    arena.fleet.destroy()
+    arena.supervisor.destroy()
     if arena.pooler is not None:
         arena.pooler.stop()
     wait_while(lambda: database.sessions() > 0, CLOSE_SECONDS)
@@ -231,7 +231,9 @@ def _presence_files(arena: Arena, plan: Plan, host: Path) -> Iterator[str]:
     So do the files of its workers that were still alive and could not reach the database.
     """
     paths = list(host.glob("django-partisan-*/*.lock"))
-    of_host = [manager for seat in arena.fleet.seats if seat.plan.host == host.name for manager in seat.all]
+    of_host = [
+        manager for slot in arena.supervisor.slots if slot.plan.host == host.name for manager in slot.all
+    ]
     killed = sum(manager.pid in arena.record.killed for manager in of_host)
     if len(paths) > killed * (1 + plan.queue["WORKERS_COUNT"]):
         yield f"{len(paths)} presence files on host {host.name}, where {killed} managers were killed"
@@ -253,7 +255,7 @@ def _evidence(arena: Arena, plan: Plan, database: Database, folder: Path, stoppe
         database.rows(),
         database.effects(),
         killed,
-        {one.pid: one.ended_at for one in arena.fleet.all() if one.ended_at is not None},
+        {one.pid: one.ended_at for one in arena.supervisor.all() if one.ended_at is not None},
         record.forced,
         record.gaps,
         record.delays,
