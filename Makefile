@@ -7,8 +7,8 @@ BIN := $(VENV)/bin
 TOOLS := .venv-tools
 DOCS := .venv-docs
 CORES := $(shell getconf _NPROCESSORS_ONLN)
-# Parallel test processes, twice the cores: many tests wait for real processes. "make test N=8".
-N ?= $(shell expr 2 \* $(CORES))
+# Parallel test processes, three for each core: many tests wait for real processes. "make test N=8".
+N ?= $(shell expr 3 \* $(CORES))
 
 # Keep bytecode whatever the environment says: without it, every process that a test starts compiles everything.
 export PYTHONDONTWRITEBYTECODE :=
