@@ -227,6 +227,6 @@ def plain(status: int, text: str = "", *headers: tuple[str, str]) -> Response:
 def _cut(connection: socket.socket) -> None:
     """Disconnect a client; the thread of the connection reads the end of the stream."""
     with contextlib.suppress(OSError):
-        # Not the TLS socket's own method: it ends the encryption first, and the connection's thread could then
-        # send plain text.
+        # Not the TLS socket's own method: it ends the encryption first, so that the thread of the connection
+        # could send plain text.
         socket.socket.shutdown(connection, socket.SHUT_RDWR)
