@@ -7,8 +7,8 @@ BIN := $(VENV)/bin
 TOOLS := .venv-tools
 DOCS := .venv-docs
 CORES := $(shell getconf _NPROCESSORS_ONLN)
-# Parallel test processes, twice the cores: many tests wait for real processes. "make test N=8".
-N ?= $(shell expr 2 \* $(CORES))
+# Parallel test processes, three for each core: many tests wait for real processes. "make test N=8".
+N ?= $(shell expr 3 \* $(CORES))
 
 # Keep bytecode whatever the environment says: without it, every process that a test starts compiles everything.
 export PYTHONDONTWRITEBYTECODE :=
@@ -148,7 +148,7 @@ docs: $(DOCS)/.docs ## build the documentation site in build/site; a broken link
 docs-serve: $(DOCS)/.docs ## serve the documentation site at http://127.0.0.1:8000/, and rebuild it after each change
 	$(DOCS)/bin/python -m mkdocs serve --dev-addr 127.0.0.1:8000
 
-## Releases: write CHANGELOG.md first; the version is committed and tagged, nothing is pushed
+## Releases: commit what changed below "## Unreleased" in CHANGELOG.md first; nothing is pushed
 
 .PHONY: major_release minor_release patch_release
 major_release minor_release patch_release: $(TOOLS)/.tools

@@ -85,18 +85,21 @@ class Session:
 
     def work(self, tasks: int, size: int) -> list[float]:
         """Claim and settle tasks; return the milliseconds of each claim."""
-        from django_partisan.engine.manager.claimer import Cursor
+        from django_partisan.engine.manager.claim_cursor import ClaimCursor
         from django_partisan.sql.claiming import claim
         from django_partisan.sql.tokens import new_token
 
-        cursor, took = Cursor(), []
+        cursor, took = ClaimCursor(), []
         while tasks > 0:
             begun = time.perf_counter()
             behind = cursor.start(time.monotonic())
             rows = claim(
                 self._connection, self.config.queue, self._manager, new_token(), min(size, tasks), behind
             )
-            took.append(1000 * (time.perf_counter() - begun))
+            seconds = time.perf_counter() - begun
+            took.append(1000 * seconds)
+            if behind is None:
+                cursor.took_from_start(seconds)
             if not rows:
                 raise Failed(f"{tasks} tasks were not found by a claim")
             cursor.move_behind(rows[-1])

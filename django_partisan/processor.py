@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
 from inspect import signature
-from typing import Any, ClassVar, Final, NoReturn
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NoReturn
 
 from asgiref.sync import sync_to_async
 
@@ -29,6 +29,11 @@ from django_partisan.sql.claiming import (
 )
 from django_partisan.telemetry import bus, task_context
 from django_partisan.telemetry.events.values import TaskRef
+
+if TYPE_CHECKING:  # at run time, the core imports no logger and no metrics
+    from structlog.stdlib import BoundLogger
+
+    from django_partisan.metrics.custom import Measures
 
 
 class CurrentTask:
@@ -150,14 +155,16 @@ class BaseTaskProcessor(ProcessorBase):
         self.kwargs = kwargs
 
     @cached_property
-    def log(self) -> Any:
+    def log(self) -> "BoundLogger":
         """A structlog logger that adds the running task to every line."""
-        return self.task._tool("log")
+        logger: BoundLogger = self.task._tool("log")
+        return logger
 
     @cached_property
-    def metrics(self) -> Any:
+    def metrics(self) -> "Measures":
         """The measures that the class declares in ``MEASURES``, with ``inc()`` and ``observe()``."""
-        return self.task._tool("metrics")
+        measures: Measures = self.task._tool("metrics")
+        return measures
 
     @property
     def task(self) -> CurrentTask:

@@ -1,38 +1,82 @@
-"""Build the wheel, install it outside the checkout and use it: `python -m tools.wheel`."""
+"""Build the wheel, install it outside the checkout and use it: `python -m tools.wheel`.
+
+The wheel is built from the source distribution, and used with the oldest and the newest Django.
+"""
 
 import os
+import shutil
 import subprocess
 import sys
-import venv
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Final, NamedTuple
+
+from tools import database_url, postgres
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "django_partisan"
+APP: Final = "letters"
 
-SETTINGS = """\
-INSTALLED_APPS = ["django_partisan"]
-DATABASES = {"default": {"ENGINE": "django.db.backends.postgresql", "NAME": "unused"}}
+SETTINGS: Final = """\
+INSTALLED_APPS = ["django_partisan", "{app}"]
+DATABASES = {{"default": {database!r}}}
+PARTISAN_CONFIG = {{"default": {{"WORKERS_COUNT": 1}}}}
 """
+TASKS: Final = """\
+from django_partisan import registry
+from django_partisan.processor import BaseTaskProcessor
+
+
+@registry.register
+class Letter(BaseTaskProcessor):
+    def run(self) -> None:
+        print("sent to", self.args[0])
+"""
+COMMANDS: Final = (
+    ("check",),
+    ("migrate", "--verbosity", "0"),
+    ("makemigrations", "--check", "--dry-run"),
+    ("start_partisan", "--help"),
+    ("partisan_doctor", "--help"),
+    ("partisan_enqueue", "Letter", "--args", '["Ada"]'),
+    ("start_partisan", "--once"),
+    ("partisan_export", "grafana", "grafana"),
+    ("partisan_export", "elk", "elk"),
+)
+"""What is done with an installed wheel: each command must end with exit code 0."""
+
+
+class Pair(NamedTuple):
+    """A version of Django, and the Pythons to use it with, the preferred one first."""
+
+    django: str
+    pythons: tuple[str, ...]
+
+
+PAIRS: Final = (Pair("5.2", ("3.10", "3.11")), Pair("6.1", ("3.13", "3.12")))
 
 
 def main() -> int:
-    """Return 0 if the wheel is complete and works on its own."""
+    """Return 0 if the wheel is complete and works on its own with each Django whose Python is found."""
+    wake_pyenv()
     with TemporaryDirectory(prefix="partisan-wheel-") as name:
         folder = Path(name)
         wheel = build(folder)
         if missing := sorted(shipped_files() - set(zipfile.ZipFile(wheel).namelist())):
             print(f"{wheel.name} lacks {', '.join(missing)}", file=sys.stderr)
             return 1
-        use(wheel, folder)
-    print(f"{wheel.name} is complete and works on its own")
+        with ThreadPoolExecutor() as threads:
+            for result in threads.map(partial(try_pair, wheel, folder), PAIRS):
+                print(result)
     return 0
 
 
 def build(folder: Path) -> Path:
-    """Build the wheel into a folder."""
-    _run(sys.executable, "-m", "build", "--wheel", "--outdir", str(folder), str(ROOT), cwd=folder)
+    """Build the source distribution, and the wheel from it, into a folder; return the wheel."""
+    _run(sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT), cwd=folder)
     return next(folder.glob("*.whl"))
 
 
@@ -45,25 +89,52 @@ def shipped_files() -> set[str]:
     }
 
 
-def use(wheel: Path, folder: Path) -> None:
-    """Install the wheel into a new environment, show a command's help and export the shipped files."""
-    environment = folder / "environment"
-    venv.create(environment, with_pip=True)
-    programs = environment / "bin"
-    _run(str(programs / "pip"), "install", "--quiet", str(wheel), cwd=folder)
-    (folder / "settings_of_a_user.py").write_text(SETTINGS)
-    for command in (
-        ("help", "start_partisan"),
-        ("partisan_export", "grafana", str(folder / "grafana")),
-        ("partisan_export", "elk", str(folder / "elk")),
-    ):
-        _run(
-            str(programs / "django-admin"),
-            *command,
-            cwd=folder,
-            DJANGO_SETTINGS_MODULE="settings_of_a_user",
-            PYTHONPATH=str(folder),
-        )
+def wake_pyenv() -> None:
+    """Let the shims of pyenv answer for all versions that are installed, as `noxfile.py` does."""
+    if "PYENV_VERSION" not in os.environ and shutil.which("pyenv"):
+        versions = subprocess.run(["pyenv", "versions", "--bare"], capture_output=True, text=True, check=True)
+        os.environ["PYENV_VERSION"] = ":".join(versions.stdout.split())
+
+
+def runs(python: str) -> bool:
+    """Return whether an interpreter of this version answers; a name on the PATH may be a dead shim."""
+    program = shutil.which(f"python{python}")
+    return program is not None and not subprocess.run([program, "-c", ""], capture_output=True).returncode
+
+
+def try_pair(wheel: Path, folder: Path, pair: Pair) -> str:
+    """Install the wheel with a version of Django and use it; return a sentence about that."""
+    python = next(filter(runs, pair.pythons), None)
+    if python is None:
+        wanted = " or ".join(pair.pythons)
+        return f"No Python {wanted} found: {wheel.name} was not used with Django {pair.django}"
+    project = folder / f"django{pair.django}"
+    environment = project / "environment"
+    _run(f"python{python}", "-m", "venv", "--without-pip", str(environment), cwd=folder)
+    # The pip of this environment, because to install another one takes longer than the wheel.
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(environment))
+    _run(*pip, "install", "--quiet", str(wheel), f"Django=={pair.django}.*", cwd=folder)
+    _run(*pip, "check", cwd=folder)
+    use(environment / "bin" / "django-admin", project)
+    return f"{wheel.name} works on its own with Python {python} and Django {pair.django}"
+
+
+def use(admin: Path, project: Path) -> None:
+    """Run the commands in a new project with a database of its own."""
+    (project / APP).mkdir()
+    (project / APP / "__init__.py").touch()
+    (project / APP / "partisan_tasks.py").write_text(TASKS)
+    with postgres.server() as server:
+        database = database_url.parse(server.url)
+        (project / "settings_of_a_user.py").write_text(SETTINGS.format(app=APP, database=database))
+        for command in COMMANDS:
+            _run(
+                str(admin),
+                *command,
+                cwd=project,
+                DJANGO_SETTINGS_MODULE="settings_of_a_user",
+                PYTHONPATH=str(project),
+            )
 
 
 def _run(*command: str, cwd: Path, **variables: str) -> None:

@@ -76,7 +76,7 @@ KEYS: Final[Mapping[str, Setting]] = {
         None,
         Rule(_is_port_by_queue, "a port from 0 to 65535, None, or a dict of queue names and ports"),
         "Port for metrics and probes. `0` takes any free port, which is logged; `None` turns them off. "
-        "A dict gives each queue its own port.",
+        "A dict gives each queue its own port. Set it if Prometheus or probes watch the manager.",
         int,
     ),
     "METRICS_HOST": Setting(
@@ -90,24 +90,27 @@ KEYS: Final[Mapping[str, Setting]] = {
         or_none(
             Rule(lambda value: isinstance(value, str | os.PathLike) and bool(os.fspath(value)), "a path")
         ),
-        "File with the bearer token that `/metrics` requires. Probes do not require it.",
+        "File with the bearer token that `/metrics` requires. Probes do not require it. "
+        "Set it if others can reach the port.",
         str,
     ),
     "METRICS_REQUIRED": Setting(
         True,
         BOOLEAN,
-        "Refuse to start if metrics cannot be served. If `False`, log the error and run without metrics.",
+        "Refuse to start if metrics cannot be served. If `False`, log the error and run without metrics. "
+        "Set it to `False` if tasks must run even if nobody can observe them.",
     ),
     "METRICS_MAX_SERIES": Setting(
         10_000,
         integer(0),
         "Maximum number of label sets in addition to those that exist from the start. "
-        "Further ones are counted as `_other`.",
+        "Further ones are counted as `_other`. Raise it if Prometheus can store more.",
     ),
     "METRICS_MAX_ERROR_TYPES": Setting(
         20,
         integer(0),
-        "Maximum number of error types for each processor. Further ones are counted as `_other`.",
+        "Maximum number of error types for each processor. Further ones are counted as `_other`. "
+        "Raise it if a processor raises more classes, and none are created at run time.",
     ),
     "METRICS_CREATED": Setting(
         False,
@@ -117,49 +120,69 @@ KEYS: Final[Mapping[str, Setting]] = {
         "before the first scrape is counted.",
     ),
     "DURATION_BUCKETS": Setting(
-        DURATION_BUCKETS, _BUCKETS, "Upper bounds of `partisan_task_duration_seconds`, in seconds."
+        DURATION_BUCKETS,
+        _BUCKETS,
+        "Upper bounds of `partisan_task_duration_seconds`, in seconds. "
+        "Change them if runs last longer than the highest, or if all are between two of them.",
     ),
     "WAIT_BUCKETS": Setting(
-        WAIT_BUCKETS, _BUCKETS, "Upper bounds of `partisan_task_queue_wait_seconds`, in seconds."
+        WAIT_BUCKETS,
+        _BUCKETS,
+        "Upper bounds of `partisan_task_queue_wait_seconds`, in seconds. "
+        "Change them if tasks wait longer than the highest, or if all wait for times between two of them.",
     ),
     "METRICS_DB_TIMEOUT": Setting(
         2,
         seconds(0.01),
-        "How long a scrape waits for the metrics from the database, in seconds. "
-        "Keep it below the scrape timeout of Prometheus.",
+        "How long a scrape waits for the metrics from the database, in seconds. Raise it if the database "
+        "answers later, but keep it below the scrape timeout of Prometheus.",
     ),
     "METRICS_DB_MIN_INTERVAL": Setting(
         5,
         _SECONDS,
         "Shortest time between two queries for the metrics from the database, in seconds. "
-        "Even with 0, only one query runs at a time.",
+        "Even with 0, only one query runs at a time. Raise it if the query loads the database too much.",
     ),
     "METRICS_DB_MAX_AGE": Setting(
         60,
         _SECONDS,
-        "How long the last metrics are served if the database does not answer, in seconds.",
+        "How long the last metrics are served if the database does not answer, in seconds. "
+        "Raise it if short outages must leave no gaps; lower it if old figures must not be served so long.",
     ),
     "CLIENT_METRICS": Setting(
         False,
         BOOLEAN,
         "Also count tasks that the application enqueues, requeues, changes or cancels, in the default "
-        "registry of prometheus-client.",
+        "registry of prometheus-client. Set it to `True` if Prometheus scrapes the application.",
     ),
     "TRACE_PROPAGATION": Setting(
         PROPAGATION_LINK,
         one_of(*PROPAGATIONS),
         "Whether a run's span is linked to the span that enqueued the task, is its child, or is neither. "
-        "A processor can override it.",
+        "A processor can override it. Set it to `child` if your tracing backend does not show links.",
     ),
     "SPAN_NAMING": Setting(
-        NAMING_QUEUE, one_of(NAMING_QUEUE, "processor"), "Name spans by queue or by processor."
+        NAMING_QUEUE,
+        one_of(NAMING_QUEUE, "processor"),
+        "Name spans by queue or by processor. "
+        "Set it to `processor` if your tracing backend groups spans only by name.",
     ),
-    "TRACE_CLAIMS": Setting(True, BOOLEAN, "Create a span for each claim that found tasks."),
-    "TRACE_SETTLES": Setting(False, BOOLEAN, "Create a span for each settle statement."),
+    "TRACE_CLAIMS": Setting(
+        True,
+        BOOLEAN,
+        "Create a span for each claim that found tasks. Set it to `False` if there are too many.",
+    ),
+    "TRACE_SETTLES": Setting(
+        False,
+        BOOLEAN,
+        "Create a span for each settle statement. Set it to `True` if you search for the cause "
+        "of late outcomes.",
+    ),
     "CARRY_CONTEXT": Setting(
         ("request_id", "user_id", "correlation_id"),
         _NAMES,
-        "Context variables of structlog that are stored with a task and bound while it runs.",
+        "Context variables of structlog that are stored with a task and bound while it runs. "
+        "Change them if you search log lines by others.",
     ),
     "TELEMETRY_SHUTDOWN_TIMEOUT": Setting(
         5,
@@ -169,11 +192,22 @@ KEYS: Final[Mapping[str, Setting]] = {
         "processes end.",
     ),
     "LOG_TASK_ARGS": Setting(
-        False, BOOLEAN, "Show the arguments of tasks in logs and in the admin, redacted and cut to 1 KiB."
+        False,
+        BOOLEAN,
+        "Show the arguments of tasks in logs and in the admin, redacted and cut to 1 KiB. "
+        "Set it to `True` if everybody who can read them may see the arguments.",
     ),
-    "REDACT_KEYS": Setting(REDACTED, _NAMES, "Hide the values of keys that contain one of these words."),
+    "REDACT_KEYS": Setting(
+        REDACTED,
+        _NAMES,
+        "Hide the values of keys that contain one of these words. "
+        "Extend the default if the keys of your secrets contain other words.",
+    ),
     "LOG_MAX_LINE_BYTES": Setting(
-        4000, integer(2048), "Longest line that the library's own log handler writes, in bytes."
+        4000,
+        integer(2048),
+        "Longest line that the library's own log handler writes, in bytes. Raise it if stack traces are cut "
+        "and lines go to a file: in a pipe, lines above 4096 bytes could be mixed.",
     ),
 }
 

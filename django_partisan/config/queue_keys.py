@@ -52,7 +52,8 @@ KEYS: Final[Mapping[str, Setting]] = {
     "CHECKS_BEFORE_CLEANUP": Setting(
         50,
         integer(1),
-        "Check the claiming connection after this many claims, and close it if it is too old or broken.",
+        "Check the claiming connection after this many claims, and close it if it is too old or broken. "
+        "Lower it if the connection must not become much older than `CONN_MAX_AGE`.",
         int,
         flat=True,
     ),
@@ -79,7 +80,8 @@ KEYS: Final[Mapping[str, Setting]] = {
     "DELETE_TASKS_ON_COMPLETE": Setting(
         False,
         BOOLEAN,
-        "Delete the row of a completed task instead of keeping it as `finished`.",
+        "Delete the row of a completed task instead of keeping it as `finished`. "
+        "Set it to `True` if nobody looks at completed tasks.",
         flat=True,
     ),
     "KEEP_FINISHED_SECONDS": Setting(
@@ -97,13 +99,15 @@ KEYS: Final[Mapping[str, Setting]] = {
     "DEFAULT_POSTPONE_DELAY_SECONDS": Setting(
         5,
         seconds(0),
-        "How many seconds a task waits after a `PostponeTask()` without seconds.",
+        "How many seconds a task waits after a `PostponeTask()` without seconds. "
+        "Raise it if what tasks wait for usually takes longer.",
         flat=True,
     ),
     "DEFAULT_POSTPONES_COUNT": Setting(
         15,
         or_none(integer(0)),
-        "How many times a task may be postponed before it fails; `None` means no limit.",
+        "How many times a task may be postponed before it fails; `None` means no limit. "
+        "Raise it if tasks fail although what they wait for would still come.",
         flat=True,
     ),
     "DEFAULT_RETRY": Setting(
@@ -116,7 +120,8 @@ KEYS: Final[Mapping[str, Setting]] = {
         30,
         seconds(3),
         "A manager is considered dead after this many seconds without a heartbeat. "
-        "Heartbeats are sent every third of it.",
+        "Heartbeats are sent every third of it. Raise it if hosts are often suspended or overloaded; lower "
+        "it if the tasks of a lost host must run again sooner.",
     ),
     "MAX_WAIT_SECONDS": Setting(
         1_800,
@@ -126,7 +131,10 @@ KEYS: Final[Mapping[str, Setting]] = {
         "alert. The value does not change how tasks run. Lower it if users wait for the tasks.",
     ),
     "MAX_CRASHES": Setting(
-        3, integer(1), "How many times a task is run again after its worker died. After that it fails."
+        3,
+        integer(1),
+        "How many times a task is run again after its worker died. After that it fails. "
+        "Raise it if workers are often killed for other reasons than their task.",
     ),
     "UNREGISTERED_GRACE_SECONDS": Setting(
         86_400,
@@ -139,7 +147,8 @@ KEYS: Final[Mapping[str, Setting]] = {
         None,
         or_none(TIME_LIMIT),
         "Interrupt a run that lasts longer than this many seconds, if its processor has no "
-        "`TIMEOUT_SECONDS`; `None` means no limit.",
+        "`TIMEOUT_SECONDS`; `None` means no limit. "
+        "Set it if a run could hang, for example in a network call without a timeout.",
     ),
     "INTERRUPT_GRACE_SECONDS": Setting(
         10,
@@ -156,7 +165,8 @@ KEYS: Final[Mapping[str, Setting]] = {
     "STOP_TIMEOUT_SECONDS": Setting(
         None,
         or_none(seconds(0)),
-        "End running tasks by force after this many seconds of draining; `None` means to wait for them.",
+        "End running tasks by force after this many seconds of draining; `None` means to wait for them. "
+        "Set it to a few seconds less than a supervisor waits if it kills a manager that is slow to stop.",
         float,
     ),
     "PRELOAD": Setting(

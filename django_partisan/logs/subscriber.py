@@ -141,7 +141,7 @@ class LogSubscriber(bus.Subscriber):
         self.is_stuck |= not exporting.flush(min(max(0.0, end - time.monotonic()), LAST_EXPORT_SECONDS))
 
 
-def task_logger(run: Run | TaskRef) -> Any:
+def task_logger(run: Run | TaskRef) -> structlog.stdlib.BoundLogger:
     """Return a structlog logger bound to a task, for the task's own lines.
 
     A key that the caller passes is logged as ``labels.<key>``. A line that cannot be logged is counted and

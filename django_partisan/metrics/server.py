@@ -28,13 +28,12 @@ from django_partisan.metrics.access import CannotServe, PortInUse
 
 THREAD_NAME: Final = "partisan-metrics"
 HEAD_BYTES_MAX: Final = 16_384
-CLOSE_SECONDS: Final = 2.0
 ACCEPT_PAUSE_SECONDS: Final = 0.5
 OUT_OF_RESOURCES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class Limits(NamedTuple):
-    """The most open connections, and the longest time from the connection to the end of the response."""
+    """The most open connections, and the longest time that one stays open."""
 
     connections: int = 64
     seconds: float = 30.0
@@ -65,7 +64,7 @@ class Server(ThreadingTCPServer):
 
     allow_reuse_address = True
     daemon_threads = True
-    request_queue_size = 128
+    request_queue_size = 128  # with the default of 5, simultaneous scrapes are delayed by a second
 
     def __init__(
         self,
@@ -133,7 +132,6 @@ class Server(ThreadingTCPServer):
         """Start the thread of a connection; close the oldest if there are too many."""
         excess = len(self._deadlines) - self._limits.connections + 1
         for oldest in list(self._deadlines)[: max(excess, 0)]:
-            self._deadlines.pop(oldest, None)
             _cut(oldest)
         self._deadlines[request] = time.monotonic() + self._limits.seconds
         super().process_request(request, client_address)
@@ -162,14 +160,12 @@ class _Handler(BaseHTTPRequestHandler):
     server: Server
     protocol_version = "HTTP/1.1"
     default_request_version = "HTTP/1.0"  # a malformed request gets a status line, too
-    rbufsize = 0
+    rbufsize = 0  # ``_Head`` has the buffer
 
     def setup(self) -> None:
-        """Complete the TLS handshake."""
+        """Limit the size of the head."""
         super().setup()
         self.rfile = _Head(self.rfile)
-        if isinstance(self.request, ssl.SSLSocket):
-            self.request.do_handshake()
 
     def do_GET(self) -> None:
         """Send the response of the server's ``answer`` function."""
@@ -180,26 +176,19 @@ class _Handler(BaseHTTPRequestHandler):
             response = plain(500)
         self._send(response)
 
-    do_HEAD = do_GET  # noqa: N815
-
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
-        """Answer a malformed request; handle methods without their own function like any other."""
+        """Answer a malformed request; handle every method, such as HEAD, like GET."""
         if code == HTTPStatus.NOT_IMPLEMENTED:
             self.do_GET()
         else:
             self._send(plain(code))
 
-    def log_message(self, *args: Any) -> None:
-        """Log nothing."""
-
     def finish(self) -> None:
-        """Wait until the client closes the connection: unread data would cut off the response."""
+        """Read what the client still sends: to close with unread data would cut off the response."""
         super().finish()
-        if not isinstance(self.request, ssl.SSLSocket):
-            self.request.settimeout(CLOSE_SECONDS)
-            self.request.shutdown(socket.SHUT_WR)
-            while self.request.recv(HEAD_BYTES_MAX):
-                pass
+        self.request.shutdown(socket.SHUT_WR)
+        while self.request.recv(HEAD_BYTES_MAX):
+            pass
 
     def _send(self, response: Response) -> None:
         self.send_response_only(response.status)
@@ -214,7 +203,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class _Head(io.BufferedReader):
-    """A reader that limits the size of a request's head."""
+    """A reader that limits the size of a request's head.
+
+    The standard library limits each line and their number, which together allow 6 MB per connection.
+    """
 
     _left = HEAD_BYTES_MAX
 
@@ -235,5 +227,6 @@ def plain(status: int, text: str = "", *headers: tuple[str, str]) -> Response:
 def _cut(connection: socket.socket) -> None:
     """Disconnect a client; the thread of the connection reads the end of the stream."""
     with contextlib.suppress(OSError):
-        # Not the TLS socket's own method, which would change the state that the thread uses.
+        # Not the TLS socket's own method: it ends the encryption first, so that the thread of the connection
+        # could send plain text.
         socket.socket.shutdown(connection, socket.SHUT_RDWR)

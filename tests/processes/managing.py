@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,7 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.app import journal
-from tests.support.commands import MANAGE, ROOT, manage
+from tests.processes.forking import FAULT_HANDLER, ForkedProcess, can_fork, fork
+from tests.support.commands import ROOT, manage
 from tests.support.database import empty, this_database
 from tests.support.progress import progress_of
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
@@ -85,13 +87,21 @@ class ManagerProcess:
         self._out = folder / f"{number}.out"
         self._err = folder / f"{number}.err"
         self._told = JsonLines(self._out)
-        command = [*MANAGE, "start_partisan", *options]
+        arguments = ("tests.manage", "start_partisan", *options)
+        # A fork of the template differs from what --autoreload would start again.
+        forks = tree == ROOT and output is None and "--autoreload" not in options and can_fork(environment)
+        self.process: ForkedProcess | subprocess.Popen[bytes]
         with self._out.open("wb") as out, self._err.open("wb") as err:
-            outputs = (
-                {"stdout": out, "stderr": err} if output is None else {"stdout": output, "stderr": output}
-            )
+            if forks:
+                self.process = fork(arguments, environment, out, err)
+                return
             self.process = subprocess.Popen(
-                command, cwd=tree, env=environment, start_new_session=True, **outputs
+                [sys.executable, "-m", *arguments],
+                cwd=tree,
+                env=environment,
+                start_new_session=True,
+                stdout=out if output is None else output,
+                stderr=err if output is None else output,
             )
 
     @property
@@ -222,7 +232,7 @@ class Bench:
             **os.environ,
             "DJANGO_SETTINGS_MODULE": "tests.processes.settings",
             "TEST_SETTINGS": json.dumps(chosen),
-            "PYTHONFAULTHANDLER": "1",
+            **FAULT_HANDLER,
             "TMPDIR": str(self.temporary),
             journal.FOLDER: str(self.folder),
         }

@@ -17,6 +17,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine import boot_clock
 from django_partisan.engine.manager.batch_limit import BatchLimit
+from django_partisan.engine.manager.claim_cursor import ClaimCursor
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_thread import DatabaseThread
@@ -25,13 +26,11 @@ from django_partisan.engine.manager.outage import Outage
 from django_partisan.engine.manager.promoter import Promoter
 from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.sql import claiming
-from django_partisan.sql.claiming import CONTEXT, ID, PRIORITY, TaskRow
+from django_partisan.sql.claiming import CONTEXT, ID, TaskRow
 from django_partisan.sql.session import answer_seconds
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.queues import ClaimErrored, PollFoundNothing, TasksClaimed
 
-FROM_START_SECONDS: Final = 1.0
-"""In a backlog, a claim begins at the start of the queue again after this many seconds."""
 AWAKE_AFTER_FULL_CLAIMS: Final = 3
 EMITTED_IDS: Final = 100
 
@@ -49,30 +48,6 @@ class _SentAt(NamedTuple):
 
     at: float
     boot_at: float
-
-
-class Cursor:
-    """The start position of the next claim, so that it skips the index entries of rows just claimed."""
-
-    def __init__(self) -> None:
-        self._behind: tuple[int, int] | None = None
-        self._from_start_at = 0.0
-
-    def start(self, now: float) -> tuple[int, int] | None:
-        """Return priority and id of the row to start after; ``None`` means the start of the queue."""
-        if now - self._from_start_at > FROM_START_SECONDS:
-            self._behind = None
-        if self._behind is None:
-            self._from_start_at = now
-        return self._behind
-
-    def move_behind(self, row: TaskRow) -> None:
-        """Start the next claim after ``row``."""
-        self._behind = (row[PRIORITY], row[ID])
-
-    def reset(self) -> None:
-        """Start the next claim at the start of the queue, where retries and urgent tasks may be."""
-        self._behind = None
 
 
 class Claimer(Component):
@@ -101,7 +76,7 @@ class Claimer(Component):
         self._identity = identity
         self._pause = pause
         self._next_step = NextStep.CLAIM
-        self._cursor = Cursor()
+        self._cursor = ClaimCursor()
         self._is_asleep = False
         self._full_claims = 0
         self._was_empty = False
@@ -218,10 +193,12 @@ class Claimer(Component):
         if not self._tokens.answered(token):
             return
         rows: list[TaskRow] = result
+        seconds = time.monotonic() - sent.at
+        if is_from_start:
+            self._cursor.took_from_start(seconds)
         if bus.wanted(TasksClaimed):
             contexts = tuple(row[CONTEXT] for row in rows if row[CONTEXT] is not None)
             ids = tuple(row[ID] for row in rows[:EMITTED_IDS])
-            seconds = time.monotonic() - sent.at
             bus.emit(TasksClaimed, self._config.queue, len(rows), ids, seconds, contexts)
         if len(rows) >= limit:
             self._full_claims += 1

@@ -88,7 +88,8 @@ class Command(OperatorCommand):
             type=float,
             default=0.0,
             metavar="SECONDS",
-            help="Wait up to this many seconds for the database to become reachable (default: %(default)s).",
+            help="Wait up to this many seconds for the database to become reachable (default: %(default)s). "
+            "Use it if the manager may start before the database.",
         )
         starting.add_argument(
             "--setup",

@@ -23,9 +23,9 @@ LEAST_SHARE: Final = 0.1
 """The share of ``TELEMETRY_SHUTDOWN_TIMEOUT`` that the manager's own flush always gets."""
 EXIT_HANDLERS_SECONDS: Final = 0.5
 TLS_OPTIONS: Final = {
-    "metrics_certfile": "Serve metrics over TLS with this certificate.",
+    "metrics_certfile": "Serve metrics over TLS with this certificate. Use it if others share the network.",
     "metrics_keyfile": "Private key of the certificate, if it is in a separate file.",
-    "metrics_client_ca": "Require client certificates that this CA signed.",
+    "metrics_client_ca": "Require client certificates that this CA signed. Use it if a token is not enough.",
 }
 
 

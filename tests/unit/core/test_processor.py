@@ -3,9 +3,12 @@
 from typing import Any
 
 import pytest
+from structlog.stdlib import BoundLogger
+from typing_extensions import assert_type
 
 from django_partisan.config.processor_configs import ErrorsHandleConfig
 from django_partisan.definitions import TaskDefinition
+from django_partisan.metrics.custom import Measures
 from django_partisan.processor import BaseTaskProcessor, CurrentTask, bulk_delay
 from django_partisan.telemetry.events.values import TaskRef
 from tests.support.events import provided
@@ -124,12 +127,21 @@ def test_in_a_run_a_processor_has_the_tools_that_were_provided():
         log=lambda task, definition: ("log", task, definition.source),
         metrics=lambda task, definition: ("metrics", task, definition.source),
     ):
-        log, metrics = made.log, made.metrics
+        log: Any = made.log
+        metrics: Any = made.metrics
 
     named = TaskRef(7, "Letter", "mail", 10, 5, 1, 2)  # the queue of the manager that runs it
     assert log == ("log", named, Letter)
     assert metrics == ("metrics", named, Letter)
     assert made.log is log
+
+
+def test_a_type_checker_knows_the_tools_of_a_run():
+    made = running(Letter())
+
+    # mypy compares the types with the declarations; the run has objects of these types.
+    assert isinstance(assert_type(made.log, BoundLogger), BoundLogger)
+    assert isinstance(assert_type(made.metrics, Measures), Measures)
 
 
 def test_enqueueing_nothing_asks_nobody():

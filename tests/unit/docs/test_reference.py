@@ -7,6 +7,8 @@ import pytest
 from django.core.management import load_command_class
 
 from django_partisan import outcomes, pytest_plugin
+from django_partisan.config import observability, queue_keys
+from django_partisan.config.validation import Setting
 from django_partisan.logs import running_task
 from django_partisan.metrics import catalogue
 from django_partisan.models import Task
@@ -42,6 +44,13 @@ def test_a_table_that_differs_is_made_anew_and_the_page_around_it_stays():
 
     assert stale != text
     assert pages.with_tables(stale) == text
+
+
+@pytest.mark.parametrize(("key", "setting"), [*queue_keys.KEYS.items(), *observability.KEYS.items()])
+def test_the_text_of_each_setting_says_when_to_change_it(key: str, setting: Setting):
+    advice = r"[.;] (Set|Raise|Lower|Change|Extend|Turn) (it|them|the default)\b.* (if|behind|together with) "
+
+    assert re.search(advice, setting.meaning), key
 
 
 def test_the_page_on_commands_has_a_section_for_each_and_the_help_of_all_but_one():

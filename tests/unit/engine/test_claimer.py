@@ -8,7 +8,8 @@ import pytest
 from django.db import OperationalError
 
 from django_partisan.engine import boot_clock
-from django_partisan.engine.manager.claimer import AWAKE_AFTER_FULL_CLAIMS, FROM_START_SECONDS, Claimer
+from django_partisan.engine.manager.claim_cursor import FROM_START_SECONDS
+from django_partisan.engine.manager.claimer import AWAKE_AFTER_FULL_CLAIMS, Claimer
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.promoter import SOON_SECONDS
 from django_partisan.engine.manager.queue_pause import QueuePause
@@ -162,6 +163,27 @@ def test_a_claim_starts_behind_the_last_row_of_a_full_one_and_from_the_start_aft
     then(harness)
 
     assert harness.claim(later=later)["behind"] == behind
+
+
+@pytest.mark.parametrize(
+    ("took", "later", "is_from_start"),
+    [
+        ((0.2, 0.2), 1.5, False),
+        ((0.2, 0.2), 2.5, True),
+        ((3, 4), 29, False),
+        ((4, 3), 31, True),
+        ((20, 20), 61, True),
+        ((0.001, 20), 1.5, True),
+    ],
+    ids=["short", "due", "long", "due after long ones", "at most a minute", "one long one"],
+)
+def test_the_longer_claims_from_the_start_take_the_later_is_the_next(took, later, is_from_start, harness):
+    for seconds in took:
+        harness.claimer.notified()
+        harness.turn(later=-seconds)
+        harness.thread.answer(list(FULL))
+
+    assert (harness.claim(later=later - took[-1])["behind"] is None) == is_from_start
 
 
 def test_only_a_look_that_began_after_the_claim_lets_it_rest(harness):

@@ -28,7 +28,7 @@ from django_partisan import registry
 from django_partisan.config import observability
 from django_partisan.metrics.access import CannotServe
 from django_partisan.metrics.catalogue import METRICS
-from django_partisan.metrics.exporter import Exporter
+from django_partisan.metrics.exporter import SCRAPES_AT_ONCE, Exporter
 from django_partisan.metrics.recorder import Recorder
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.queues import TasksReleased
@@ -525,13 +525,13 @@ def test_a_database_that_hangs_holds_scrapes_for_its_timeout_only(start: Start, 
     assert time.monotonic() - began < 3
 
 
-def waiting_scrapes() -> int:
-    """Return how many scrapes wait for the query, or for another scrape that waits for it."""
+def waiting_scrapes(function: str = "_metrics") -> int:
+    """Return how many scrapes wait inside a function: for the query, or for a scrape that waits for it."""
     stacks = [
         [caller.f_code.co_name for caller, _ in traceback.walk_stack(frame)]
         for frame in sys._current_frames().values()
     ]
-    return sum(names[0] == "wait" and "_metrics" in names for names in stacks)
+    return sum(names[0] == "wait" and {"_metrics", function} <= set(names) for names in stacks)
 
 
 @pytest.mark.parametrize("interval", [0, 5])
@@ -546,12 +546,14 @@ def test_twenty_scrapes_at_once_are_one_query_and_hold_no_probe(
     with ThreadPoolExecutor(20) as pool:
         scrapes = [pool.submit(served.ask, "/metrics") for _ in range(20)]
         wait_until(lambda: waiting_scrapes() == 20)
+        built_at_once = waiting_scrapes("collect")
         live = served.ask("/live").status
         waiting = [not scrape.done() for scrape in scrapes]
         query.gate.set()
 
     assert live == 200
     assert all(waiting)
+    assert built_at_once == SCRAPES_AT_ONCE, "the others take no CPU time from the manager's loop"
     assert [scrape.result().status for scrape in scrapes] == [200] * 20
     assert query.calls == 1
 

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import http.client
 import os
+import re
 import socket
 import ssl
 import threading
@@ -139,7 +140,7 @@ def test_a_client_that_stops_halfway_is_no_error(start: Start, errors: list[int]
 
 
 def test_a_body_is_not_read_and_does_not_cut_off_the_answer(start: Start) -> None:
-    sent = b"POST /a HTTP/1.1\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300_000
+    sent = b"POST /a HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % BIG + b"x" * BIG
 
     assert b"POST /a" in exchange(start(), sent)
 
@@ -251,9 +252,11 @@ def test_when_it_cannot_accept_it_tries_again(errors: list[int], made: list[Serv
     listener = Listener(fileno=made[0].socket.detach())
     listener.failures = [errno.ECONNABORTED, errno.EMFILE]
     made[0].socket = listener
+    began = time.monotonic()
     made[0].start()
 
     assert is_answered(listener.getsockname()[1])
+    assert time.monotonic() - began >= server.ACCEPT_PAUSE_SECONDS, "it does not spin while descriptors lack"
     assert listener.failures == []
     assert errors == []
 
@@ -270,9 +273,23 @@ def test_it_serves_ipv4_and_ipv6(made: list[Server], host: str, url: str) -> Non
     connection.close()
 
 
-def test_a_host_that_is_none_is_named() -> None:
-    with pytest.raises(CannotServe, match=r"on port 0 of 'no\.such\.host\.invalid'"):
-        Server(("no.such.host.invalid", 0), echo, None, lambda: None)
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "x" * 64], ids=["unknown", "label too long"])
+def test_a_host_that_is_none_is_named(host: str) -> None:
+    with pytest.raises(CannotServe, match=re.escape(f"on port 0 of {host!r}")):
+        Server((host, 0), echo, None, lambda: None)
+
+
+def test_a_burst_of_connections_waits_until_it_is_accepted(made: list[Server]) -> None:
+    made.append(Server(("127.0.0.1", 0), echo, None, lambda: None))
+    port = made[0].socket.getsockname()[1]
+
+    burst = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(20)]
+
+    made[0].start()
+    burst[-1].sendall(GET)
+    assert read_all(burst[-1]).startswith(b"HTTP/1.1 200")
+    for client in burst:
+        client.close()
 
 
 def trusting(certificates: Certificates) -> ssl.SSLContext:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo, available_timezones
 UTC = timezone.utc
 MINUTE = timedelta(minutes=1)
 WEEK = timedelta(weeks=1)
-FIRST = datetime(2026, 1, 1, tzinfo=UTC)
+FIRST = datetime(2027, 1, 1, tzinfo=UTC)
 LAST = datetime(2029, 1, 1, tzinfo=UTC)
 BOUNDS = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 
@@ -26,7 +26,7 @@ class Transition(NamedTuple):
 
 @cache
 def transitions() -> list[Transition]:
-    """Return one zone for each distinct clock change from 2026 to 2028."""
+    """Return one zone for each distinct clock change of 2027 and 2028."""
     found: dict[tuple[datetime, timedelta, timedelta], Transition] = {}
     weeks = [FIRST + number * WEEK for number in range((LAST - FIRST) // WEEK + 1)]
     for name in sorted(available_timezones()):
