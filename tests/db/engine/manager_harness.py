@@ -26,7 +26,7 @@ from tests.support.waiting import PATIENCE_SECONDS, wait_until
 
 
 class Gate:
-    """A gate where a task waits until the test opens it; it must be opened before its office is closed."""
+    """A gate where a task waits until the test opens it; it must be opened before its manager is closed."""
 
     def __init__(self) -> None:
         self.begun = threading.Event()
