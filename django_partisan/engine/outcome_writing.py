@@ -85,7 +85,7 @@ class WriteAttempt:
 
     @property
     def is_locked(self) -> bool:
-        """True if the items were held up by locks of other transactions."""
+        """True if the items were delayed by locks of other transactions."""
         return self._error is not None and kind_of(self._error) is ErrorKind.LOCKED
 
     def result(self) -> WriteResult:
@@ -107,7 +107,7 @@ class WriteAttempt:
         return [item for item in items if item[0] not in locked]
 
     def write(self, items: Sequence[Item]) -> None:
-        """Write items; once any are held up, hold up the rest too, so that no call waits twice."""
+        """Write items; once any are delayed, delay the rest too, so that no call waits twice."""
         if not items:
             return
         if self._error is not None:

@@ -49,7 +49,7 @@ def _write_part(connection: BaseDatabaseWrapper, part: Part, manager: UUID) -> W
 
 
 def _write_restored(connection: BaseDatabaseWrapper, part: Part, manager: UUID) -> WriteResult:
-    """Restore forgotten claims, then write; if locks or a timeout prevent that, the outcomes are held up."""
+    """Restore forgotten claims, then write; if locks or a timeout prevent that, the outcomes are delayed."""
     rows = [row for row, _ in part.entries]
     try:
         restore(connection, manager, rows, PART_LOCK_TIMEOUT_MS if part.is_retry else LOCK_TIMEOUT_MS)

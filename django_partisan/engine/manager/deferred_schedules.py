@@ -1,4 +1,4 @@
-"""Put aside due schedules that this manager cannot enqueue, for example because their task is unknown.
+"""Defer due schedules that this manager cannot enqueue, for example because their task is unknown.
 
 Another manager may be able to, so their rows are left unchanged. Only after a minute is this an error. That a
 tick is late proves nothing, because there may have been no manager.
@@ -13,13 +13,13 @@ from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.task_imports import Imported
 
 FORGET_SECONDS: Final = 60.0
-"""After this time, schedules that were put aside are tried again."""
+"""After this time, schedules that were deferred are tried again."""
 OVERDUE_SECONDS: Final = 59.9
 """After this time it is an error; less than ``FORGET_SECONDS``, so that the first new try reports it."""
 
 
 class Deferred(NamedTuple):
-    """Information for the next batch about schedules that were put aside."""
+    """Information for the next batch about schedules that were deferred."""
 
     hidden: Collection[str] = ()
     """Schedules that the batch must leave out."""
@@ -33,7 +33,7 @@ NOTHING: Final = Deferred()
 
 
 class DeferredSchedules:
-    """The schedules that were put aside, and since when, by a monotonic clock."""
+    """The schedules that were deferred, and since when, by a monotonic clock."""
 
     def __init__(self) -> None:
         self.forget_at = NEVER
@@ -53,7 +53,7 @@ class DeferredSchedules:
         return Deferred(sorted(self._hidden), overdue, dict(self._imported))
 
     def defer(self, names: Iterable[str]) -> None:
-        """Put aside schedules that a batch could not enqueue, unless it began before ``retry_all()``."""
+        """Defer schedules that a batch could not enqueue, unless it began before ``retry_all()``."""
         now = time.monotonic()
         for name in names:
             self._since.setdefault(name, now)

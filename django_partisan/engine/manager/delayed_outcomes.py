@@ -55,7 +55,7 @@ class Part(NamedTuple):
     again: bool = False
     """True if the answer to an earlier try was lost: some outcomes may be written already."""
     is_retry: bool = False
-    """True if these outcomes were held up before, and are tried apart from the others."""
+    """True if these outcomes were delayed before, and are tried apart from the others."""
 
     def items(self) -> Sequence[Item]:
         """Return the items to write, in the form that statements of this kind take."""
@@ -79,7 +79,7 @@ class Part(NamedTuple):
 
 
 class DelayedOutcomes:
-    """Outcomes that were held up: some are tried again at once, in halves; others later.
+    """Outcomes that were delayed: some are tried again at once, in halves; others later.
 
     Those that wait for locks of other transactions, or took too long alone, are for later. The pause before
     the next try doubles, up to three seconds, until nothing is left.

@@ -22,7 +22,7 @@ from django_partisan.telemetry.events.tasks import TaskClaimLost
 from django_partisan.telemetry.events.values import ErrorInfo
 
 EMITTED_AFTER_SECONDS: Final = 5.0
-"""How long outcomes are held up before an event is emitted; most locks are released sooner."""
+"""How long outcomes are delayed before an event is emitted; most locks are released sooner."""
 LOCKED: Final = ErrorInfo(
     "django_partisan.sql.errors.ErrorKind.LOCKED",
     "other transactions lock these rows, or the table; see pg_blocking_pids()",
@@ -67,9 +67,9 @@ class SettleEvents:
                 bus.emit(OutcomesSettled, self._queue, len(settled), seconds, contexts, ids)
 
     def emit_delayed(self, delayed: DelayedOutcomes, results: Sequence[WriteResult]) -> None:
-        """Emit that outcomes are held up, if that lasts long or the write of a single one was cancelled.
+        """Emit that outcomes are delayed, if that lasts long or the write of a single one was cancelled.
 
-        ``SettleErrored`` is emitted each time, and ``SettleFailed`` once until nothing is held up any more.
+        ``SettleErrored`` is emitted each time, and ``SettleFailed`` once until nothing is delayed any more.
         """
         if not len(delayed):
             self._is_emitted = False

@@ -39,7 +39,7 @@ class Settler(Component):
     """The component that settles and releases tasks; outcomes wait as long as the database is down.
 
     Each kind of outcome is written by a separate statement, completed tasks first. Outcomes that wait for
-    locks of other transactions, or take too long in one statement, are held up and retried separately, in
+    locks of other transactions, or take too long in one statement, are delayed and retried separately, in
     ever smaller parts. ``requeued`` is called when tasks wait again, with the seconds until the first of them
     is due. ``identity`` returns the id of this manager's row.
     """
@@ -104,7 +104,7 @@ class Settler(Component):
 
     @property
     def is_delayed(self) -> bool:
-        """True if outcomes are unwritten, and all of them have been tried and held up."""
+        """True if outcomes are unwritten, and all of them have been tried and delayed."""
         is_tried = all(part.is_retry for part in self._under_way) and not any(self._gathered.values())
         return is_tried and not self.is_idle
 

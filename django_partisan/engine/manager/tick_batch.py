@@ -1,6 +1,6 @@
 """Enqueue the tasks of due ticks: a batch of schedules in one transaction, in the chores thread.
 
-A row whose definition is invalid here or whose task is unknown is put aside and keeps its tick, because
+A row whose definition is invalid here or whose task is unknown is deferred and keeps its tick, because
 another manager may be able to enqueue it. A malformed row fails. Neither affects the other rows of the batch.
 If PostgreSQL refuses a task, or another transaction locks its duplicate, the transaction is rolled back and
 each half of the batch is tried; a row that fails alone keeps its tick, too.
@@ -161,7 +161,7 @@ class _Batch:
         return self.committed(connection)
 
     def _plans(self, connection: BaseDatabaseWrapper, found: Sequence[LockedSchedule]) -> list[Plan]:
-        """Return a plan for each row; fail or put aside rows that are invalid or whose task is unknown."""
+        """Return a plan for each row; fail or defer rows that are invalid or whose task is unknown."""
         plans: list[Plan] = []
         number, until = 0, time.monotonic() + PLAN_SECONDS
         for locked in found:
