@@ -53,7 +53,7 @@ class JsonLines:
         self._read = 0
         self._lines: list[dict[str, Any]] = []
 
-    def so_far(self) -> list[dict[str, Any]]:
+    def lines_so_far(self) -> list[dict[str, Any]]:
         """Return the complete lines, or an empty list if the file does not exist yet."""
         try:
             with self._path.open("rb") as file:
@@ -66,7 +66,7 @@ class JsonLines:
             self._read += len(complete) + 1
         return self._lines
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Remove the file and the lines read; later lines belong to a new file."""
         self._path.unlink(missing_ok=True)
         self._read, self._lines = 0, []
@@ -86,7 +86,7 @@ class ManagerProcess:
         number = len(list(folder.glob("*.out")))
         self._out = folder / f"{number}.out"
         self._err = folder / f"{number}.err"
-        self._told = JsonLines(self._out)
+        self._log = JsonLines(self._out)
         arguments = ("tests.manage", "start_partisan", *options)
         # A fork of the template differs from what --autoreload would start again.
         forks = tree == ROOT and output is None and "--autoreload" not in options and can_fork(environment)
@@ -117,43 +117,43 @@ class ManagerProcess:
         """Return the text written to standard error."""
         return self._err.read_text()
 
-    def told(self, action: str) -> list[dict[str, Any]]:
+    def logged(self, action: str) -> list[dict[str, Any]]:
         """Return the log events with this action so far."""
-        return [event for event in self._told.so_far() if event.get("event.action") == action]
+        return [event for event in self._log.lines_so_far() if event.get("event.action") == action]
 
     def wait_for(
         self, action: str, count: int = 1, seconds: float = PATIENCE_SECONDS
     ) -> list[dict[str, Any]]:
         """Wait until there are ``count`` log events with this action, and return them."""
         wait_until(
-            lambda: len(self.told(action)) >= count,
+            lambda: len(self.logged(action)) >= count,
             seconds,
             lambda: f"{count} x {action}\n{self}",
             progress=progress_of(self._pids, seconds),
         )
-        return self.told(action)
+        return self.logged(action)
 
     def __str__(self) -> str:
-        code, states = self.process.poll(), [(one.pid, one.state) for one in self.family()]
+        code, states = self.process.poll(), [(one.pid, one.state) for one in self.process_tree()]
         return f"{self.out()}\n{self.err()}\nexit code {code}, alive: {states}"
 
-    def family(self) -> list[Process]:
+    def process_tree(self) -> list[Process]:
         """Return the processes of the group: the manager, the fork server, the workers."""
         return list(processes(self.pid))
 
     def _pids(self) -> list[int]:
-        return [process.pid for process in self.family()]
+        return [process.pid for process in self.process_tree()]
 
     def workers(self) -> list[int]:
         """Return the process ids of the live workers."""
-        alive = {process.pid for process in self.family()}
-        started = [event["partisan.worker.pid"] for event in self.told("worker.started")]
+        alive = {process.pid for process in self.process_tree()}
+        started = [event["partisan.worker.pid"] for event in self.logged("worker.started")]
         return [pid for pid in started if pid in alive]
 
     def fork_server(self) -> int:
         """Return the process id of the fork server, the parent of every worker."""
         worker = self.workers()[0]
-        [parent] = [process.parent for process in self.family() if process.pid == worker]
+        [parent] = [process.parent for process in self.process_tree() if process.pid == worker]
         return parent
 
     def send(self, number: signal.Signals) -> None:
@@ -181,11 +181,11 @@ class ManagerProcess:
 
     def is_gone(self) -> bool:
         """Return whether every process of the group has ended."""
-        return self.process.poll() is not None and not self.family()
+        return self.process.poll() is not None and not self.process_tree()
 
     def destroy(self) -> None:
         """Kill every process of the group."""
-        for process in self.family():
+        for process in self.process_tree():
             with suppress(ProcessLookupError):  # it ended by itself, or together with the one before
                 os.kill(process.pid, signal.SIGKILL)
         wait_until(self.is_gone, what="every process of a manager is gone")
@@ -255,7 +255,7 @@ class Bench:
 
     def journal(self, what: str | None = None, **more: Any) -> list[dict[str, Any]]:
         """Return the journal's lines that match, in order."""
-        lines = self._journal.so_far()
+        lines = self._journal.lines_so_far()
         wanted = {**more, **({} if what is None else {"what": what})}
         return [line for line in lines if all(line.get(key) == value for key, value in wanted.items())]
 
@@ -269,7 +269,7 @@ class Bench:
             return f"{count} x {what} {more}; the journal has {self.journal()}\n{said}"
 
         def pids() -> list[int]:
-            return [process.pid for manager in self.managers for process in manager.family()]
+            return [process.pid for manager in self.managers for process in manager.process_tree()]
 
         wait_until(
             lambda: len(self.journal(what, **more)) >= count,
@@ -283,13 +283,13 @@ class Bench:
         """Open a gate, so that the tasks waiting at it continue."""
         (self.folder / gate).touch()
 
-    def forget(self) -> None:
+    def clear_journal(self) -> None:
         """Clear the journal; the gates stay as they are."""
-        self._journal.forget()
+        self._journal.clear()
 
     def clear(self) -> None:
         """Clear the journal and close the gates."""
-        self.forget()
+        self.clear_journal()
         for path in self.folder.iterdir():
             if path.is_file() and path.suffix not in (".out", ".err"):
                 path.unlink()

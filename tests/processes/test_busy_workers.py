@@ -31,7 +31,7 @@ def learn(bench: Bench, *processors_: processors.Recorded) -> None:
 def learn_to_wait(bench: Bench) -> None:
     bench.open("open")
     learn(bench, *(processors.WaitBriefly("open", index) for index in range(200)))
-    bench.forget()
+    bench.clear_journal()
 
 
 def test_max_queue_size_bounds_what_is_claimed_and_not_begun(bench: Bench):
@@ -84,7 +84,7 @@ def test_what_a_stopped_worker_holds_waits_for_it_and_nothing_else_does(bench: B
     wait_until(lambda: number_of("finished") == 51, 5)
 
     assert set(Task.objects.values_list("attempts", "crashes")) == {(1, 0)}
-    assert manager.told("worker.exited") == []
+    assert manager.logged("worker.exited") == []
 
 
 def test_long_call_in_c_stalls_no_other_worker(bench: Bench):
@@ -124,5 +124,5 @@ def test_worker_is_recycled_after_its_number_of_tasks(bench: Bench):
         runs[line["pid"]] = runs.get(line["pid"], 0) + 1
     assert max(runs.values()) == 5
     manager.wait_for("worker.exited", sum(count == 5 for count in runs.values()))
-    assert {event["event.reason"] for event in manager.told("worker.exited")} == {"recycled"}
+    assert {event["event.reason"] for event in manager.logged("worker.exited")} == {"recycled"}
     assert Task.objects.filter(attempts=1, crashes=0).count() == 40

@@ -68,7 +68,7 @@ def test_running_tasks_of_two_managers_are_interrupted_before_the_next_heartbeat
         line
         for manager in serving.managers
         for action in ("task.cancelled", "task.failed")
-        for line in manager.told(action)
+        for line in manager.logged(action)
         if line["partisan.task.id"] in ids
     ]
     assert {(line["event.action"], line["log.level"]) for line in lines} == {("task.cancelled", "info")}

@@ -28,7 +28,7 @@ def serving(serving: Bench) -> Iterator[Bench]:
     """Check after each test that its tasks neither broke a pipe nor ended their worker."""
     yield serving
     [manager] = serving.managers
-    assert manager.told("worker.exited") == manager.told("worker.pipe_broken") == []
+    assert manager.logged("worker.exited") == manager.logged("worker.pipe_broken") == []
 
 
 def test_a_task_has_the_interpreters_multiprocessing_and_can_end_its_children(serving: Bench):

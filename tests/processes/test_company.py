@@ -101,7 +101,7 @@ def test_manager_whose_lease_expired_drops_its_tasks_and_registers_again(bench: 
     late.wait_for("manager.lease_lost")
     late.wait_for("task.claim_lost", 2)
 
-    assert {event["event.reason"] for event in punctual.told("task.rescued")} == {"manager_lost"}
+    assert {event["event.reason"] for event in punctual.logged("task.rescued")} == {"manager_lost"}
     lost = [line for line in checked(late.out()) if line["event.action"] == "task.claim_lost"]
     assert {line["partisan.task.id"] for line in lost} <= {str(pk) for pk in ids}
     assert {line["partisan.processor"] for line in lost} == {"Wait"}

@@ -52,7 +52,7 @@ def test_forgotten_claims_are_restored_and_no_task_runs_twice(own: OwnDatabase, 
     own.bench.open("gate")
     wait_until(lambda: own.count("status = 'finished' AND attempts = 1 AND crashes = 0") == 10)
     assert Counter(line["id"] for line in own.bench.journal("begun")).most_common(1)[0][1] == 1
-    assert manager.told("task.claim_lost") == []
+    assert manager.logged("task.claim_lost") == []
     assert manager.stop() == 0
 
 

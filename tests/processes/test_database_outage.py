@@ -43,8 +43,8 @@ def test_manager_outlives_a_restart_of_the_database_under_load(own: OwnDatabase)
     assert len(set(ids)) == 3000
     assert len(ids) == 3000, "no task ran twice: all that ended were settled when the database was back"
     assert own.count("attempts <> 1 OR crashes <> 0") == 0
-    assert manager.told("database.restored")
-    assert manager.told("worker.exited") == []
+    assert manager.logged("database.restored")
+    assert manager.logged("worker.exited") == []
     assert manager.stop() == 0
 
 
@@ -62,7 +62,7 @@ def test_outcomes_of_tasks_that_end_while_the_database_is_away_are_held_and_sett
     own.server.start()
     wait_until(lambda: own.count("status = 'finished' AND attempts = 1") == 5, 10)
 
-    assert len(manager.told("task.settle_failed")) == 1
+    assert len(manager.logged("task.settle_failed")) == 1
     assert len(bench.journal("begun")) == 5
     assert manager.stop() == 0
     assert manager.err().count("\n") == 1
@@ -127,7 +127,7 @@ def test_manager_outlives_the_end_of_every_one_of_its_connections(bench: Bench):
         assert first_value(END_CONNECTIONS) >= 3
         wait_until(partial(all_ended, ids))
 
-    assert manager.told("task.transaction_left_open") == []
+    assert manager.logged("task.transaction_left_open") == []
     failed = number_of("error")
     errors = set(Task.objects.values_list("error_message", flat=True))
     assert failed <= 2 * 3, f"more tasks than those whose own connection was ended: {errors}"

@@ -39,10 +39,10 @@ def test_killed_worker_is_replaced_at_once_and_its_task_runs_again(bench: Bench)
     assert crashed["worker"].endswith(f":{victim}")
     assert crashed["ended_at"] > crashed["started_at"]
     assert (completed["outcome"], completed["worker"]) == ("completed", task.worker)
-    [exited] = manager.told("worker.exited")
+    [exited] = manager.logged("worker.exited")
     assert (exited["event.reason"], exited["partisan.worker.signal"]) == ("signal", "SIGKILL")
     assert exited["partisan.task.id"] == str(task.pk)
-    assert [event["event.reason"] for event in manager.told("task.rescued")] == ["worker_lost"]
+    assert [event["event.reason"] for event in manager.logged("task.rescued")] == ["worker_lost"]
     assert other in manager.workers()
 
 
@@ -109,9 +109,9 @@ def test_killed_fork_server_costs_no_task_and_is_replaced(bench: Bench):
 
     assert set(Task.objects.values_list("attempts", "crashes")) == {(1, 0)}
     assert not set(before) & set(manager.workers())
-    assert {event["event.reason"] for event in manager.told("worker.exited")} == {"recycled"}
+    assert {event["event.reason"] for event in manager.logged("worker.exited")} == {"recycled"}
     assert manager.stop() == 0
-    assert {event["event.reason"] for event in manager.told("worker.exited")} == {"recycled", "stopped"}
+    assert {event["event.reason"] for event in manager.logged("worker.exited")} == {"recycled", "stopped"}
     assert manager.err().count("\n") == 1
 
 
@@ -128,7 +128,7 @@ def test_workers_are_replaced_after_the_temporary_folder_was_swept(bench: Bench)
     bench.open("gate")
 
     assert survivor in {line["pid"] for line in begun}
-    assert manager.told("worker.start_failed") == []
+    assert manager.logged("worker.start_failed") == []
     assert manager.stop() == 0
     assert list(bench.temporary.iterdir()) == [bench.presence()]
 
@@ -138,7 +138,7 @@ def test_stop_after_the_fork_server_was_killed_counts_no_worker_as_dead(bench: B
     kill(manager.fork_server())
 
     assert manager.stop() == 0
-    assert [event["event.reason"] for event in manager.told("worker.exited")] == ["stopped", "stopped"]
+    assert [event["event.reason"] for event in manager.logged("worker.exited")] == ["stopped", "stopped"]
 
 
 def test_after_a_kill_of_everything_interrupted_tasks_run_first_and_soon(bench: Bench):
@@ -248,7 +248,7 @@ def test_worker_that_cannot_start_is_tried_again_at_growing_intervals(bench: Ben
     manager = bench.start(WORKERS_COUNT=1, PRELOAD=False, variables={"BREAK_WORKERS": "1"})
 
     manager.wait_for("worker.exited", 3)
-    exits = manager.told("worker.exited")
+    exits = manager.logged("worker.exited")
     assert {event["event.reason"] for event in exits} == {"error"}
     assert "not in a worker" in manager.err()
     assert manager.stop() == 0

@@ -16,7 +16,7 @@ LOST = timedelta(minutes=1)
 
 
 def logged(manager: ManagerProcess) -> set[tuple[str, str, str]]:
-    lines = (line for action in ("task.expired", "task.failed") for line in manager.told(action))
+    lines = (line for action in ("task.expired", "task.failed") for line in manager.logged(action))
     return {(line["event.action"], line["log.level"], line["partisan.task.id"]) for line in lines}
 
 

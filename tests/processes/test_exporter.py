@@ -209,8 +209,8 @@ def test_a_taken_port_ends_the_manager_before_it_claims(bench: Bench):
     assert code == 1
     [line] = manager.err().splitlines()
     assert f"port {port}" in line
-    assert manager.told("metrics.server_failed")
-    assert not manager.told("task.claimed")
+    assert manager.logged("metrics.server_failed")
+    assert not manager.logged("task.claimed")
     task.refresh_from_db()
     assert task.status == "new"
 
@@ -227,7 +227,7 @@ def test_a_manager_serves_tasks_while_another_holds_its_port_and_metrics_when_it
     [served] = second.wait_for("metrics.served")
 
     assert (taken["partisan.metrics.port"], taken["partisan.metrics.holder"]) == (int(port), "default")
-    [started] = second.told("manager.started")
+    [started] = second.logged("manager.started")
     assert "partisan.manager.metrics_address" not in started
     with urllib.request.urlopen(
         f"{served['partisan.manager.metrics_address']}/metrics", timeout=10
@@ -243,5 +243,5 @@ def test_a_manager_that_does_not_require_its_port_goes_on_without(bench: Bench):
         processors.Pass().delay()
         bench.wait_for("begun")
 
-    assert manager.told("metrics.server_failed")
+    assert manager.logged("metrics.server_failed")
     assert manager.stop() == 0

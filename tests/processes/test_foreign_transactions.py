@@ -76,7 +76,7 @@ def test_a_row_that_another_transaction_locks_holds_up_nothing_and_a_stop_names_
         manager.send(signal.SIGTERM)
         assert manager.ended(SOON_SECONDS) == 1
 
-    [stopped] = manager.told("manager.stopped")
+    [stopped] = manager.logged("manager.stopped")
     assert stopped["partisan.manager.unfinished_ids"] == [str(task.pk)]
     assert columns(task.pk, "status") == "in_process"
 
@@ -109,8 +109,8 @@ def test_a_task_whose_row_is_deleted_while_it_runs_does_not_run_again_when_its_w
     wait_until(lambda: number_of("finished", pk=other.pk))
 
     assert len(bench.journal("begun", id=task.pk)) == 1
-    assert [event["partisan.task.id"] for event in manager.told("task.claim_lost")] == [str(task.pk)]
-    assert manager.told("task.rescued") == []
+    assert [event["partisan.task.id"] for event in manager.logged("task.claim_lost")] == [str(task.pk)]
+    assert manager.logged("task.rescued") == []
 
 
 @pytest.fixture
@@ -148,6 +148,6 @@ def test_a_task_that_cannot_be_settled_within_statement_timeout_is_told_with_wha
 
     wait_until(lambda: number_of("finished", pk__in=ids) == 5)
 
-    [failed] = manager.told("task.settle_failed")
+    [failed] = manager.logged("task.settle_failed")
     assert "ALTER ROLE ... SET statement_timeout" in failed["message"]
     assert columns(slow.pk, "status") == "in_process"

@@ -103,7 +103,7 @@ def test_a_function_in_a_module_that_only_workers_import_is_retried_after_its_wo
     wait_until(lambda: Task.objects.waiting().filter(pk=int(result.id), retries=1))
     result.refresh()
     assert [error.exception_class for error in result.errors] == [TaskTimeout]
-    assert len(manager.told("worker.killed")) == 1
+    assert len(manager.logged("worker.killed")) == 1
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ def test_workers_of_a_manager_that_hangs_start_nothing_past_the_end_of_its_lease
     bulk_delay(kind(0) for kind in (processors.HoldInterpreter, processors.Pass) for _ in range(100))
     wait_until(lambda: number_of("finished") == 200)
     Task.objects.all().delete()
-    bench.forget()
+    bench.clear_journal()
     bulk_delay([processors.HoldInterpreter(5), *(processors.Pass(number) for number in range(5))])
     bench.wait_for("begun")
 

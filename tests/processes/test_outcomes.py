@@ -203,7 +203,7 @@ def test_outcome_that_cannot_be_settled_fails_alone_and_its_batch_settles(servin
 
     assert failure(done(culprit))[:2] == ("error", "unsettleable")
     manager, its_id = serving.managers[0], str(culprit.pk)
-    lines = partial(manager.told, "task.failed")
+    lines = partial(manager.logged, "task.failed")
     failed = wait_until(lambda: {line["partisan.task.id"]: line for line in lines()}.get(its_id))
     assert failed is not None
     assert failed["event.reason"] == "unsettleable"
@@ -218,7 +218,7 @@ def test_transaction_that_a_task_left_open_is_rolled_back_and_named(serving: Ben
 
     assert task.status == written.status == again.status == "finished"
     assert sorted(Note.objects.values_list("text", flat=True)) == ["after", "and after"]
-    [left_open] = serving.managers[0].told("task.transaction_left_open")
+    [left_open] = serving.managers[0].logged("task.transaction_left_open")
     assert left_open["partisan.task.id"] == str(task.pk)
     assert "left a transaction open on the database 'default'" in left_open["message"]
 

@@ -76,9 +76,9 @@ def test_two_hosts_under_load_soon_start_nothing_more_and_soon_go_on(bench: Benc
     assert min(begun_after(bench, resumed_at)) < LATEST_SECONDS
     goes_on(bench)
     for manager in managers:
-        assert manager.told("queue.paused")[0]["partisan.pause.comment"] == "maintenance"
-        assert len(manager.told("queue.resumed")) == 1
-        assert {line["event.reason"] for line in manager.told("task.released")} <= {"paused", "shared"}
+        assert manager.logged("queue.paused")[0]["partisan.pause.comment"] == "maintenance"
+        assert len(manager.logged("queue.resumed")) == 1
+        assert {line["event.reason"] for line in manager.logged("task.released")} <= {"paused", "shared"}
 
 
 def test_what_runs_finishes_and_what_waits_behind_it_in_a_worker_is_released(bench: Bench):
@@ -96,7 +96,7 @@ def test_what_runs_finishes_and_what_waits_behind_it_in_a_worker_is_released(ben
     bench.open("gate")
     bench.wait_for("ended", processor="WaitBriefly")
     assert stands_still(bench) == begun
-    assert manager.workers() == [event["partisan.worker.pid"] for event in manager.told("worker.started")]
+    assert manager.workers() == [event["partisan.worker.pid"] for event in manager.logged("worker.started")]
     resume("default")
 
     goes_on(bench)
@@ -112,7 +112,7 @@ def test_a_pause_holds_over_restarts_and_a_manager_that_starts_claims_nothing(be
     second = bench.ready(LEASE_SECONDS=120, SLEEP_DELAY_SECONDS=0.1)
     all_paused([second])
     let_pass(STILL_SECONDS)
-    assert (number_of("new"), second.told("task.claimed"), bench.journal()) == (20, [], [])
+    assert (number_of("new"), second.logged("task.claimed"), bench.journal()) == (20, [], [])
     resume("default")
 
     goes_on(bench)
@@ -146,7 +146,7 @@ def test_a_pause_with_an_end_ends_by_itself_without_a_heartbeat(bench: Bench):
     [first, *_] = sorted(begun_after(bench, paused_at))
 
     assert 2.9 < first < 3.0 + LATEST_SECONDS
-    assert len(manager.told("queue.resumed")) == 1
+    assert len(manager.logged("queue.resumed")) == 1
 
 
 def test_an_insert_into_a_paused_queue_wakes_nobody_and_the_first_after_it_does(bench: Bench):

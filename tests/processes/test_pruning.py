@@ -39,7 +39,7 @@ def old(number: int, status: str = "finished", finished_at: str | None = "2020-0
 
 def pruned_by(*managers: ManagerProcess) -> int:
     """Return how many rows managers logged as pruned."""
-    lines = [line for manager in managers for line in manager.told("task.pruned")]
+    lines = [line for manager in managers for line in manager.logged("task.pruned")]
     return sum(line["partisan.prune.finished"] + line["partisan.prune.failed"] for line in lines)
 
 
@@ -72,7 +72,7 @@ def test_rows_of_a_queue_that_the_settings_do_not_name_stay_also_while_nobody_se
     old(10)
 
     manager = bench.ready(WORKERS_COUNT=1)
-    wait_until(lambda: manager.told("task.pruned"), PATIENCE_SECONDS)
+    wait_until(lambda: manager.logged("task.pruned"), PATIENCE_SECONDS)
 
     assert manager.stop() == 0
     assert dict.fromkeys(Task.objects.values_list("queue_name", flat=True)) == {"elsewhere": None}
@@ -99,7 +99,7 @@ def test_a_pass_of_a_killed_manager_is_continued_by_another(bench: Bench):
         lambda: f"{Task.objects.count()} rows are left: {Chore.objects.values()}",
         progress=Task.objects.count,
     )
-    assert first.told("task.pruned") == []
+    assert first.logged("task.pruned") == []
     assert sum(1 for _ in other.wait_for("task.pruned")) > 0
     assert pruned_by(other) < 20_000
 

@@ -103,7 +103,7 @@ def test_metrics_that_cannot_be_served_are_refused_in_one_line_before_the_queue_
         "CommandError: The metrics token file '/nowhere/token' cannot be read: No such file or directory. "
         "Correct --metrics-token-file or METRICS_TOKEN_FILE, or let this user read the file."
     )
-    [logged] = manager.told("metrics.server_failed")
+    [logged] = manager.logged("metrics.server_failed")
     assert "error.stack_trace" not in logged
 
 

@@ -39,6 +39,6 @@ def test_tasks_of_a_new_processor_wait_for_managers_that_know_it_and_old_ones_le
     assert {line["pid"] for line in newcomers} <= set(new.workers())
     assert sorted(line["id"] for line in runs) == sorted(early + late + others)
     assert set(Task.objects.values_list("attempts", "held", "unregistered_since")) == {(1, None, None)}
-    assert old.told("task.failed") == new.told("task.failed") == []
+    assert old.logged("task.failed") == new.logged("task.failed") == []
     assert sum(line["partisan.hold.count"] for line in new.wait_for("task.resumed")) >= 200
     assert [old.stop(), new.stop()] == [0, 0]

@@ -87,14 +87,14 @@ def test_what_a_manager_logs_of_its_schedules_and_what_runs_say_of_theirs(bench:
     wait_until(lambda: number_of("finished") == 2)
     manager.stop()
 
-    [missed], [failed] = manager.told("schedule.missed"), manager.told("schedule.failed")
-    ticked = {line["partisan.schedule.name"]: line for line in manager.told("schedule.ticked")}
-    [changed] = manager.told("schedule.changed")
+    [missed], [failed] = manager.logged("schedule.missed"), manager.logged("schedule.failed")
+    ticked = {line["partisan.schedule.name"]: line for line in manager.logged("schedule.ticked")}
+    [changed] = manager.logged("schedule.changed")
     assert missed["message"].startswith("Schedule missed missed 2 ticks up to ")
     assert (failed["partisan.schedule.name"], failed["log.level"]) == ("broken", "error")
     assert skipped["partisan.task.id"] == ticked["skipped"]["partisan.task.id"]
     assert ticked.keys() == {"missed", "skipped"}
     assert (changed["partisan.schedule.name"], changed["partisan.schedule.change"]) == ("added", "added")
-    completed = {line["partisan.task.id"]: line for line in manager.told("task.completed")}
+    completed = {line["partisan.task.id"]: line for line in manager.logged("task.completed")}
     labels = {name: completed[line["partisan.task.id"]]["labels.schedule"] for name, line in ticked.items()}
     assert labels == {"missed": "missed", "skipped": "skipped"}

@@ -41,7 +41,7 @@ def test_each_failure_is_one_event_with_frames_tags_and_the_trace_of_its_run(ben
     with sentry_sink() as sink:
         manager = serve(bench, sink)
 
-    failed = {line["partisan.task.id"]: line for line in manager.told("task.failed")}
+    failed = {line["partisan.task.id"]: line for line in manager.logged("task.failed")}
     failures = [event for event in sink.events if "exception" in event]
     exits = [event["logentry"]["message"] for event in sink.events if event not in failures]
     assert exits == ["Worker %s exited (pid %s, %s, %s)%s"] * 2, "those that Die has killed"

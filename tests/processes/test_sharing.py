@@ -13,7 +13,7 @@ from .managing import Bench, ManagerProcess
 
 
 def runs_of(bench: Bench, manager: ManagerProcess) -> int:
-    workers = {event["partisan.worker.pid"] for event in manager.told("worker.started")}
+    workers = {event["partisan.worker.pid"] for event in manager.logged("worker.started")}
     return sum(line["pid"] in workers for line in bench.journal("begun"))
 
 
@@ -61,11 +61,11 @@ def test_manager_that_claimed_all_before_another_started_releases_what_it_cannot
     bench.open("gate")
     wait_until(lambda: number_of("finished") == 10)
 
-    [released, *_] = first.told("task.released")
+    [released, *_] = first.logged("task.released")
     assert released["event.reason"] == "shared"
     assert set(Task.objects.values_list("attempts", "crashes")) == {(1, 0)}
     assert first.stop() == second.stop() == 0
-    assert first.told("manager.stopped")[0]["message"].endswith("0 tasks released")
+    assert first.logged("manager.stopped")[0]["message"].endswith("0 tasks released")
 
 
 @pytest.mark.parametrize("others", [0, 1], ids=["alone", "with a manager of another queue"])
@@ -85,6 +85,6 @@ def test_manager_without_others_of_its_queue_fills_its_buffer_and_keeps_it(bench
 
     wait_until(has_sent_three_heartbeats)
     assert number_of("in_process") == 10
-    assert bench.managers[0].told("task.released") == []
+    assert bench.managers[0].logged("task.released") == []
     bench.open("gate")
     wait_until(lambda: number_of("finished") == 20)

@@ -64,7 +64,7 @@ def test_connections_that_a_router_forgot_are_replaced_within_a_third_of_the_lea
     seconds = seconds_to_settle(3)
 
     assert seconds < limit + 20 * ordinary
-    assert len(manager.told("claim.failed")) == len(manager.told("database.restored")) == 1
+    assert len(manager.logged("claim.failed")) == len(manager.logged("database.restored")) == 1
     assert number_of("finished", attempts=1) == 4
     wait_until(lambda: sessions() == CONNECTIONS, what="the abandoned sessions were ended")
     assert manager.stop() == 0
@@ -87,7 +87,7 @@ def test_an_unresponsive_database_is_logged_once_and_makes_the_manager_unready_u
     wait_until(lambda: is_ready(manager))
 
     wait_until(lambda: number_of("finished", attempts=1) == 1)
-    assert [len(manager.told(action)) for action in OUTAGE] == [1, 1, 1]
+    assert [len(manager.logged(action)) for action in OUTAGE] == [1, 1, 1]
     assert manager.stop() == 0
 
 
@@ -122,13 +122,13 @@ def test_a_locked_table_is_an_outage_that_names_its_session_and_piles_up_no_sess
         while time.monotonic() < until:
             let_pass(0.2)
             most = max(most, sessions())
-        [failed] = manager.told("claim.failed")
+        [failed] = manager.logged("claim.failed")
         assert f"the table is locked by session {locker.info.backend_pid} " in failed["error.message"]
     locker.close()
 
     assert seconds_to_settle(2) < 10
     assert most == CONNECTIONS
-    assert len(manager.told("database.restored")) == 1
+    assert len(manager.logged("database.restored")) == 1
     assert manager.stop() == 0
 
 
@@ -145,7 +145,7 @@ def test_connections_that_the_server_ended_while_they_were_idle_are_replaced_and
         seconds_to_settle(number)
         wait_until(have_ended(session_ids()), what="the server ended the sessions that were used")
 
-    assert [manager.told(action) for action in OUTAGE] == [[], [], []]
+    assert [manager.logged(action) for action in OUTAGE] == [[], [], []]
     assert [line for line in manager.out().splitlines() if '"log.level":"error"' in line] == []
     assert manager.stop() == 0
 
@@ -163,5 +163,5 @@ def test_after_a_change_of_roles_connections_to_a_standby_are_left(bench: Bench)
     first_value(f'ALTER DATABASE "{name}" RESET default_transaction_read_only; SELECT 1')
 
     assert seconds_to_settle(2) < 10
-    assert len(manager.told("database.restored")) == 1
+    assert len(manager.logged("database.restored")) == 1
     assert manager.stop() == 0

@@ -75,7 +75,7 @@ def test_under_nohup_a_hangup_stops_neither_the_manager_nor_what_its_tasks_start
     [line] = bench.wait_for("signals")
     assert line["ignored_or_blocked"] == ["SIGHUP"]
     assert manager.stop() == 0
-    [draining] = manager.told("manager.draining")
+    [draining] = manager.logged("manager.draining")
     assert draining["partisan.manager.signal"] == "SIGTERM"
 
 

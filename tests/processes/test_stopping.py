@@ -47,9 +47,9 @@ def test_signal_to_the_whole_group_lets_running_tasks_finish_and_releases_the_re
         (0, 0, None)
     }
     assert said(manager) == []
-    assert {event["event.reason"] for event in manager.told("worker.exited")} == {"stopped"}
-    assert len(manager.told("worker.exited")) == 4
-    [draining], [stopped] = manager.told("manager.draining"), manager.told("manager.stopped")
+    assert {event["event.reason"] for event in manager.logged("worker.exited")} == {"stopped"}
+    assert len(manager.logged("worker.exited")) == 4
+    [draining], [stopped] = manager.logged("manager.draining"), manager.logged("manager.stopped")
     assert number.name in draining["message"]
     assert stopped["message"].endswith("6 tasks released")
 
@@ -88,7 +88,7 @@ def test_worker_that_dies_while_its_manager_stops_is_not_replaced_and_its_task_g
 
     task.refresh_from_db()
     assert (task.status, task.attempts, task.crashes, task.claimed_by) == ("new", 1, 1, None)
-    assert len(manager.told("worker.started")) == 2
+    assert len(manager.logged("worker.started")) == 2
 
 
 def test_worker_whose_exit_code_is_not_known_yet_does_not_hinder_a_stop(bench: Bench):
@@ -111,14 +111,14 @@ def test_signal_to_the_group_while_starting_leaves_no_fault(bench: Bench, number
     """The fork server and the workers get the signal before they have started to ignore it."""
     managers = [bench.start(WORKERS_COUNT=1) for _ in range(2)]
     for manager, pause in zip(managers, (0.0, 0.15), strict=True):
-        wait_until(lambda: any("forkserver" in process.command for process in manager.family()))  # noqa: B023
+        wait_until(lambda: any("forkserver" in process.command for process in manager.process_tree()))  # noqa: B023
         let_pass(pause)
         manager.send_to_group(number)
 
     for manager in managers:
         assert manager.ended() == 0, manager.err()
         assert said(manager) == []
-        assert {event["event.reason"] for event in manager.told("worker.exited")} <= {"stopped"}
+        assert {event["event.reason"] for event in manager.logged("worker.exited")} <= {"stopped"}
 
 
 def test_second_signal_ends_running_tasks_which_go_back_and_lose_no_attempt(bench: Bench):
@@ -164,7 +164,7 @@ def test_end_of_the_stop_timeout_ends_running_tasks_which_run_in_the_next_manage
 
     assert time.monotonic() - began >= 0.5
     assert list(Task.objects.values_list("status", "attempts", "crashes")) == [("new", 0, 0)]
-    assert [event["event.reason"] for event in manager.told("task.rescued")] == ["stopped"]
+    assert [event["event.reason"] for event in manager.logged("task.rescued")] == ["stopped"]
 
     bench.open("never")
     assert bench.start("--once").ended() == 0
@@ -204,7 +204,7 @@ def test_descriptors_and_threads_stay_the_same_while_workers_come_and_go(bench: 
 
 def after_recycling(bench: Bench, manager: ManagerProcess, count: int) -> tuple[int, int]:
     """Recycle ``count`` workers; return the manager's number of descriptors and of threads afterwards."""
-    exits = len(manager.told("worker.exited")) + count
+    exits = len(manager.logged("worker.exited")) + count
     bulk_delay(processors.Pass(index) for index in range(count))
     manager.wait_for("worker.exited", exits)
     manager.wait_for("worker.ready", exits + 2)

@@ -67,20 +67,20 @@ def slow_commits(seconds: float) -> Iterator[None]:
 
 @pytest.mark.parametrize("way", ["sleep", "loop", "wait for a program", "wait for a lock", "log"])
 def test_run_that_can_be_interrupted_fails_in_its_own_worker(serving: Bench, way: str):
-    exits = len(serving.managers[0].told("worker.exited"))
+    exits = len(serving.managers[0].logged("worker.exited"))
 
     with locked():
         task = outcome_of(serving, processors.Limited(way))
 
     assert (task.status, task.error_reason, task.attempts, task.crashes) == ("error", "timeout", 1, 0)
     assert task.error_type == "django_partisan.exceptions.TaskTimeout"
-    assert len(serving.managers[0].told("worker.exited")) == exits
+    assert len(serving.managers[0].logged("worker.exited")) == exits
 
 
 @pytest.mark.parametrize("way", ["hold the interpreter", "swallow"])
 def test_run_that_does_not_end_costs_its_worker_and_fails(serving: Bench, way: str):
     manager = serving.managers[0]
-    killed, exits = len(manager.told("worker.killed")), len(manager.told("worker.exited"))
+    killed, exits = len(manager.logged("worker.killed")), len(manager.logged("worker.exited"))
 
     task = outcome_of(serving, processors.Limited(way))
 
@@ -96,12 +96,12 @@ def test_run_that_does_not_end_costs_its_worker_and_fails(serving: Bench, way: s
 
 def test_stacks_of_a_worker_are_logged_before_it_is_killed(serving: Bench):
     manager = serving.managers[0]
-    before = len(manager.told("thread.stack"))
+    before = len(manager.logged("thread.stack"))
 
     task = outcome_of(serving, processors.Limited("swallow"))
 
     stack = "_swallow app/interrupted_tasks.py"
-    wait_until(lambda: any(stack in line["message"] for line in manager.told("thread.stack")[before:]))
+    wait_until(lambda: any(stack in line["message"] for line in manager.logged("thread.stack")[before:]))
     assert task.error_reason == "timeout"
 
 
@@ -160,12 +160,12 @@ def test_commit_of_an_atomic_run_is_not_interrupted_and_what_it_commits_stays(se
         task = outcome_of(serving, processors.LimitedAndAtomic("commit slowly"))
 
     assert (task.status, task.error_reason, Note.objects.get().text) == ("finished", None, "commit slowly")
-    assert str(task.pk) in [line["partisan.task.id"] for line in manager.told("task.interrupted")]
+    assert str(task.pk) in [line["partisan.task.id"] for line in manager.logged("task.interrupted")]
 
 
 def test_worker_that_hangs_in_a_commit_is_killed_and_what_it_commits_stays(serving: Bench):
     manager = serving.managers[0]
-    killed = len(manager.told("worker.killed"))
+    killed = len(manager.logged("worker.killed"))
     with slow_commits(5.0):
         task = processors.LimitedAndAtomic("commit slowly").delay()
         [line] = manager.wait_for("worker.killed", killed + 1)[killed:]
@@ -175,5 +175,5 @@ def test_worker_that_hangs_in_a_commit_is_killed_and_what_it_commits_stays(servi
     assert (task.status, task.error_reason, Note.objects.get().text) == ("finished", None, "commit slowly")
     lost = manager.wait_for("task.claim_lost")
     assert str(task.pk) in [line["partisan.task.id"] for line in lost]
-    failed = [line["partisan.task.id"] for line in manager.told("task.failed")]
+    failed = [line["partisan.task.id"] for line in manager.logged("task.failed")]
     assert str(task.pk) not in failed

@@ -168,9 +168,9 @@ def test_a_worker_that_cannot_be_started_is_logged_and_started_again(watching: W
     resource.prlimit(manager.pid, resource.RLIMIT_NOFILE, (3, limits[1]))  # no descriptor for a new pipe
     os.kill(manager.workers()[0], signal.SIGKILL)
     manager.wait_for("worker.start_failed")
-    before = len(manager.told("worker.ready"))
+    before = len(manager.logged("worker.ready"))
     resource.prlimit(manager.pid, resource.RLIMIT_NOFILE, limits)
-    wait_until(lambda: len(manager.told("worker.ready")) > before)
+    wait_until(lambda: len(manager.logged("worker.ready")) > before)
     assert manager.stop() == 0
 
     failure = logged_by_action(manager)["worker.start_failed"][0]

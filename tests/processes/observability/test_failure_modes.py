@@ -55,7 +55,7 @@ def test_a_torn_message_closes_that_pipe_alone_and_is_counted(watching: Watching
         manager.send(signal.SIGSTOP)
     watching.bench.open("tear")
     if looks_away:
-        wait_until(lambda: tearing["pid"] not in [process.pid for process in manager.family()])
+        wait_until(lambda: tearing["pid"] not in [process.pid for process in manager.process_tree()])
         manager.send(signal.SIGCONT)
     [exited] = manager.wait_for("worker.exited")
     watching.bench.open("gate")
@@ -64,9 +64,9 @@ def test_a_torn_message_closes_that_pipe_alone_and_is_counted(watching: Watching
     manager.stop()
 
     assert exited["partisan.worker.pid"] == tearing["pid"] != begun["pid"]
-    assert len(manager.told("task.rescued")) == 1
+    assert len(manager.logged("task.rescued")) == 1
     assert seen.by("reason", "partisan_telemetry_dropped_total") == {"pipe_broken": 1}
-    assert [line["event.reason"] for line in manager.told("telemetry.dropped")] == ["pipe_broken"]
+    assert [line["event.reason"] for line in manager.logged("telemetry.dropped")] == ["pipe_broken"]
     assert seen.by("reason", "partisan_worker_exits_total") == {"signal": 1}
     assert seen.by("reason", "partisan_tasks_rescued_total") == {"worker_lost": 1}
     assert [line["id"] for line in watching.bench.journal("begun")] == [gated]

@@ -150,7 +150,7 @@ def exits(seen: Scrape) -> dict[str, float]:
 
 def logged_exits(manager: ManagerProcess) -> dict[str, int]:
     """Return, by reason, how many workers exited, according to the log."""
-    return Counter(event["event.reason"] for event in manager.told("worker.exited"))
+    return Counter(event["event.reason"] for event in manager.logged("worker.exited"))
 
 
 def test_scraped_figures_recorded_runs_and_table_agree_while_workers_are_recycled_and_killed(
@@ -174,7 +174,7 @@ def test_scraped_figures_recorded_runs_and_table_agree_while_workers_are_recycle
     recorded = Counter(line["processor"] for line in watching.bench.journal("ended"))
     killed = {
         line["partisan.worker.pid"]
-        for line in manager.told("worker.exited")
+        for line in manager.logged("worker.exited")
         if "partisan.worker.signal" in line
     }
     may_be_missing = unsent(watching.bench, killed)

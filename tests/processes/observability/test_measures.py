@@ -30,7 +30,7 @@ def test_measures_cost_nothing_and_raise_nothing_without_a_port(watching: Watchi
     manager.stop()
 
     assert count_by_status() == {"finished": 1}
-    assert "partisan.manager.metrics_address" not in manager.told("manager.started")[0]
+    assert "partisan.manager.metrics_address" not in manager.logged("manager.started")[0]
     assert manager.err().count("\n") == 1  # the line that says what it serves
 
 
