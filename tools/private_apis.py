@@ -187,28 +187,6 @@ def _spans_wait_in_a_deque() -> bool:
     return waiting is not None and waiting.maxlen == 7
 
 
-def _span_sets_its_attributes_when_it_is_made() -> bool:
-    from opentelemetry.sdk.trace import Span, SpanLimits
-    from opentelemetry.trace import SpanContext
-
-    class Made(Span):
-        """A subclass, because the SDK refuses to create a ``Span`` itself."""
-
-    span = Made("name", SpanContext(1, 2, is_remote=False), limits=SpanLimits())
-    before = set(vars(span))
-    span.start(1)
-    span.set_attribute("key", 1)
-    span.add_event("event")
-    span.end(2)
-    return set(vars(span)) == before and not before & set(dir(Span))
-
-
-def _encodes_spans() -> bool:
-    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-
-    return bool(encode_spans([]).SerializeToString() == b"")
-
-
 def _exporter_takes_a_session() -> bool:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
@@ -404,17 +382,6 @@ PRIVATE_APIS: Final = (
         _OTEL, "BatchSpanProcessor._batch_processor._queue", "tracing/provider.py",
         "The SDK does not count the spans that its full queue drops if its own metrics are off.",
         "1.30.0 (as BatchSpanProcessor.queue), 1.45.2", _spans_wait_in_a_deque,
-    ),
-    PrivateApi(
-        _OTEL, "opentelemetry.sdk.trace.Span", "tracing/light_spans.py",
-        "Only the tracer may call its constructor; a light span that becomes a full one must keep its ids.",
-        "1.30.0, 1.45.2", _span_sets_its_attributes_when_it_is_made,
-    ),
-    PrivateApi(
-        _OTLP, "opentelemetry.exporter.otlp.proto.common.trace_encoder.encode_spans",
-        "tracing/otlp_templates.py",
-        "Templates are made by the library's own encoder, whose location is not documented.",
-        "1.30.0, 1.45.2", _encodes_spans,
     ),
     PrivateApi(
         _OTLP, "OTLPSpanExporter(session)", "tracing/otlp_http.py",

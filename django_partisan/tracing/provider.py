@@ -1,59 +1,26 @@
 """The tracer provider of our own set-up; its exporters and queues count the spans that they drop."""
 
-import os
 from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any
 
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import (
-    ReadableSpan,
-    SpanProcessor,
-    SynchronousMultiSpanProcessor,
-    TracerProvider,
-    sampling,
-)
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 
 from django_partisan.telemetry import reporting
 from django_partisan.tracing import dropped_spans
-from django_partisan.tracing.light_spans import LightSpans
-
-_LIMIT: Final = "_LIMIT"
-"""The suffix of the ``OTEL_*`` variables that limit what a span contains."""
-_INTERNAL_METRICS: Final = "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED"
-"""The variable that makes the SDK count its spans."""
 
 
 class Provider(TracerProvider):
-    """A tracer provider that exports with ``exporters``.
-
-    Runs get light spans unless the SDK is configured to limit or count spans, the sampler is not one of the
-    SDK's (it may ask for attributes), or a processor is added.
-    """
+    """A tracer provider that exports with ``exporters``."""
 
     def __init__(self, exporters: Sequence[SpanExporter], resource: Resource) -> None:
-        processors = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call]
-        for exporter in exporters:
-            processors.add_span_processor(CountingProcessor(exporter))
         # The SDK's exit handler would wait 30 s for a dead collector; the subscriber flushes within a time
         # limit.
-        super().__init__(resource=resource, shutdown_on_exit=False, active_span_processor=processors)
-        self.light_spans: LightSpans | None = None
-        if type(self.sampler).__module__ == sampling.__name__ and not _limits_or_counts(os.environ):
-            self.light_spans = LightSpans(self, processors)
-
-    def add_span_processor(self, span_processor: SpanProcessor) -> None:
-        self.light_spans = None
-        super().add_span_processor(span_processor)
-
-
-def _limits_or_counts(environ: Mapping[str, str]) -> bool:
-    if environ.get(_INTERNAL_METRICS, "").strip().lower() == "true":
-        return True
-    return any(
-        value.strip() for name, value in environ.items() if name.startswith("OTEL_") and name.endswith(_LIMIT)
-    )
+        super().__init__(resource=resource, shutdown_on_exit=False)
+        for exporter in exporters:
+            self.add_span_processor(CountingProcessor(exporter))
 
 
 class CountingProcessor(BatchSpanProcessor):

@@ -1,4 +1,4 @@
-"""Fixtures: a subscriber that traces into memory, with the SDK's spans and with light ones."""
+"""Fixtures: a subscriber that traces into memory, with a provider as of a host and with our own."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -49,9 +49,7 @@ def provider_of_a_host(exporter: InMemorySpanExporter) -> TracerProvider:
 
 
 def provider_of_our_own(exporter: InMemorySpanExporter) -> Provider:
-    provider = Provider([exporter], Resource.create())
-    assert provider.light_spans is not None
-    return provider
+    return Provider([exporter], Resource.create())
 
 
 @pytest.fixture
@@ -67,7 +65,7 @@ def subscribe() -> Iterator[Callable[[bus.Subscriber], None]]:
 def recording(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, subscribe
 ) -> Iterator[Recording]:
-    """Record the SDK's spans, and light ones; the subscriber must not raise during the test."""
+    """Record what is traced; the subscriber must not raise during the test."""
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_on")
     exporter = InMemorySpanExporter()
     made = Recording(request.param(exporter), exporter)

@@ -1,4 +1,4 @@
-"""A light span looks exactly like the span that the SDK would have made."""
+"""What a task does to the span of its run, and when there is none."""
 
 import contextlib
 import copy
@@ -9,14 +9,12 @@ import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import Link, Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
+from opentelemetry.trace import Span, SpanContext, SpanKind, Status, StatusCode, TraceFlags
 
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.runs import TaskCompleted
 from django_partisan.telemetry.events.scopes import Running
 from django_partisan.tracing import spans
-from django_partisan.tracing.context import ROOT
-from django_partisan.tracing.light_spans import LightSpan
 
 from .conftest import Recording, provider_of_our_own
 from .driving import attributes, complete, event, linked, parent_id, run_of
@@ -24,9 +22,9 @@ from .driving import attributes, complete, event, linked, parent_id, run_of
 ELSEWHERE = SpanContext(7, 9, is_remote=True, trace_flags=TraceFlags(TraceFlags.SAMPLED))
 
 
-def run_with(write: Callable[[Any], Any], completes: bool = True) -> Any:
+def run_with(write: Callable[[Any], Any], completes: bool = True, **others: Any) -> Any:
     """Run a task that calls ``write`` with its span; return the result."""
-    run = run_of()
+    run = run_of(**others)
     with bus.around(Running(run, None)):
         found = write(trace.get_current_span())
         if completes:
@@ -35,7 +33,7 @@ def run_with(write: Callable[[Any], Any], completes: bool = True) -> Any:
 
 
 class TestUsed:
-    """With the SDK's spans and with light ones, the exported result is the same."""
+    """The task uses the span of its run."""
 
     def test_all_that_the_task_writes_is_kept_beside_ours(self, recording: Recording):
         def write(span: Span) -> None:
@@ -71,6 +69,15 @@ class TestUsed:
 
         assert recording_then == (True, None, False)
         assert "task.completed" not in [seen.name for seen in recording.span("process").events]
+
+    def test_with_block_of_the_task_ends_its_span(self, recording: Recording):
+        def use(span: Span) -> bool:
+            with span:
+                span.set_attribute("shop.order", 12)
+            return span.is_recording()
+
+        assert run_with(use) is False
+        assert attributes(recording.span("process"))["shop.order"] == 12
 
     @pytest.mark.parametrize("completes", [True, False])
     @pytest.mark.parametrize("writes", [True, False])
@@ -110,13 +117,18 @@ class TestUsed:
     def test_nothing_comes_of_what_is_done_after_the_end(self, recording: Recording):
         span: Any = run_with(lambda span: span)
         [ended] = recording.spans("process")
+        before = ended.to_json()
         span.set_attribute("late", True)
+        span.set_attributes({"late": True})
+        span.add_event("late")
+        span.add_link(ELSEWHERE)
+        span.update_name("late")
+        span.set_status(StatusCode.ERROR)
         span.end()
 
-        assert span.end_time == ended.end_time
         assert not span.is_recording()
-        assert [attributes(found) for found in recording.spans("process")] == [attributes(ended)]
-        assert "late" not in attributes(ended)
+        assert [found.to_json() for found in recording.spans("process")] == [before]
+        assert span.to_json() == before
         assert span.attributes[spans.OUTCOME] == "completed"
 
     def test_what_the_task_writes_after_its_outcome_is_kept(self, recording: Recording):
@@ -167,15 +179,6 @@ class TestUsed:
 
 
 class TestStart:
-    @pytest.mark.parametrize(("added", "expected"), [([], True), ([SpanProcessor()], False)])
-    def test_runs_are_light_until_somebody_adds_a_processor(self, traced, added, expected: bool):
-        provider = provider_of_our_own(InMemorySpanExporter())
-        traced(provider)
-        for processor in added:
-            provider.add_span_processor(processor)
-
-        assert isinstance(run_with(lambda span: span), LightSpan) is expected
-
     @pytest.mark.parametrize("sampler", ["always_off", "parentbased_always_off"])
     def test_run_that_is_not_sampled_is_not_recorded(
         self, traced, monkeypatch: pytest.MonkeyPatch, sampler: str
@@ -204,28 +207,3 @@ class TestStart:
 
         [process] = exporter.get_finished_spans()
         assert parent_id(process) == 4
-
-    @pytest.mark.parametrize("flags", ["01", "03"])
-    def test_flags_are_those_of_the_sdks_spans(self, flags: str):
-        provider = provider_of_our_own(InMemorySpanExporter())
-        assert provider.light_spans is not None
-        parent = SpanContext(5, 6, is_remote=True, trace_flags=TraceFlags(int(flags, 16)))
-        for context in (ROOT, trace.set_span_in_context(trace.NonRecordingSpan(parent), ROOT)):
-            of_sdk = provider.get_tracer("the host").start_span("x", context).get_span_context()
-            light = provider.light_spans.start("x", context, [], {}, run_of()).get_span_context()
-
-            assert light.trace_flags == of_sdk.trace_flags
-            assert light.trace_state == of_sdk.trace_state
-
-    def test_span_holds_nothing_that_its_task_carries_and_its_given_end(self):
-        provider = provider_of_our_own(InMemorySpanExporter())
-        assert provider.light_spans is not None
-        run = run_of({"traceparent": "x"}, arguments="long")
-        span: Any = provider.light_spans.start("x", ROOT, [Link(ELSEWHERE)], {}, run)
-        span.complete_run({})
-        span.end(1234)
-
-        assert (span.run.headers, span.run.arguments) == (None, None)
-        assert span.run[:10] == run[:10]
-        assert (span.end_time, linked(span)) == (1234, [9])
-        assert repr(span).startswith('LightSpan(name="x", context=SpanContext(')
