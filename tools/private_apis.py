@@ -187,6 +187,22 @@ def _spans_wait_in_a_deque() -> bool:
     return waiting is not None and waiting.maxlen == 7
 
 
+def _readable_span_is_its_fields() -> bool:
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.trace import Status, StatusCode
+
+    class Changed(ReadableSpan):
+        """A subclass that changes its fields, as the SDK's own ``Span`` does."""
+
+    span: Any = Changed("before")
+    names = ("_name", "_status", "_end_time", "_attributes", "_events", "_links")
+    values = ("after", Status(StatusCode.OK), 12, {"key": 1}, ("event",), ("link",))
+    are_known = set(names) <= set(vars(span))
+    vars(span).update(zip(names, values, strict=True))
+    found = (span.name, span.status, span.end_time, dict(span.attributes), span.events, span.links)
+    return are_known and found == values
+
+
 def _exporter_takes_a_session() -> bool:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
@@ -382,6 +398,11 @@ PRIVATE_APIS: Final = (
         _OTEL, "BatchSpanProcessor._batch_processor._queue", "tracing/provider.py",
         "The SDK does not count the spans that its full queue drops if its own metrics are off.",
         "1.30.0 (as BatchSpanProcessor.queue), 1.45.2", _spans_wait_in_a_deque,
+    ),
+    PrivateApi(
+        _OTEL, "ReadableSpan._end_time", "tracing/plain_spans.py",
+        "A span that can be read like the SDK's, and is not one, sets the fields that are read.",
+        "1.30.0, 1.45.2", _readable_span_is_its_fields,
     ),
     PrivateApi(
         _OTLP, "OTLPSpanExporter(session)", "tracing/otlp_http.py",

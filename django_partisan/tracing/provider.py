@@ -1,19 +1,32 @@
 """The tracer provider of our own set-up; its exporters and queues count the spans that they drop."""
 
+import os
 from collections import deque
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import Tracer as SdkTracer
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.trace import Tracer
 
 from django_partisan.telemetry import reporting
 from django_partisan.tracing import dropped_spans
+from django_partisan.tracing.plain_spans import PlainTracer
+from django_partisan.tracing.spans import TRACER
+
+_LIMIT: Final = "_LIMIT"
+"""The suffix of the ``OTEL_*`` variables that limit what a span contains."""
+_INTERNAL_METRICS: Final = "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED"
+"""The variable that makes the SDK count its spans."""
 
 
 class Provider(TracerProvider):
-    """A tracer provider that exports with ``exporters``."""
+    """A tracer provider that exports with ``exporters``.
+
+    The library's own spans are plain ones, unless ``OTEL_*`` variables make the SDK limit or count spans.
+    """
 
     def __init__(self, exporters: Sequence[SpanExporter], resource: Resource) -> None:
         # The SDK's exit handler would wait 30 s for a dead collector; the subscriber flushes within a time
@@ -21,6 +34,22 @@ class Provider(TracerProvider):
         super().__init__(resource=resource, shutdown_on_exit=False)
         for exporter in exporters:
             self.add_span_processor(CountingProcessor(exporter))
+        self.makes_plain_spans = not _limits_or_counts(os.environ)
+
+    def get_tracer(self, instrumenting_module_name: str, *args: Any, **options: Any) -> Tracer:
+        tracer = super().get_tracer(instrumenting_module_name, *args, **options)
+        is_ours = instrumenting_module_name == TRACER
+        if is_ours and self.makes_plain_spans and isinstance(tracer, SdkTracer):  # not if the SDK is disabled
+            return PlainTracer(tracer)
+        return tracer
+
+
+def _limits_or_counts(environ: Mapping[str, str]) -> bool:
+    if environ.get(_INTERNAL_METRICS, "").strip().lower() == "true":
+        return True
+    return any(
+        value.strip() for name, value in environ.items() if name.startswith("OTEL_") and name.endswith(_LIMIT)
+    )
 
 
 class CountingProcessor(BatchSpanProcessor):

@@ -1,4 +1,4 @@
-"""Fixtures: a subscriber that traces into memory, with a provider as of a host and with our own."""
+"""Fixtures: a subscriber that traces into memory, with the SDK's spans and with plain ones."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -49,7 +49,9 @@ def provider_of_a_host(exporter: InMemorySpanExporter) -> TracerProvider:
 
 
 def provider_of_our_own(exporter: InMemorySpanExporter) -> Provider:
-    return Provider([exporter], Resource.create())
+    provider = Provider([exporter], Resource.create())
+    assert provider.makes_plain_spans
+    return provider
 
 
 @pytest.fixture
@@ -65,7 +67,7 @@ def subscribe() -> Iterator[Callable[[bus.Subscriber], None]]:
 def recording(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, subscribe
 ) -> Iterator[Recording]:
-    """Record what is traced; the subscriber must not raise during the test."""
+    """Record the SDK's spans, and plain ones; the subscriber must not raise during the test."""
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_on")
     exporter = InMemorySpanExporter()
     made = Recording(request.param(exporter), exporter)

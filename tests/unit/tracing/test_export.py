@@ -46,9 +46,14 @@ def _nothing_dropped_yet() -> Iterator[None]:
     dropped_spans.unexported[:] = others
 
 
-@pytest.fixture
-def export(monkeypatch: pytest.MonkeyPatch, sink: OtlpSink, traced) -> Iterator[Export]:
-    """Return a function that traces as our own set-up does, by default to the sink."""
+@pytest.fixture(params=["of the SDK", "plain"])
+def export(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, sink: OtlpSink, traced
+) -> Iterator[Export]:
+    """Return a function that traces as our own set-up does, by default to the sink.
+
+    Each test runs once with only the SDK's spans, and once with plain ones.
+    """
     providers: list[Provider] = []
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", sink.url)
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "5")
@@ -56,6 +61,8 @@ def export(monkeypatch: pytest.MonkeyPatch, sink: OtlpSink, traced) -> Iterator[
     def export(exporter: SpanExporter | None = None, sampler: str = "always_on") -> Provider:
         monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
         provider = Provider([exporter or OtlpHttpExporter()], Resource.create())
+        assert provider.makes_plain_spans
+        provider.makes_plain_spans = request.param == "plain"
         traced(provider)
         providers.append(provider)
         return provider

@@ -103,11 +103,12 @@ SCOPES = [
 
 
 @pytest.fixture
-def gathered(monkeypatch: pytest.MonkeyPatch, traced):
+def gathered(monkeypatch: pytest.MonkeyPatch, traced, request: pytest.FixtureRequest):
     """Trace as in a worker; return exporter and provider."""
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_on")
     exporter = InMemorySpanExporter()
     provider = Provider([exporter], Resource.create({"service.name": "shop", "process.pid": 12}))
+    provider.makes_plain_spans = getattr(request, "param", True)
     traced(provider)
     return exporter, provider
 
@@ -130,6 +131,7 @@ def test_spans_of_every_content_are_encoded_as_by_the_library(seed: int):
     assert_as_the_library_encodes(spans)  # now with remembered attributes
 
 
+@pytest.mark.parametrize("gathered", [True, False], indirect=True, ids=["plain", "of the SDK"])
 def test_our_spans_are_encoded_as_by_the_library(gathered):
     exporter, provider = gathered
     for run in RUNS:

@@ -14,6 +14,7 @@ from django_partisan.exceptions import CannotStart
 from django_partisan.telemetry import bus, swallowed
 from django_partisan.tracing.exporters import GRPC, HTTP, ensure_right_endpoint, exporter_names
 from django_partisan.tracing.otlp_http import OtlpHttpExporter
+from django_partisan.tracing.plain_spans import PlainTracer
 from django_partisan.tracing.sdk import configure_sdk_if_needed, configured_tracer
 
 CREDENTIALS = [
@@ -119,6 +120,7 @@ def test_endpoint_alone_exports_over_http(otel, monkeypatch: pytest.MonkeyPatch)
 
     [exporter] = exporters_of(otel[0])
     assert isinstance(exporter, OtlpHttpExporter)
+    assert otel[0].makes_plain_spans
 
 
 @pytest.mark.parametrize("variable", CREDENTIALS)
@@ -234,6 +236,31 @@ def test_workers_do_not_repeat_what_is_wrong(otel, monkeypatch: pytest.MonkeyPat
     assert not configure(monkeypatch, {"OTEL_TRACES_EXPORTER": "postcards"}, "worker")
 
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, True),
+        ({"OTEL_TRACES_SAMPLER": "always_on"}, True),
+        ({"OTEL_TRACES_SAMPLER": "always_off"}, True),
+        ({"OTEL_TRACES_SAMPLER": "traceidratio"}, True),
+        ({"OTEL_TRACES_SAMPLER": "parentbased_traceidratio"}, True),
+        ({"OTEL_TRACES_SAMPLER": "parentbased_always_on"}, True),
+        ({"OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED": "false", "OTEL_SPAN_LINK_COUNT_LIMIT": ""}, True),
+        ({"OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED": "true"}, False),
+        ({"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT": "64"}, False),
+        ({"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT": "100"}, False),
+    ],
+    ids=str,
+)
+def test_spans_are_plain_unless_the_environment_asks_for_more_than_they_give(
+    otel, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: bool
+):
+    assert configure(monkeypatch, ENDPOINT | variables)
+
+    assert isinstance(configured_tracer(), PlainTracer) is expected
+    assert not isinstance(otel[0].get_tracer("the host"), PlainTracer)
 
 
 def test_the_sdks_exporter_where_ours_cannot_be_had(otel, monkeypatch: pytest.MonkeyPatch):
