@@ -68,7 +68,10 @@ class PlainTracer(Tracer):
         record_exception: bool = True,
         set_status_on_exception: bool = True,
     ) -> Span:
-        """Start a span as the SDK does; errors that leave a ``with`` block of it are always recorded."""
+        """Start a span as the SDK does, but do not check ``attributes``, nor those that a sampler adds.
+
+        An error that leaves a ``with`` block of the span is always recorded.
+        """
         context = context_api.get_current() if context is None else context
         parent = span_context_of(context)
         trace_id = self._ids.generate_trace_id() if parent is None else parent.trace_id
