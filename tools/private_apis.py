@@ -187,26 +187,20 @@ def _spans_wait_in_a_deque() -> bool:
     return waiting is not None and waiting.maxlen == 7
 
 
-def _span_sets_its_attributes_when_it_is_made() -> bool:
-    from opentelemetry.sdk.trace import Span, SpanLimits
-    from opentelemetry.trace import SpanContext
+def _readable_span_is_its_fields() -> bool:
+    from opentelemetry.sdk.trace import ReadableSpan
+    from opentelemetry.trace import Status, StatusCode
 
-    class Made(Span):
-        """A subclass, because the SDK refuses to create a ``Span`` itself."""
+    class Changed(ReadableSpan):
+        """A subclass that changes its fields, as the SDK's own ``Span`` does."""
 
-    span = Made("name", SpanContext(1, 2, is_remote=False), limits=SpanLimits())
-    before = set(vars(span))
-    span.start(1)
-    span.set_attribute("key", 1)
-    span.add_event("event")
-    span.end(2)
-    return set(vars(span)) == before and not before & set(dir(Span))
-
-
-def _encodes_spans() -> bool:
-    from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
-
-    return bool(encode_spans([]).SerializeToString() == b"")
+    span: Any = Changed("before")
+    names = ("_name", "_status", "_end_time", "_attributes", "_events", "_links")
+    values = ("after", Status(StatusCode.OK), 12, {"key": 1}, ("event",), ("link",))
+    are_known = set(names) <= set(vars(span))
+    vars(span).update(zip(names, values, strict=True))
+    found = (span.name, span.status, span.end_time, dict(span.attributes), span.events, span.links)
+    return are_known and found == values
 
 
 def _exporter_takes_a_session() -> bool:
@@ -406,15 +400,9 @@ PRIVATE_APIS: Final = (
         "1.30.0 (as BatchSpanProcessor.queue), 1.45.2", _spans_wait_in_a_deque,
     ),
     PrivateApi(
-        _OTEL, "opentelemetry.sdk.trace.Span", "tracing/light_spans.py",
-        "Only the tracer may call its constructor; a light span that becomes a full one must keep its ids.",
-        "1.30.0, 1.45.2", _span_sets_its_attributes_when_it_is_made,
-    ),
-    PrivateApi(
-        _OTLP, "opentelemetry.exporter.otlp.proto.common.trace_encoder.encode_spans",
-        "tracing/otlp_templates.py",
-        "Templates are made by the library's own encoder, whose location is not documented.",
-        "1.30.0, 1.45.2", _encodes_spans,
+        _OTEL, "ReadableSpan._end_time", "tracing/plain_spans.py",
+        "A span that can be read like the SDK's, and is not one, sets the fields that are read.",
+        "1.30.0, 1.45.2", _readable_span_is_its_fields,
     ),
     PrivateApi(
         _OTLP, "OTLPSpanExporter(session)", "tracing/otlp_http.py",

@@ -115,7 +115,7 @@ def _exporter_class(name: str) -> Any:
     try:
         if name == OTLP_HTTP and not any(os.environ.get(variable) for variable in _CREDENTIALS):
             with contextlib.suppress(ImportError):  # the SDK's own exporter may still be installed
-                return import_module("django_partisan.tracing.otlp_http").TemplateExporter
+                return import_module("django_partisan.tracing.otlp_http").OtlpHttpExporter
         if name in _OTLP_MODULES:  # looking up entry points would take longer than the import
             return import_module(_OTLP_MODULES[name]).OTLPSpanExporter
         [entry] = entry_points(group="opentelemetry_traces_exporter", name=name)

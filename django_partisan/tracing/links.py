@@ -20,7 +20,7 @@ RUNS_KEPT_MAX: Final = 100_000
 
 def links_of_run(enqueuer: SpanContext | None, headers: Any, attempt: int) -> list[Link]:
     """Return the links of a run: to its enqueueing and, from the second run on, to the previous run."""
-    links = [] if enqueuer is None else [Link(enqueuer)]
+    links = [] if enqueuer is None else [Link(enqueuer, {})]
     if attempt > 1 and isinstance(headers, Mapping):
         previous = parsed(headers.get(PREVIOUS_SPAN))
         if previous is not None:
@@ -82,7 +82,7 @@ class RunsToSettle:
 
 
 def _links(contexts: Iterable[SpanContext | None]) -> list[Link]:
-    return [Link(context) for context in contexts if context is not None]
+    return [Link(context, {}) for context in contexts if context is not None]
 
 
 def _decoded(text: str) -> Any:

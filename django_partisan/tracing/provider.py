@@ -6,18 +6,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import (
-    ReadableSpan,
-    SpanProcessor,
-    SynchronousMultiSpanProcessor,
-    TracerProvider,
-    sampling,
-)
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import Tracer as SdkTracer
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.trace import Tracer
 
 from django_partisan.telemetry import reporting
 from django_partisan.tracing import dropped_spans
-from django_partisan.tracing.light_spans import LightSpans
+from django_partisan.tracing.plain_spans import PlainTracer
+from django_partisan.tracing.spans import TRACER
 
 _LIMIT: Final = "_LIMIT"
 """The suffix of the ``OTEL_*`` variables that limit what a span contains."""
@@ -28,24 +25,23 @@ _INTERNAL_METRICS: Final = "OTEL_PYTHON_SDK_INTERNAL_METRICS_ENABLED"
 class Provider(TracerProvider):
     """A tracer provider that exports with ``exporters``.
 
-    Runs get light spans unless the SDK is configured to limit or count spans, the sampler is not one of the
-    SDK's (it may ask for attributes), or a processor is added.
+    The library's own spans are plain ones, unless ``OTEL_*`` variables make the SDK limit or count spans.
     """
 
     def __init__(self, exporters: Sequence[SpanExporter], resource: Resource) -> None:
-        processors = SynchronousMultiSpanProcessor()  # type: ignore[no-untyped-call]
-        for exporter in exporters:
-            processors.add_span_processor(CountingProcessor(exporter))
         # The SDK's exit handler would wait 30 s for a dead collector; the subscriber flushes within a time
         # limit.
-        super().__init__(resource=resource, shutdown_on_exit=False, active_span_processor=processors)
-        self.light_spans: LightSpans | None = None
-        if type(self.sampler).__module__ == sampling.__name__ and not _limits_or_counts(os.environ):
-            self.light_spans = LightSpans(self, processors)
+        super().__init__(resource=resource, shutdown_on_exit=False)
+        for exporter in exporters:
+            self.add_span_processor(CountingProcessor(exporter))
+        self.makes_plain_spans = not _limits_or_counts(os.environ)
 
-    def add_span_processor(self, span_processor: SpanProcessor) -> None:
-        self.light_spans = None
-        super().add_span_processor(span_processor)
+    def get_tracer(self, instrumenting_module_name: str, *args: Any, **options: Any) -> Tracer:
+        tracer = super().get_tracer(instrumenting_module_name, *args, **options)
+        is_ours = instrumenting_module_name == TRACER
+        if is_ours and self.makes_plain_spans and isinstance(tracer, SdkTracer):  # not if the SDK is disabled
+            return PlainTracer(tracer)
+        return tracer
 
 
 def _limits_or_counts(environ: Mapping[str, str]) -> bool:

@@ -172,10 +172,6 @@ class RunScope(SpanScope):
             fields[spans.EVENT_DURATION] = int(event.seconds * NANOSECONDS)
         fields[spans.WORKER_SLOT] = self.run.slot
         fields[spans.WORKER_GENERATION] = self.run.generation
-        if isinstance(event, TaskCompleted):
-            complete = getattr(span, "complete_run", None)  # only light spans have it
-            if complete is not None and complete(fields):
-                return
         span.set_attribute(spans.OUTCOME, outcome)
         if isinstance(event, TaskPostponed | TaskRetried):
             span.set_attribute(spans.DELAY_SECONDS, float(event.delay_seconds))

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
-from opentelemetry import trace
 from opentelemetry.trace import Link, Tracer, TracerProvider
 
 from django_partisan.config import observability
@@ -167,12 +166,8 @@ class TracingSubscriber(Subscriber):
         run = scope.run
         parent, carried, links = relation_of_run(run, scope.propagation)
         name, common = self._descriptions.of(spans.PROCESS, run.queue, run.processor, run.slot)
-        light_spans = getattr(self._provider or trace.get_tracer_provider(), "light_spans", None)
-        if light_spans is not None:
-            span = light_spans.start(name, parent, links, common, run)
-        else:
-            kind = spans.SPANS[spans.PROCESS].kind
-            span = tracer.start_span(name, parent, kind, of_run(common, run), links)
+        kind = spans.SPANS[spans.PROCESS].kind
+        span = tracer.start_span(name, parent, kind, of_run(common, run), links)
         return RunScope(span, carried, run)
 
     def _end_run(self, event: Any) -> None:

@@ -1,4 +1,4 @@
-"""Fixtures: a subscriber that traces into memory, with the SDK's spans and with light ones."""
+"""Fixtures: a subscriber that traces into memory, with the SDK's spans and with plain ones."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -50,7 +50,7 @@ def provider_of_a_host(exporter: InMemorySpanExporter) -> TracerProvider:
 
 def provider_of_our_own(exporter: InMemorySpanExporter) -> Provider:
     provider = Provider([exporter], Resource.create())
-    assert provider.light_spans is not None
+    assert provider.makes_plain_spans
     return provider
 
 
@@ -67,7 +67,7 @@ def subscribe() -> Iterator[Callable[[bus.Subscriber], None]]:
 def recording(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, subscribe
 ) -> Iterator[Recording]:
-    """Record the SDK's spans, and light ones; the subscriber must not raise during the test."""
+    """Record the SDK's spans, and plain ones; the subscriber must not raise during the test."""
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_on")
     exporter = InMemorySpanExporter()
     made = Recording(request.param(exporter), exporter)

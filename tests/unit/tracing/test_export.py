@@ -1,5 +1,6 @@
 """Spans that leave the process: through the SDK's batch processor and a real exporter to a real collector."""
 
+import io
 import logging
 import os
 import subprocess
@@ -8,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -16,13 +18,13 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace import NoOpTracerProvider
-from requests import Request
+from requests import PreparedRequest, Response
 from requests.adapters import HTTPAdapter
 
 from django_partisan.telemetry import reporting, swallowed
 from django_partisan.telemetry.events.values import ErrorInfo
-from django_partisan.tracing import TracingSubscriber, dropped_spans, otlp_http
-from django_partisan.tracing.otlp_http import TemplateExporter
+from django_partisan.tracing import TracingSubscriber, dropped_spans
+from django_partisan.tracing.otlp_http import BodySession, OtlpHttpExporter
 from django_partisan.tracing.provider import CountingExporter, Provider
 from django_partisan.tracing.sdk import flush
 from tests.support.progress import descendants, progress_of
@@ -44,13 +46,13 @@ def _nothing_dropped_yet() -> Iterator[None]:
     dropped_spans.unexported[:] = others
 
 
-@pytest.fixture(params=["full", "light"])
+@pytest.fixture(params=["of the SDK", "plain"])
 def export(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, sink: OtlpSink, traced
 ) -> Iterator[Export]:
     """Return a function that traces as our own set-up does, by default to the sink.
 
-    Each test runs once with only the SDK's full spans, and once with light ones.
+    Each test runs once with only the SDK's spans, and once with plain ones.
     """
     providers: list[Provider] = []
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", sink.url)
@@ -58,10 +60,9 @@ def export(
 
     def export(exporter: SpanExporter | None = None, sampler: str = "always_on") -> Provider:
         monkeypatch.setenv("OTEL_TRACES_SAMPLER", sampler)
-        provider = Provider([exporter or TemplateExporter()], Resource.create())
-        assert provider.light_spans is not None
-        if request.param == "full":
-            provider.light_spans = None
+        provider = Provider([exporter or OtlpHttpExporter()], Resource.create())
+        assert provider.makes_plain_spans
+        provider.makes_plain_spans = request.param == "plain"
         traced(provider)
         providers.append(provider)
         return provider
@@ -74,10 +75,10 @@ def export(
 FORKING = """
 import os, time
 from opentelemetry.sdk.resources import Resource
-from django_partisan.tracing.otlp_http import TemplateExporter
+from django_partisan.tracing.otlp_http import OtlpHttpExporter
 from django_partisan.tracing.provider import CountingExporter, Provider
 
-exporter = CountingExporter(TemplateExporter())
+exporter = CountingExporter(OtlpHttpExporter())
 provider = Provider([exporter], Resource.create())
 tracer = provider.get_tracer("t")
 tracer.start_span("of the parent").end()
@@ -162,7 +163,7 @@ class TestRequest:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_COMPRESSION", compression)
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=Bearer%20abc")
         span = span_of_somebody()
-        for exporter in (TemplateExporter(), OTLPSpanExporter()):
+        for exporter in (OtlpHttpExporter(), OTLPSpanExporter()):
             assert exporter.export([span]) is SpanExportResult.SUCCESS
             exporter.shutdown()
         assert exporter.export([span]) is SpanExportResult.FAILURE
@@ -184,22 +185,32 @@ class TestRequest:
         assert dropped_spans.taken() == {"span_export_failed": 1}
 
     def test_request_that_is_too_long_is_not_sent_and_counted(self, export: Export, sink: OtlpSink):
-        provider = export(TemplateExporter(request_max_bytes=100))
+        provider = export(OtlpHttpExporter(request_max_bytes=100))
         complete()
 
         assert flush(10, provider)
         assert sink.requests == 0
         assert dropped_spans.taken() == {"span_export_failed": 1}
 
-    def test_spans_do_not_follow_a_redirect(self, monkeypatch: pytest.MonkeyPatch):
-        sent: list[object] = []
-        monkeypatch.setattr(HTTPAdapter, "send", lambda self, request: sent.append(request.body))
-        adapter = otlp_http.BodyAdapter()
-        adapter.replace_by(b"spans")
-        for method in ("POST", "GET"):
-            adapter.send(Request(method, "http://127.0.0.1/").prepare())
+    def test_spans_do_not_follow_a_redirect(self):
+        sent: list[tuple[str | None, object]] = []
 
-        assert sent == [b"spans", None]
+        class Redirecting(HTTPAdapter):
+            def send(self, request: PreparedRequest, *args: Any, **options: Any) -> Response:
+                sent.append((request.method, request.body))
+                response = Response()
+                response.request, response.url, response.raw = request, str(request.url), io.BytesIO()
+                response.status_code = 302 if len(sent) == 1 else 200
+                response.headers["Location"] = "http://elsewhere.test/"
+                return response
+
+        session = BodySession()
+        session.mount("http://", Redirecting())
+        session.replace_by(b"spans")
+
+        session.request("POST", "http://collector.test/", data=b"")
+
+        assert sent == [("POST", b"spans"), ("GET", None)]
 
     def test_process_that_was_forked_while_spans_are_sent_sends_its_own(self, sink: OtlpSink):
         sink.delay_seconds = 600.0  # until it is released

@@ -7,19 +7,14 @@ from typing import Any
 
 import pytest
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.trace import TracerProvider, sampling
-from opentelemetry.sdk.trace.sampling import (
-    ALWAYS_OFF,
-    ALWAYS_ON,
-    ParentBasedTraceIdRatio,
-    Sampler,
-    SamplingResult,
-)
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBasedTraceIdRatio
 
 from django_partisan.exceptions import CannotStart
 from django_partisan.telemetry import bus, swallowed
 from django_partisan.tracing.exporters import GRPC, HTTP, ensure_right_endpoint, exporter_names
-from django_partisan.tracing.otlp_http import TemplateExporter
+from django_partisan.tracing.otlp_http import OtlpHttpExporter
+from django_partisan.tracing.plain_spans import PlainTracer
 from django_partisan.tracing.sdk import configure_sdk_if_needed, configured_tracer
 
 CREDENTIALS = [
@@ -124,8 +119,8 @@ def test_endpoint_alone_exports_over_http(otel, monkeypatch: pytest.MonkeyPatch)
     assert configure(monkeypatch, ENDPOINT)
 
     [exporter] = exporters_of(otel[0])
-    assert isinstance(exporter, TemplateExporter)
-    assert otel[0].light_spans is not None
+    assert isinstance(exporter, OtlpHttpExporter)
+    assert otel[0].makes_plain_spans
 
 
 @pytest.mark.parametrize("variable", CREDENTIALS)
@@ -243,16 +238,6 @@ def test_workers_do_not_repeat_what_is_wrong(otel, monkeypatch: pytest.MonkeyPat
     assert capsys.readouterr().err == ""
 
 
-class OfSomebody(Sampler):
-    """A sampler that is not the SDK's."""
-
-    def should_sample(self, *args: Any, **options: Any) -> SamplingResult:
-        return ALWAYS_ON.should_sample(*args, **options)
-
-    def get_description(self) -> str:
-        return "somebody's"
-
-
 @pytest.mark.parametrize(
     ("variables", "expected"),
     [
@@ -269,22 +254,13 @@ class OfSomebody(Sampler):
     ],
     ids=str,
 )
-def test_spans_are_light_unless_the_environment_asks_for_more_than_they_give(
+def test_spans_are_plain_unless_the_environment_asks_for_more_than_they_give(
     otel, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], expected: bool
 ):
     assert configure(monkeypatch, ENDPOINT | variables)
 
-    assert (otel[0].light_spans is not None) is expected
-
-
-def test_spans_are_not_light_where_a_sampler_of_somebodys_may_ask_for_attributes(
-    otel, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr(sampling, "_get_from_env_or_default", OfSomebody)
-
-    assert configure(monkeypatch, ENDPOINT)
-
-    assert otel[0].light_spans is None
+    assert isinstance(configured_tracer(), PlainTracer) is expected
+    assert not isinstance(otel[0].get_tracer("the host"), PlainTracer)
 
 
 def test_the_sdks_exporter_where_ours_cannot_be_had(otel, monkeypatch: pytest.MonkeyPatch):
