@@ -1,6 +1,6 @@
 """Fixtures for pytest, which finds this module by its entry point.
 
-The module is imported in every pytest run where the library is installed. So it imports nothing of Django,
+The module is imported in every pytest run where the library is installed. So it imports nothing from Django,
 and nothing that needs Django's settings, before a fixture is used.
 """
 

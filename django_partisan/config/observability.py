@@ -110,7 +110,7 @@ KEYS: Final[Mapping[str, Setting]] = {
         20,
         integer(0),
         "Maximum number of error types for each processor. Further ones are counted as `_other`. "
-        "Raise it if a processor raises more classes, and none are created at run time.",
+        "Raise it if a processor raises more error classes, and none of them are created at run time.",
     ),
     "METRICS_CREATED": Setting(
         False,
@@ -122,20 +122,20 @@ KEYS: Final[Mapping[str, Setting]] = {
     "DURATION_BUCKETS": Setting(
         DURATION_BUCKETS,
         _BUCKETS,
-        "Upper bounds of `partisan_task_duration_seconds`, in seconds. "
-        "Change them if runs last longer than the highest, or if all are between two of them.",
+        "Upper bounds of the buckets of `partisan_task_duration_seconds`, in seconds. "
+        "Change them if runs last longer than the highest, or if all runs fall between two of them.",
     ),
     "WAIT_BUCKETS": Setting(
         WAIT_BUCKETS,
         _BUCKETS,
-        "Upper bounds of `partisan_task_queue_wait_seconds`, in seconds. "
-        "Change them if tasks wait longer than the highest, or if all wait for times between two of them.",
+        "Upper bounds of the buckets of `partisan_task_queue_wait_seconds`, in seconds. "
+        "Change them if tasks wait longer than the highest, or if all waits fall between two of them.",
     ),
     "METRICS_DB_TIMEOUT": Setting(
         2,
         seconds(0.01),
         "How long a scrape waits for the metrics from the database, in seconds. Raise it if the database "
-        "answers later, but keep it below the scrape timeout of Prometheus.",
+        "answers more slowly, but keep it below the scrape timeout of Prometheus.",
     ),
     "METRICS_DB_MIN_INTERVAL": Setting(
         5,
@@ -147,7 +147,7 @@ KEYS: Final[Mapping[str, Setting]] = {
         60,
         _SECONDS,
         "How long the last metrics are served if the database does not answer, in seconds. "
-        "Raise it if short outages must leave no gaps; lower it if old figures must not be served so long.",
+        "Raise it if short outages must leave no gaps; lower it if old figures must not be served that long.",
     ),
     "CLIENT_METRICS": Setting(
         False,
@@ -182,7 +182,7 @@ KEYS: Final[Mapping[str, Setting]] = {
         ("request_id", "user_id", "correlation_id"),
         _NAMES,
         "Context variables of structlog that are stored with a task and bound while it runs. "
-        "Change them if you search log lines by others.",
+        "Change them if you search log lines by other variables.",
     ),
     "TELEMETRY_SHUTDOWN_TIMEOUT": Setting(
         5,

@@ -107,7 +107,7 @@ KEYS: Final[Mapping[str, Setting]] = {
         15,
         or_none(integer(0)),
         "How many times a task may be postponed before it fails; `None` means no limit. "
-        "Raise it if tasks fail although what they wait for would still come.",
+        "Raise it if tasks fail before what they wait for has happened.",
         flat=True,
     ),
     "DEFAULT_RETRY": Setting(
@@ -134,7 +134,7 @@ KEYS: Final[Mapping[str, Setting]] = {
         3,
         integer(1),
         "How many times a task is run again after its worker died. After that it fails. "
-        "Raise it if workers are often killed for other reasons than their task.",
+        "Raise it if workers are often killed for reasons other than their task.",
     ),
     "UNREGISTERED_GRACE_SECONDS": Setting(
         86_400,
@@ -166,7 +166,7 @@ KEYS: Final[Mapping[str, Setting]] = {
         None,
         or_none(seconds(0)),
         "End running tasks by force after this many seconds of draining; `None` means to wait for them. "
-        "Set it to a few seconds less than a supervisor waits if it kills a manager that is slow to stop.",
+        "Set it if a supervisor kills managers that are slow to stop, to a few seconds less than it waits.",
         float,
     ),
     "PRELOAD": Setting(

@@ -203,7 +203,7 @@ def _retried(
     retry: ErrorsHandleConfig,
     least: float = 0.0,
 ) -> RunResult:
-    """Return the result of a run to retry after at least ``least`` seconds; failed if no retries are left."""
+    """Return a retry after at least ``least`` seconds, or a failure if no retries are left."""
     left = retry.retries_count - row[RETRIES] - 1
     if left < 0:
         return failed(row, REASON_RETRIES_EXHAUSTED, error)

@@ -87,7 +87,7 @@ class LateDefinitions:
         """Describe the definitions registered since the last call, each as a ``PlainDefinition`` tuple.
 
         A definition that was replaced is described again if its options differ. A definition with attributes
-        that the system checks reject is left out: the queue's options apply to it, or those described before.
+        that the system checks reject is left out: an earlier description, or else the queue's options, apply.
         """
         late = []
         for name, definition in list(registry.definitions.items()):

@@ -31,8 +31,10 @@ ATTEMPT_BUCKETS: Final = (1, 2, 3, 5, 10, 20)
 _CACHED = (
     "From the database, at most METRICS_DB_MIN_INTERVAL older than the scrape; the same in every manager."
 )
-_TOTALS_OF_SCHEDULES = f"Of the first 200 schedules in alphabetical order. {_CACHED}"
-_SCHEDULES = f"Of the first 200 schedules in alphabetical order; _other is the worst of the rest. {_CACHED}"
+_TOTALS_OF_SCHEDULES = f"Covers the first 200 schedules in alphabetical order. {_CACHED}"
+_SCHEDULES = (
+    f"Covers the first 200 schedules in alphabetical order; _other is the worst of the rest. {_CACHED}"
+)
 
 
 def _declare(

@@ -35,7 +35,7 @@ SCRAPES_AT_ONCE: Final = 4
 """How many scrapes are built at the same time; more would take CPU time from the manager's loop."""
 METHODS: Final = ("GET", "HEAD")
 GZIP_LEVEL: Final = 1
-"""The fastest: the time is taken from the manager's loop."""
+"""The fastest level, because compression takes CPU time from the manager's loop."""
 
 _INDEX = """<!DOCTYPE html>
 <html lang="en">

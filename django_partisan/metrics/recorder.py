@@ -43,7 +43,7 @@ class Recorder(bus.Subscriber):
         self._tracing = False
 
     def wants(self, kind: type[Event]) -> bool:
-        """Return whether ``kind`` is counted, or gives exemplars: completed runs do if runs are traced."""
+        """Return whether ``kind`` is counted, or gives exemplars, as ``TaskCompleted`` does with tracing."""
         self._tracing = type(trace.get_tracer_provider()) is not trace.ProxyTracerProvider
         return kind in COUNTED or (kind is TaskCompleted and self._tracing)
 

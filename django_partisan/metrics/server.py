@@ -33,7 +33,7 @@ OUT_OF_RESOURCES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOM
 
 
 class Limits(NamedTuple):
-    """The most open connections, and the longest time that one stays open."""
+    """The maximum number of open connections, and the maximum time that one stays open."""
 
     connections: int = 64
     seconds: float = 30.0
@@ -184,7 +184,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(plain(code))
 
     def finish(self) -> None:
-        """Read what the client still sends: to close with unread data would cut off the response."""
+        """Read what the client still sends: closing with unread data would cut off the response."""
         super().finish()
         self.request.shutdown(socket.SHUT_WR)
         while self.request.recv(HEAD_BYTES_MAX):
@@ -205,7 +205,7 @@ class _Handler(BaseHTTPRequestHandler):
 class _Head(io.BufferedReader):
     """A reader that limits the size of a request's head.
 
-    The standard library limits each line and their number, which together allow 6 MB per connection.
+    The standard library limits the length and number of lines, which still allows 6 MB per connection.
     """
 
     _left = HEAD_BYTES_MAX
@@ -227,6 +227,6 @@ def plain(status: int, text: str = "", *headers: tuple[str, str]) -> Response:
 def _cut(connection: socket.socket) -> None:
     """Disconnect a client; the thread of the connection reads the end of the stream."""
     with contextlib.suppress(OSError):
-        # Not the TLS socket's own method: it ends the encryption first, so that the thread of the connection
-        # could send plain text.
+        # Not the TLS socket's own method, which ends the encryption first: the thread of the connection
+        # could then send plain text.
         socket.socket.shutdown(connection, socket.SHUT_RDWR)

@@ -1,7 +1,7 @@
 """Export spans over OTLP/HTTP, encoded by ``otlp_encoding`` and sent by the SDK's own exporter.
 
-Endpoint, headers, certificates, compression, timeout and retries are those of the SDK's exporter. It cannot
-send bytes: it exports an empty batch, and its session replaces the body of the request.
+Endpoint, headers, certificates, compression, timeout and retries are those of the SDK's exporter. That one
+cannot send bytes, so it exports an empty batch, and its session replaces the body of the request.
 """
 
 import gzip

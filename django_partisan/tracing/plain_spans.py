@@ -1,7 +1,7 @@
 """The library's own spans: recorded in plain containers, in a third of the time that the SDK's spans take.
 
-The SDK checks and copies each value into containers with locks. A plain span keeps dicts and tuples, and the
-SDK's containers replace one of them as soon as a value in it has to be checked, or one has to be dropped.
+The SDK checks and copies each value into containers with locks. A plain span keeps dicts and tuples, and
+replaces one with the SDK's container as soon as a value in it has to be checked or dropped.
 """
 
 import logging
@@ -46,7 +46,7 @@ _logger: Final = logging.getLogger(__name__)
 
 
 class PlainTracer(Tracer):
-    """Starts plain spans with the ids, sampler, resource and processors of a tracer of the SDK."""
+    """A tracer that starts plain spans, with the ids, sampler, resource and processors of an SDK tracer."""
 
     def __init__(self, sdk: SdkTracer) -> None:
         self.resource = sdk.resource
@@ -68,7 +68,7 @@ class PlainTracer(Tracer):
         record_exception: bool = True,
         set_status_on_exception: bool = True,
     ) -> Span:
-        """Start a span as the SDK does, but do not check ``attributes``, nor those that a sampler adds.
+        """Start a span as the SDK does, but do not check ``attributes`` or those that a sampler adds.
 
         An error that leaves a ``with`` block of the span is always recorded.
         """
@@ -91,12 +91,12 @@ class PlainTracer(Tracer):
         return span
 
     def start_as_current_span(self, *args: Any, **options: Any) -> Any:
-        """Start a span of the SDK: the library itself makes its spans current in scopes."""
+        """Start a span of the SDK; the library itself makes its spans current in scopes instead."""
         return self._sdk.start_as_current_span(*args, **options)
 
 
 class PlainSpan(Span, ReadableSpan):
-    """A recording span; when it ends, processors receive it."""
+    """A recording span; when it ends, it is passed to the span processors."""
 
     def __init__(
         self,
@@ -161,7 +161,7 @@ class PlainSpan(Span, ReadableSpan):
                 self._name = name
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
-        """Set the status, unless the new one is UNSET or the present one is OK, which is final."""
+        """Set the status, unless the new one is UNSET or the current one is OK, which is final."""
         status = status if isinstance(status, Status) else Status(status, description)
         with self._lock:
             if self._is_open() and self._status.status_code is not StatusCode.OK and not status.is_unset:

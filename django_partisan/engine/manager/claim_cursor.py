@@ -1,7 +1,7 @@
 """Decide where the next claim starts: behind the last claimed row, or at the start of the queue.
 
 A claim from the start reads the index entries of all rows that were claimed since the last vacuum. Only such
-a claim finds tasks that became due before the last claimed row in running order: urgent ones and retries.
+a claim finds newly due tasks that precede the last claimed row: urgent ones and retries.
 """
 
 from typing import Final
@@ -9,7 +9,7 @@ from typing import Final
 from django_partisan.sql.claiming import ID, PRIORITY, TaskRow
 
 FROM_START_SECONDS: Final = 1.0
-"""In a backlog, a claim begins at the start of the queue again after this many seconds, or later."""
+"""In a backlog, claims begin at the start of the queue again after at least this many seconds."""
 FROM_START_SHARE: Final = 0.1
 """The share of the time that claims from the start may take in a backlog.
 
@@ -38,7 +38,7 @@ class ClaimCursor:
     def took_from_start(self, seconds: float) -> None:
         """Start at the start of the queue less often if the last two claims from there took long.
 
-        One slow claim proves nothing: it may have waited for a lock or for the processor.
+        One slow claim proves nothing: it may have waited for a lock or for the CPU.
         """
         pause = max(FROM_START_SECONDS, min(seconds, self._took_seconds) / FROM_START_SHARE)
         self._pause_seconds = min(pause, FROM_START_SECONDS_MAX)

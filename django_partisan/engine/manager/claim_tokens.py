@@ -17,7 +17,7 @@ Tasks under older tokens are found when heartbeats count more claimed tasks than
 
 
 class ClaimTokens:
-    """The source of tokens, and the list of those under which the manager may have claimed unknown tasks."""
+    """The source of tokens, and the list of those with claims that the manager may not know of."""
 
     def __init__(self) -> None:
         self._under_way: dict[int, str | None] = {}

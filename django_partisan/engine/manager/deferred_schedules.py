@@ -1,7 +1,7 @@
 """Defer due schedules that this manager cannot enqueue, for example because their task is unknown.
 
-Another manager may be able to, so their rows are left unchanged. Only after a minute is this an error. That a
-tick is late proves nothing, because there may have been no manager.
+Another manager may be able to, so their rows are left unchanged. This becomes an error only after a minute. A
+late tick proves nothing, because there may have been no manager.
 """
 
 import time

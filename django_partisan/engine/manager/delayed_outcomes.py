@@ -81,7 +81,7 @@ class Part(NamedTuple):
 class DelayedOutcomes:
     """Outcomes that were delayed: some are tried again at once, in halves; others later.
 
-    Those that wait for locks of other transactions, or took too long alone, are for later. The pause before
+    Those that wait for locks of other transactions, or took too long alone, are tried later. The pause before
     the next try doubles, up to three seconds, until nothing is left.
     """
 

@@ -46,7 +46,7 @@ class Rescue:
         self._is_tried = False
 
     def begin(self, token: int) -> None:
-        """Record that a heartbeat is sent which claims rescued tasks under ``token``."""
+        """Record that a heartbeat that claims rescued tasks under ``token`` is being sent."""
         self._awaited = token
         self._is_tried = False  # a call that was given up may have set it since
 

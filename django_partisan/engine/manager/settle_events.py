@@ -67,7 +67,7 @@ class SettleEvents:
                 bus.emit(OutcomesSettled, self._queue, len(settled), seconds, contexts, ids)
 
     def emit_delayed(self, delayed: DelayedOutcomes, results: Sequence[WriteResult]) -> None:
-        """Emit that outcomes are delayed, if that lasts long or the write of a single one was cancelled.
+        """Emit events if outcomes stay delayed for long, or if the write of a single one was cancelled.
 
         ``SettleErrored`` is emitted each time, and ``SettleFailed`` once until nothing is delayed any more.
         """

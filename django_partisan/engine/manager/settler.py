@@ -36,7 +36,7 @@ BATCH_AT_MOST: Final = 5000
 
 
 class Settler(Component):
-    """The component that settles and releases tasks; outcomes wait as long as the database is down.
+    """The component that settles and releases tasks; outcomes wait while the database is down.
 
     Each kind of outcome is written by a separate statement, completed tasks first. Outcomes that wait for
     locks of other transactions, or take too long in one statement, are delayed and retried separately, in

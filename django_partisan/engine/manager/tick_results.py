@@ -49,7 +49,7 @@ class Batch(NamedTuple):
     is_full: bool = False
     """Whether more rows may be due."""
     next_in: float | None = None
-    """In how many seconds the next tick is due, of schedules that are not deferred."""
+    """In how many seconds the next tick of a schedule that is not deferred is due."""
     refused: Mapping[str, TickError] = MappingProxyType({})
     """Errors that could not be written into the row of their schedule, by its name."""
     late_errors: Sequence[Exception] = ()

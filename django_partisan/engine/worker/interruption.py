@@ -222,7 +222,7 @@ def _have_ended(threads: list[threading.Thread]) -> bool:
 
 
 def _places(frame: FrameType | None) -> Iterator[str]:
-    """Yield where a run is, innermost call first: the name of each module with a dot, or ``__del__``."""
+    """Yield the calls of a run, innermost first: each as its module's name and a dot, or ``__del__``."""
     while frame is not None and frame.f_globals.get("__name__") not in _RUN:
         yield _FINALIZER if frame.f_code.co_name == _FINALIZER else f"{frame.f_globals.get('__name__')}."
         frame = frame.f_back

@@ -7,7 +7,7 @@ from django_partisan.telemetry.events.values import ErrorInfo, LostRun, TaskRef
 
 
 class TaskEnqueued(NamedTuple):
-    """``in_bulk`` is true for a task of a ``bulk_delay()``, which also emits one ``TasksEnqueued``."""
+    """A task was enqueued; ``in_bulk`` is true if by ``bulk_delay()``, which also emits ``TasksEnqueued``."""
 
     task: TaskRef
     due_at: datetime
