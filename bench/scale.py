@@ -98,8 +98,7 @@ class Session:
             )
             seconds = time.perf_counter() - begun
             took.append(1000 * seconds)
-            if behind is None:
-                cursor.took_from_start(seconds)
+            cursor.claimed(seconds, behind is None)
             if not rows:
                 raise Failed(f"{tasks} tasks were not found by a claim")
             cursor.move_behind(rows[-1])

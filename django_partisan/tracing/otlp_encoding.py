@@ -18,11 +18,12 @@ from opentelemetry.trace import Link, SpanContext, SpanKind, Status
 REMEMBERED_MAX: Final = 2048
 """The maximum number of attributes whose bytes are remembered."""
 SHORT_MAX: Final = 64
-"""The maximum length of the text of such an attribute, in characters."""
+"""The maximum length of the key and the text of such an attribute, in characters."""
 _TIME: Final = Struct("<Q").pack
 _FLAGS: Final = Struct("<I").pack
 _DOUBLE: Final = Struct("<d").pack
-_INTEGERS: Final = range(-(2**63), 2**63)
+_LEAST, _BEYOND = -(2**63), 2**63
+"""The bounds of OTLP's integers."""
 _UNSIGNED: Final = 2**64 - 1
 _KINDS: Final = {kind: bytes((6 << 3, kind.value + 1)) for kind in SpanKind}
 _HAS_REMOTE, _IS_REMOTE = 0x100, 0x200
@@ -97,7 +98,8 @@ def _attributes(number: int, attributes: Mapping[str, Any] | None) -> bytes:
     parts = []
     for key, value in (attributes or {}).items():
         kind = type(value)
-        if kind is int or (kind is str and len(value) <= SHORT_MAX):
+        is_short = _LEAST <= value < _BEYOND if kind is int else kind is str and len(value) <= SHORT_MAX
+        if is_short and len(key) <= SHORT_MAX:
             parts.append(_remembered(number, key, value))
         else:
             parts.append(_attribute(number, key, value))
@@ -112,13 +114,16 @@ _remembered: Final = lru_cache(REMEMBERED_MAX)(_attribute)
 
 
 def _value(value: Any) -> bytes:
-    """Encode a value; what OTLP has no type for, such as a very large integer, becomes text."""
+    """Encode a value; if OTLP has no type for it, as for a very large integer, it becomes text."""
     if isinstance(value, str):
         return _field(1, _utf8(value))
     if isinstance(value, bool):
         return b"\x10\x01" if value else b"\x10\x00"
-    if isinstance(value, int) and value in _INTEGERS:
-        return b"\x18" + _varint(value & _UNSIGNED)
+    if isinstance(value, int):
+        # As hexadecimal text, which Python writes for an integer of any length.
+        return (
+            b"\x18" + _varint(value & _UNSIGNED) if _LEAST <= value < _BEYOND else _field(1, b"%#x" % value)
+        )
     if isinstance(value, float):
         return b"\x21" + _DOUBLE(value)
     if isinstance(value, bytes):

@@ -37,7 +37,10 @@ class OtlpHttpExporter(OTLPSpanExporter):
         if len(body) > self._request_max_bytes:
             return SpanExportResult.FAILURE
         self._bodies.replace_by(body)
-        result = super().export([])
+        try:
+            result = super().export([])
+        finally:
+            self._bodies.forget()  # it may be large, and the next export may be far away
         # A request that did not pass through the session sent an empty batch, whatever its result.
         return result if self._bodies.was_replaced else SpanExportResult.FAILURE
 
@@ -51,6 +54,10 @@ class BodySession(Session):
     def replace_by(self, body: bytes) -> None:
         """Set the body of the next requests, before compression."""
         self._body, self.was_replaced = body, False
+
+    def forget(self) -> None:
+        """Release the body."""
+        self._body = b""
 
     def request(self, *args: Any, **options: Any) -> Response:
         headers = CaseInsensitiveDict({**self.headers, **(options.get("headers") or {})})

@@ -13,6 +13,7 @@ from typing import Any, Final
 from opentelemetry import context as context_api
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace import Tracer as SdkTracer
 from opentelemetry.sdk.trace.sampling import Decision
@@ -42,14 +43,14 @@ _NEED_NO_CHECK: Final = frozenset((str, int, float, bool))
 _TEXT: Final = frozenset((str,))
 _RANDOM: Final = getattr(TraceFlags, "RANDOM_TRACE_ID", 0)
 """The flag of W3C Trace Context level 2, which older SDKs do not set."""
-_logger: Final = logging.getLogger(__name__)
+_logger: Final = logging.getLogger("opentelemetry.sdk.trace")
+"""The SDK's logger, so that warnings about spans are limited together."""
 
 
 class PlainTracer(Tracer):
     """A tracer that starts plain spans, with the ids, sampler, resource and processors of an SDK tracer."""
 
     def __init__(self, sdk: SdkTracer) -> None:
-        self.resource = sdk.resource
         self.processor: Any = sdk.span_processor
         self.scope = InstrumentationScope(spans.TRACER, __version__)
         self._sdk = sdk
@@ -68,10 +69,7 @@ class PlainTracer(Tracer):
         record_exception: bool = True,
         set_status_on_exception: bool = True,
     ) -> Span:
-        """Start a span as the SDK does, but do not check ``attributes`` or those that a sampler adds.
-
-        An error that leaves a ``with`` block of the span is always recorded.
-        """
+        """Start a span as the SDK does; an error that leaves a ``with`` block of it is always recorded."""
         context = context_api.get_current() if context is None else context
         parent = span_context_of(context)
         trace_id = self._ids.generate_trace_id() if parent is None else parent.trace_id
@@ -86,9 +84,15 @@ class PlainTracer(Tracer):
         )
         if sampling.decision is Decision.DROP:
             return NonRecordingSpan(ids)
-        span = PlainSpan(self, name, ids, parent, kind, dict(sampling.attributes), links or (), start_time)
+        checked = _updated({}, sampling.attributes)
+        span = PlainSpan(self, name, ids, parent, kind, checked, links or (), start_time)
         self.processor.on_start(span, parent_context=context)
         return span
+
+    @property
+    def resource(self) -> Resource:
+        """The SDK's resource, which it may replace after a fork."""
+        return self._sdk.resource
 
     def start_as_current_span(self, *args: Any, **options: Any) -> Any:
         """Start a span of the SDK; the library itself makes its spans current in scopes instead."""
@@ -116,7 +120,7 @@ class PlainSpan(Span, ReadableSpan):
             parent,
             tracer.resource,
             attributes,
-            links=tuple(links),
+            links=BoundedList.from_seq(LIMIT, links) if len(links) > LIMIT else tuple(links),
             kind=kind,
             start_time=time_ns() if start_time is None else start_time,
             instrumentation_scope=tracer.scope,
@@ -148,8 +152,8 @@ class PlainSpan(Span, ReadableSpan):
             if self._is_open():
                 self._events = _appended(self._events, event)
 
-    def add_link(self, context: SpanContext, attributes: Attributes = None) -> None:
-        if context.is_valid or attributes or context.trace_state:
+    def add_link(self, context: SpanContext | None, attributes: Attributes = None) -> None:
+        if context is not None and (context.is_valid or attributes or context.trace_state):
             link = Link(context, _updated({}, attributes or {}))
             with self._lock:
                 if self._is_open():
@@ -162,7 +166,10 @@ class PlainSpan(Span, ReadableSpan):
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Set the status, unless the new one is UNSET or the current one is OK, which is final."""
-        status = status if isinstance(status, Status) else Status(status, description)
+        if isinstance(status, StatusCode):
+            status = Status(status, description)
+        elif not isinstance(status, Status):
+            return
         with self._lock:
             if self._is_open() and self._status.status_code is not StatusCode.OK and not status.is_unset:
                 self._status = status
@@ -211,8 +218,7 @@ def _updated(attributes: Any, more: Mapping[str, AttributeValue]) -> Any:
         and _TEXT.issuperset(map(type, more))
         and "" not in more
     ):
-        attributes.update(more)
-        return attributes
+        return {**attributes, **more}  # a copy: another thread may be reading the present ones
     if type(attributes) is dict:
         attributes = BoundedAttributes(LIMIT, attributes, immutable=False)
     attributes.update(more)

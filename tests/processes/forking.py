@@ -18,6 +18,8 @@ from tests.processes.template import NUMBER
 from tests.support.commands import ROOT
 
 FAULT_HANDLER = {"PYTHONFAULTHANDLER": "1"}
+READ_AT_START = ("PYTHON", "PROMETHEUS_", "OTEL_PROPAGATORS", "OTEL_PYTHON_CONTEXT")
+"""How the names of variables begin that Python and the template's libraries read when they are loaded."""
 
 
 class ForkedProcess:
@@ -48,7 +50,8 @@ class ForkedProcess:
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal to the process, unless it has ended."""
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it has just ended
+                os.kill(self.pid, number)
 
     def terminate(self) -> None:
         """Send SIGTERM."""
@@ -63,10 +66,10 @@ class ForkedProcess:
 def can_fork(environment: Mapping[str, str]) -> bool:
     """Return whether a fork of the template is like a process that is started with this environment.
 
-    Python reads its own variables only when it starts, and a started process inherits which signals this
-    process ignores. Elsewhere than on Linux, sockets of the kind used here are missing.
+    Python and some libraries read their variables only when they start, and a started process inherits
+    which signals this process ignores. Elsewhere than on Linux, sockets of the kind used here are missing.
     """
-    is_like_template = _of_python(environment) == _of_python(os.environ | FAULT_HANDLER)
+    is_like_template = _read_at_start(environment) == _read_at_start(os.environ | FAULT_HANDLER)
     return sys.platform == "linux" and is_like_template and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
 
 
@@ -100,5 +103,5 @@ class _Template:
 _template = cache(_Template)
 
 
-def _of_python(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if name.startswith("PYTHON")}
+def _read_at_start(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if name.startswith(READ_AT_START)}

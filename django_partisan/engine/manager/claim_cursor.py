@@ -11,7 +11,7 @@ from django_partisan.sql.claiming import ID, PRIORITY, TaskRow
 FROM_START_SECONDS: Final = 1.0
 """In a backlog, claims begin at the start of the queue again after at least this many seconds."""
 FROM_START_SHARE: Final = 0.1
-"""The share of the time that claims from the start may take in a backlog.
+"""The share of the time that these claims may take in addition to what other claims take.
 
 They take long while another session keeps a transaction open, because no vacuum may remove the entries.
 """
@@ -24,7 +24,8 @@ class ClaimCursor:
     def __init__(self) -> None:
         self._behind: tuple[int, int] | None = None
         self._from_start_at = 0.0
-        self._took_seconds = 0.0
+        self._claim_seconds = 0.0
+        self._extra_seconds = 0.0
         self._pause_seconds = FROM_START_SECONDS
 
     def start(self, now: float) -> tuple[int, int] | None:
@@ -35,14 +36,18 @@ class ClaimCursor:
             self._from_start_at = now
         return self._behind
 
-    def took_from_start(self, seconds: float) -> None:
-        """Start at the start of the queue less often if the last two claims from there took long.
+    def claimed(self, seconds: float, is_from_start: bool) -> None:
+        """Start at the start of the queue less often if two claims from there took longer than others.
 
         One slow claim proves nothing: it may have waited for a lock or for the CPU.
         """
-        pause = max(FROM_START_SECONDS, min(seconds, self._took_seconds) / FROM_START_SHARE)
+        if not is_from_start:
+            self._claim_seconds = seconds
+            return
+        extra = seconds - self._claim_seconds
+        pause = max(FROM_START_SECONDS, min(extra, self._extra_seconds) / FROM_START_SHARE)
         self._pause_seconds = min(pause, FROM_START_SECONDS_MAX)
-        self._took_seconds = seconds
+        self._extra_seconds = extra
 
     def move_behind(self, row: TaskRow) -> None:
         """Start the next claim after ``row``."""

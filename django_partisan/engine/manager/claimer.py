@@ -194,8 +194,7 @@ class Claimer(Component):
             return
         rows: list[TaskRow] = result
         seconds = time.monotonic() - sent.at
-        if is_from_start:
-            self._cursor.took_from_start(seconds)
+        self._cursor.claimed(seconds, is_from_start)
         if bus.wanted(TasksClaimed):
             contexts = tuple(row[CONTEXT] for row in rows if row[CONTEXT] is not None)
             ids = tuple(row[ID] for row in rows[:EMITTED_IDS])

@@ -173,7 +173,7 @@ def test_a_claim_starts_behind_the_last_row_of_a_full_one_and_from_the_start_aft
         ((3, 4), 29, False),
         ((4, 3), 31, True),
         ((20, 20), 61, True),
-        ((0.001, 20), 1.5, True),
+        ((20, 0.001, 20), 1.5, True),
     ],
     ids=["short", "due", "long", "due after long ones", "at most a minute", "one long one"],
 )
@@ -184,6 +184,16 @@ def test_the_longer_claims_from_the_start_take_the_later_is_the_next(took, later
         harness.thread.answer(list(FULL))
 
     assert (harness.claim(later=later - took[-1])["behind"] is None) == is_from_start
+
+
+def test_where_every_claim_takes_long_claims_from_the_start_are_as_frequent_as_ever(harness):
+    for is_from_start in (True, False, True, False, True):
+        if is_from_start:
+            harness.claimer.notified()
+        harness.turn(later=-0.5)
+        harness.thread.answer(list(FULL))
+
+    assert harness.claim(later=FROM_START_SECONDS)["behind"] is None
 
 
 def test_only_a_look_that_began_after_the_claim_lets_it_rest(harness):

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from enum import Enum, IntEnum, IntFlag
 from typing import Any
 
 import pytest
@@ -43,7 +44,28 @@ RUNS: list[dict[str, Any]] = [
     {"queue": "mail", "processor": "Übersetzung"},
 ]
 
+
+class Debt(IntEnum):
+    LARGE = -7
+
+
+class Access(IntFlag):
+    READ = 1
+    WRITE = 2
+
+
+class Size(str, Enum):
+    SMALL = "small"
+
+
+class Ratio(float):
+    pass
+
+
+SUBCLASSES: list[Any] = [Debt.LARGE, Access.READ | Access.WRITE, Size.SMALL, Ratio(0.5)]
 VALUES: list[Any] = [
+    *SUBCLASSES,
+    *([value] for value in SUBCLASSES),
     *("", "short", "ä" * 63, "€" * 64, "x" * 65, "y" * 1023, "z" * 20_000, "\x00", "🙂"),
     *(0, 1, -1, 127, 128, 16_383, 16_384, 2**31, 2**63 - 1, -(2**63)),
     *(True, False, 0.0, -0.0, 1.0, -1.5, 1e308, float("inf")),
@@ -169,13 +191,20 @@ def test_values_that_only_look_the_same_stay_different():
 
 
 def test_what_otlp_has_no_type_for_is_text():
-    given: Any = {"large": 2**63, "half": "half \ud83d of a pair", "object": Status, "map": {"a": (None, 1)}}
+    given: Any = {
+        "large": 2**63,
+        "huge": -(10**5000),
+        "half": "half \ud83d of a pair",
+        "object": Status,
+        "map": {"a": (None, 1)},
+    }
     span = ReadableSpan("half \ud83d", SpanContext(1, 2, False), attributes=given, resource=RESOURCES[0])
 
     [found] = decoded(encode([span])).resource_spans[0].scope_spans[0].spans
     values = {attribute.key: attribute.value for attribute in found.attributes}
     assert found.name == "half ?"
-    assert values["large"].string_value == str(2**63)
+    assert values["large"].string_value == hex(2**63)
+    assert values["huge"].string_value == hex(-(10**5000))
     assert values["half"].string_value == "half ? of a pair"
     assert values["object"].string_value == str(Status)
     [entry] = values["map"].kvlist_value.values

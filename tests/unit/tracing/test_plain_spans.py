@@ -3,14 +3,16 @@
 import contextlib
 import copy
 import json
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import pytest
 from opentelemetry import trace
 from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import Decision, Sampler, SamplingResult
@@ -21,7 +23,7 @@ from django_partisan.telemetry.events.runs import TaskCompleted
 from django_partisan.telemetry.events.scopes import Running
 from django_partisan.tracing import spans
 from django_partisan.tracing.context import ROOT
-from django_partisan.tracing.plain_spans import PlainSpan
+from django_partisan.tracing.plain_spans import PlainSpan, PlainTracer
 
 from .conftest import Recording, provider_of_our_own
 from .driving import (
@@ -312,10 +314,17 @@ class TestLimits:
         }
         assert event(found, "seen") == expected
 
-    def test_link_to_nothing_is_dropped(self, recording: Recording):
-        run_with(lambda span: span.add_link(trace.INVALID_SPAN_CONTEXT))
+    @pytest.mark.parametrize("nothing", [trace.INVALID_SPAN_CONTEXT, None])
+    def test_link_to_nothing_is_dropped(self, recording: Recording, nothing: Any):
+        run_with(lambda span: span.add_link(nothing))
 
         assert recording.span("process").links == ()
+
+    @pytest.mark.parametrize("wrong", ["ERROR", None])
+    def test_what_is_no_status_is_ignored(self, recording: Recording, wrong: Any):
+        run_with(lambda span: span.set_status(wrong))
+
+        assert recording.span("process").status.status_code is StatusCode.UNSET
 
     def test_status_ok_is_final_and_unset_changes_nothing(self, recording: Recording):
         def write(span: Span) -> None:
@@ -333,9 +342,21 @@ class TestLimits:
         assert (status.status_code, status.description) == (StatusCode.OK, None)
 
 
-def test_what_many_threads_write_is_complete(recording: Recording):
+@pytest.fixture
+def frequent_switches() -> Iterator[None]:
+    """Let the interpreter switch threads as often as it can."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_what_many_threads_write_is_complete(frequent_switches: None, recording: Recording):
     def write(span: Span) -> None:
+        together = threading.Barrier(4)
+
         def from_thread(thread: int) -> None:
+            together.wait()
             for number in range(25):
                 span.set_attribute(f"shop.{thread}.{number}", number)
                 span.add_event(f"{thread}.{number}")
@@ -346,11 +367,31 @@ def test_what_many_threads_write_is_complete(recording: Recording):
         for thread in threads:
             thread.join()
 
-    run_with(write)
+    for number in range(20):
+        run_with(write, id=number)
 
-    process = recording.span("process")
-    assert len([key for key in attributes(process) if key.startswith("shop.")]) == 100
-    assert len(process.events) == 101
+    for process in recording.spans("process"):
+        assert len([key for key in attributes(process) if key.startswith("shop.")]) == 100
+        assert len(process.events) == 101
+
+
+def test_attributes_can_be_read_while_a_thread_writes_and_ends_the_span(frequent_switches: None):
+    provider = provider_of_our_own(InMemorySpanExporter())
+    for _ in range(20):
+        span: Any = provider.get_tracer(spans.TRACER).start_span("x", ROOT)
+
+        def write(span: Any = span) -> None:
+            for number in range(100):
+                span.set_attribute(f"shop.{number}", number)
+            span.end()
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        while span.is_recording():
+            assert all(key.startswith("shop.") for key, _ in span.attributes.items())
+        writer.join()
+
+        assert len(span.attributes) == 100
 
 
 class OfSomebody(Sampler):
@@ -370,10 +411,20 @@ class OfSomebody(Sampler):
         trace_state: Any = None,
     ) -> SamplingResult:
         decision = self.decision if attributes[spans.PROCESSOR] == "Resize" else Decision.DROP
-        return SamplingResult(decision, {**attributes, "shop.sampled": True})
+        return SamplingResult(decision, {**attributes, "shop.sampled": True, "": "has no key"})
 
     def get_description(self) -> str:
         return "somebody's"
+
+
+def test_a_write_to_an_ended_span_is_a_warning_of_the_sdk(caplog: pytest.LogCaptureFixture):
+    span = provider_of_our_own(InMemorySpanExporter()).get_tracer(spans.TRACER).start_span("x", ROOT)
+    span.end()
+
+    span.set_attribute("shop.late", 1)
+
+    # limit_sdk_warnings() lets each warning of the SDK's loggers pass once a minute.
+    assert [record.name for record in caplog.records] == ["opentelemetry.sdk.trace"]
 
 
 class TestStart:
@@ -388,6 +439,7 @@ class TestStart:
         span, other = run_with(lambda span: span), run_with(lambda span: span, processor="Other")
 
         assert attributes(span)["shop.sampled"] is True
+        assert "" not in attributes(span)
         assert span.get_span_context().trace_flags.sampled is is_sampled
         assert other.get_span_context().is_valid
         assert not isinstance(other, ReadableSpan)
@@ -461,6 +513,22 @@ class TestStart:
 
             assert plain.trace_flags == of_sdk.trace_flags
             assert plain.trace_state == of_sdk.trace_state
+
+    def test_of_too_many_links_the_newest_are_kept(self):
+        provider = provider_of_our_own(InMemorySpanExporter())
+        links = [Link(SpanContext(7, number, is_remote=True)) for number in range(1, 201)]
+        span: Any = provider.get_tracer(spans.TRACER).start_span("x", ROOT, links=links)
+
+        assert linked(span) == list(range(73, 201))
+        assert span.dropped_links == 72
+
+    def test_a_resource_that_the_sdk_replaces_is_that_of_later_spans(self):
+        sdk: Any = provider_of_our_own(InMemorySpanExporter()).get_tracer("the host")
+        tracer = PlainTracer(sdk)
+        sdk.resource = Resource({"service.instance.id": "of a child"})
+        span: Any = tracer.start_span("x", ROOT)
+
+        assert span.resource.attributes["service.instance.id"] == "of a child"
 
     def test_span_keeps_its_given_times_and_links(self):
         provider = provider_of_our_own(InMemorySpanExporter())
