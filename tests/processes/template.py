@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from struct import Struct
 from typing import Any
 
@@ -31,6 +32,8 @@ LIBRARIES = (
     "prometheus_client",
     "structlog",
 )
+TASK_FRAMEWORKS = ("django.tasks", "django_tasks")
+"""Django's, which version 5.2 lacks, and its backport."""
 REQUEST_MAX_BYTES = 1 << 17
 NUMBER = Struct("i")
 """The format of a process id and of an exit code."""
@@ -81,7 +84,7 @@ def main() -> None:
     """Answer the requests that arrive at the socket whose descriptor is the argument."""
     # The settings of managers also hide it from structlog's development tools.
     sys.modules.setdefault("rich", None)  # type: ignore[arg-type]
-    for library in LIBRARIES:
+    for library in (*LIBRARIES, *filter(find_spec, TASK_FRAMEWORKS)):
         import_module(library)
     gc.freeze()
     with socket.socket(fileno=int(sys.argv[1])) as requests:
