@@ -120,34 +120,34 @@ class Session:
             finish_completed(self._connection, [(row[ID], row[TOKEN], 0, "bench:0", None) for row in rows])
 
 
-def _waiting(database: Database, wishes: Options) -> AbstractContextManager[None]:
-    database.run(WAITING, wishes.claim + wishes.tasks + wishes.rows)
+def _waiting(database: Database, options: Options) -> AbstractContextManager[None]:
+    database.run(WAITING, options.claim + options.tasks + options.rows)
     return nullcontext()
 
 
-def _scheduled(database: Database, wishes: Options) -> AbstractContextManager[None]:
-    database.run(SCHEDULED_FIRST_IN_LINE, wishes.rows)
+def _scheduled(database: Database, options: Options) -> AbstractContextManager[None]:
+    database.run(SCHEDULED_FIRST_IN_LINE, options.rows)
     return nullcontext()
 
 
-def _finished(database: Database, wishes: Options) -> AbstractContextManager[None]:
-    database.run(FINISHED, wishes.rows)
+def _finished(database: Database, options: Options) -> AbstractContextManager[None]:
+    database.run(FINISHED, options.rows)
     return nullcontext()
 
 
 @contextmanager
-def _transaction(database: Database, wishes: Options) -> Iterator[None]:
+def _transaction(database: Database, options: Options) -> Iterator[None]:
     with database.held_open():
-        end = time.monotonic() + wishes.open_seconds
+        end = time.monotonic() + options.open_seconds
         with closing(Session()) as session:
             while time.monotonic() < end:
-                database.run(WAITING, wishes.claim)
-                session.work(wishes.claim, wishes.claim)
+                database.run(WAITING, options.claim)
+                session.work(options.claim, options.claim)
         yield
 
 
 CASES: Final[Mapping[str, Callable[[Database, Options], AbstractContextManager[None]]]] = {
-    "plain": lambda database, wishes: nullcontext(),
+    "plain": lambda database, options: nullcontext(),
     "waiting": _waiting,
     "scheduled": _scheduled,
     "finished": _finished,
@@ -158,39 +158,39 @@ CASES: Final[Mapping[str, Callable[[Database, Options], AbstractContextManager[N
 def main() -> None:
     """Measure the cases of the command line and print a table."""
     arguments = _parser().parse_args()
-    wishes = Options(arguments.rows, arguments.tasks, arguments.claim, arguments.open_seconds)
+    options = Options(arguments.rows, arguments.tasks, arguments.claim, arguments.open_seconds)
     results: dict[str, list[Result]] = {name: [] for name in arguments.cases}
     with tempfile.TemporaryDirectory(prefix="partisan-scale-") as folder, database_server() as database:
         set_up(database, arguments.variant, Path(folder))
         print(
             machine.describe(
-                database.settings(), f"{wishes.rows:,} rows beside, {arguments.reps} repetitions"
+                database.settings(), f"{options.rows:,} rows beside, {arguments.reps} repetitions"
             )
         )
         for repetition in range(arguments.reps):
             for name in arguments.cases:
-                results[name].append(_measure(database, name, wishes))
+                results[name].append(_measure(database, name, options))
                 print(f"{repetition + 1} {name}: {results[name][-1].rate:,.0f} tasks/s", flush=True)
     print("\n" + _table(results))
 
 
-def _measure(database: Database, name: str, wishes: Options) -> Result:
+def _measure(database: Database, name: str, options: Options) -> Result:
     database.run("TRUNCATE django_partisan_task, django_partisan_manager RESTART IDENTITY")
-    with CASES[name](database, wishes):
+    with CASES[name](database, options):
         if name != "waiting":
-            database.run(WAITING, wishes.claim + wishes.tasks)
+            database.run(WAITING, options.claim + options.tasks)
         database.vacuum()
         with closing(Session()) as session:
-            session.work(wishes.claim, wishes.claim)  # connects, and does what only a first claim does
+            session.work(options.claim, options.claim)  # connects, and does what only a first claim does
             before, begun = _server_seconds(database), time.perf_counter()
-            claims = session.work(wishes.tasks, wishes.claim)
+            claims = session.work(options.tasks, options.claim)
             seconds = time.perf_counter() - begun
             after = _server_seconds(database)
         with database.cursor() as cursor:
             cursor.execute(_SIZES)
             table, indexes = cursor.fetchone()
-    server = None if before is None or after is None else 1e6 * (after - before) / wishes.tasks
-    return Result(wishes.tasks / seconds, claims, server, table / MIB, indexes / MIB)
+    server = None if before is None or after is None else 1e6 * (after - before) / options.tasks
+    return Result(options.tasks / seconds, claims, server, table / MIB, indexes / MIB)
 
 
 def _server_seconds(database: Database) -> float | None:

@@ -4,7 +4,6 @@ The wheel is built from the source distribution, and used with the oldest and th
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -15,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple
 
 from tools import database_url, postgres
+from tools.pythons import ITS_PYTHONS, NEWEST_DJANGO, NEWEST_PYTHONS, OLDEST_DJANGO, runs, wake_pyenv
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "django_partisan"
@@ -56,7 +56,7 @@ class Pair(NamedTuple):
     pythons: tuple[str, ...]
 
 
-PAIRS: Final = (Pair("5.2", ("3.10", "3.11")), Pair("6.1", ("3.13", "3.12")))
+PAIRS: Final = (Pair(OLDEST_DJANGO, ITS_PYTHONS), Pair(NEWEST_DJANGO, NEWEST_PYTHONS))
 
 
 def main() -> int:
@@ -87,19 +87,6 @@ def shipped_files() -> set[str]:
         for path in PACKAGE.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-
-
-def wake_pyenv() -> None:
-    """Let the shims of pyenv answer for all versions that are installed, as `noxfile.py` does."""
-    if "PYENV_VERSION" not in os.environ and shutil.which("pyenv"):
-        versions = subprocess.run(["pyenv", "versions", "--bare"], capture_output=True, text=True, check=True)
-        os.environ["PYENV_VERSION"] = ":".join(versions.stdout.split())
-
-
-def runs(python: str) -> bool:
-    """Return whether an interpreter of this version answers; a name on the PATH may be a dead shim."""
-    program = shutil.which(f"python{python}")
-    return program is not None and not subprocess.run([program, "-c", ""], capture_output=True).returncode
 
 
 def try_pair(wheel: Path, folder: Path, pair: Pair) -> str:

@@ -17,6 +17,8 @@ from typing import BinaryIO
 from tests.processes.template import NUMBER
 from tests.support.commands import ROOT
 
+START_SECONDS = 60
+"""The maximum time until the template has imported the libraries and forked: half a second on a free core."""
 FAULT_HANDLER = {"PYTHONFAULTHANDLER": "1"}
 READ_AT_START = ("PYTHON", "PROMETHEUS_", "OTEL_PROPAGATORS", "OTEL_PYTHON_CONTEXT")
 """How the names of variables begin that Python and the template's libraries read when they are loaded."""
@@ -27,6 +29,7 @@ class ForkedProcess:
 
     def __init__(self, answers: socket.socket) -> None:
         self._answers = answers
+        answers.settimeout(START_SECONDS)
         self.pid = self._answer()
         self.returncode: int | None = None
 

@@ -57,19 +57,16 @@ def serve(requests: socket.socket) -> dict[str, Any] | None:
 
 def keep(answers: int, out: int, err: int) -> None:
     """Fork the manager, in which this returns; report its process id and its exit code, and exit."""
-    pid = os.fork()
-    if pid == 0:
-        os.close(answers)
-        os.setsid()
-        os.dup2(out, 1)
-        os.dup2(err, 2)
-    os.close(out)
-    os.close(err)
-    if pid != 0:
+    if pid := os.fork():
         os.write(answers, NUMBER.pack(pid))
         _, status = os.waitpid(pid, 0)
         os.write(answers, NUMBER.pack(os.waitstatus_to_exitcode(status)))
         os._exit(0)
+    os.setsid()
+    os.dup2(out, 1)
+    os.dup2(err, 2)
+    for descriptor in (answers, out, err):
+        os.close(descriptor)
 
 
 def become(request: dict[str, Any]) -> None:
