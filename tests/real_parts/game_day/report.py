@@ -15,17 +15,17 @@ PAGE: Final = ROOT / "docs" / "game-day.md"
 TOP: Final = """\
 # The game day
 
-Which alerts fire for a fault, and how soon.
-Each fault was injected into real managers under load.
-A real Prometheus and Alertmanager ran with the shipped rules and inhibition rules of `grafana/`.
-The alerts in the row fired, no others did, and all were resolved at the latest after the recovery.
-An alert in *Also fired* is a warning about a consequence of the fault.
-The rules' minutes were shortened to seconds, so the times are those of the shortened rules.
-They count from the end of the injection, which itself takes some seconds.
-Some losses are counted once a minute, so their alerts can be resolved during the fault.
-[Runbooks](runbooks.md) say what to do for each alert.
+This page shows which alerts fire for a fault, and how soon.
+Each fault was injected into real managers under load, with a real Prometheus and Alertmanager that used the rules and inhibition rules of `grafana/`.
+In each row, exactly the listed alerts fired, and all of them were resolved, some during the fault and the others after the recovery.
+An alert in the column *Also fired* is a warning about a consequence of the fault.
 
-`make game-day` carries out every row and writes this page if all are right.
+For the test, the minutes in the rules were shortened to seconds, so the times are those of the shortened rules.
+They are counted from the end of the injection, which itself takes some seconds.
+Some losses are counted once a minute, so their alerts can be resolved while the fault lasts.
+The [runbooks](runbooks.md) describe what to do for each alert.
+
+`make game-day` injects the fault of each row, and writes this page if all rows are as expected.
 
 """
 NOTHING: Final = "nothing"
