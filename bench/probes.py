@@ -16,7 +16,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -66,7 +65,9 @@ def install_from_environment() -> None:
         return
     for place in filter(None, os.environ.get(STEPS, "").split(",")):
         _steps.wrap(place)
-    _wrap_run(BaseProcess, lambda _: _until_exit(probing("worker")))
+    from django_partisan.engine.worker.worker import Worker
+
+    _wrap_run(Worker, lambda _: _until_exit(probing("worker")))
     if os.environ.get(PROBE, CALLS) == CALLS:
         _wrap_run(threading.Thread, lambda thread: _counting_calls(f"thread-{thread.name}"))
 

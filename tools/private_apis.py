@@ -9,6 +9,7 @@ which the API was checked. A test checks them in the installed versions, and tha
 import atexit
 import inspect
 import json
+import subprocess
 import sys
 import threading
 import weakref
@@ -16,7 +17,6 @@ from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
-from multiprocessing import forkserver, resource_tracker
 from typing import Any, Final, NamedTuple
 
 PYTHON: Final = "Python"
@@ -222,14 +222,9 @@ def _chooses_an_encoder() -> bool:
     return bool(content_type.startswith("application/openmetrics-text"))
 
 
-def _starts_once() -> bool:
-    return not _positional(forkserver.ensure_running) and not _positional(resource_tracker.ensure_running)
-
-
-def _fork_server_is_an_object_with_its_state() -> bool:
-    state = vars(forkserver.ForkServer())
-    bound: Any = forkserver.ensure_running
-    return bound.__self__ is forkserver._forkserver and "_forkserver_address" in state
+def _lists_the_options_of_the_interpreter() -> bool:
+    options = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]
+    return all(isinstance(option, str) for option in options)
 
 
 def _runs_exit_handlers() -> bool:
@@ -246,38 +241,6 @@ def _finalizers_are_registered() -> bool:
 
 def _shows_the_frames_of_threads() -> bool:
     return threading.get_ident() in sys._current_frames()
-
-
-def _fork_server_has_state_of_its_own() -> bool:
-    return {"_forkserver_address", "_forkserver_alive_fd", "_forkserver_pid"} <= vars(
-        forkserver._forkserver
-    ).keys()
-
-
-def _keeps_its_temporary_folder() -> bool:
-    from multiprocessing import util
-
-    return "_config.get('tempdir')" in inspect.getsource(util.get_temp_dir)
-
-
-def _lost_fork_server_is_255() -> bool:
-    from multiprocessing import popen_forkserver
-
-    return "self.returncode = 255" in inspect.getsource(popen_forkserver.Popen.poll)
-
-
-def _socket_is_in_a_temporary_folder() -> bool:
-    from multiprocessing import connection, util
-
-    return "prefix='pymp-'" in inspect.getsource(util) and "prefix='listener-'" in inspect.getsource(
-        connection
-    )
-
-
-def _main_module_is_read_from_sys_modules() -> bool:
-    from multiprocessing import spawn
-
-    return "sys.modules['__main__']" in inspect.getsource(spawn.get_preparation_data)
 
 
 _OTEL: Final = "opentelemetry-sdk"
@@ -420,14 +383,9 @@ PRIVATE_APIS: Final = (
         "0.21.0, 0.26.0", _chooses_an_encoder,
     ),
     PrivateApi(
-        PYTHON, "multiprocessing.forkserver.ensure_running", "engine/forkserver/spawner.py",
-        "The fork server must start with the manager's import path and with signals blocked.",
-        "3.11.7", _starts_once,
-    ),
-    PrivateApi(
-        PYTHON, "multiprocessing.forkserver._forkserver", "engine/worker/multiprocessing_defaults.py",
-        "A worker inherits the manager's fork server in this object; a task must start its own.",
-        "3.11.7, 3.13.0", _fork_server_is_an_object_with_its_state,
+        PYTHON, "subprocess._args_from_interpreter_flags", "engine/forkserver/worker_source.py",
+        "Workers run with the interpreter options of their manager, as those of multiprocessing do.",
+        "3.11.7, 3.13.0", _lists_the_options_of_the_interpreter,
     ),
     PrivateApi(
         PYTHON, "atexit._run_exitfuncs", "engine/worker/exit_handlers.py",
@@ -440,49 +398,9 @@ PRIVATE_APIS: Final = (
         "3.11.7, 3.13.0", _finalizers_are_registered,
     ),
     PrivateApi(
-        PYTHON, "multiprocessing.resource_tracker.ensure_running", "engine/forkserver/spawner.py",
-        "The tracker must start first: started with the fork server, it would unblock the signals.",
-        "3.11.7", _starts_once,
-    ),
-    PrivateApi(
         PYTHON, "sys._current_frames", "engine/thread_stacks.py",
         "Stacks of threads are logged with names; faulthandler only writes to a descriptor, without names.",
         "3.11.7", _shows_the_frames_of_threads,
-    ),
-    PrivateApi(
-        PYTHON, "multiprocessing.forkserver._forkserver._forkserver_address", "engine/forkserver/spawner.py",
-        "See _forkserver_pid.",
-        "3.11.7", _fork_server_has_state_of_its_own,
-    ),
-    PrivateApi(
-        PYTHON, "multiprocessing.forkserver._forkserver._forkserver_alive_fd", "engine/forkserver/spawner.py",
-        "See _forkserver_pid. When it is closed, the server ends with its last worker.",
-        "3.11.7", _fork_server_has_state_of_its_own,
-    ),
-    PrivateApi(
-        PYTHON, "multiprocessing.forkserver._forkserver._forkserver_pid", "engine/forkserver/spawner.py",
-        "If the socket was removed, the state is reset so that ensure_running() starts another server.",
-        "3.11.7", _fork_server_has_state_of_its_own,
-    ),
-    PrivateApi(
-        PYTHON, "multiprocessing.util.get_temp_dir", "engine/forkserver/spawner.py",
-        "The folder of the socket must be created again after it was removed.",
-        "3.11.7", _keeps_its_temporary_folder,
-    ),
-    PrivateApi(
-        PYTHON, "the exit code 255 of a process whose fork server is lost", "engine/forkserver/spawner.py",
-        "The exit code is unknown then, so 255 must not be reported as the worker's.",
-        "3.11.7", _lost_fork_server_is_255,
-    ),
-    PrivateApi(
-        PYTHON, "the path of the fork server's socket, /pymp-*/listener-*", "engine/forkserver/spawner.py",
-        "The start fails with a clear message if the path of the temporary folder is too long for it.",
-        "3.11.7", _socket_is_in_a_temporary_folder,
-    ),
-    PrivateApi(
-        PYTHON, "a child's main module is sys.modules['__main__']", "engine/forkserver/spawner.py",
-        "A worker must not run the program of the manager again.",
-        "3.11.7", _main_module_is_read_from_sys_modules,
     ),
 )  # fmt: skip
 

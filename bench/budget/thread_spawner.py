@@ -4,8 +4,6 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from multiprocessing.process import BaseProcess
-from typing import cast
 
 from django.core.management import load_command_class
 
@@ -16,7 +14,7 @@ from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager import startup
 from django_partisan.engine.manager.database_thread import Deliver
 from django_partisan.engine.manager.manager import Manager
-from django_partisan.engine.manager.worker_process import WorkerProcess
+from django_partisan.engine.manager.worker_process import ProcessHandle, WorkerProcess
 from django_partisan.engine.pipe import ManagerEnd
 from django_partisan.engine.protocol import Message
 from django_partisan.engine.worker.worker import Worker
@@ -26,19 +24,6 @@ from django_partisan.telemetry.setup.manager import set_up_manager
 LEASE_SECONDS = 3600
 """Long enough that no heartbeat occurs in a scenario, and that PostgreSQL can answer on a busy machine."""
 PIPE_BYTES = 1 << 22
-
-
-class Alive:
-    """A fake process that never ends."""
-
-    pid = PID
-    exitcode: int | None = None
-
-    def __init__(self) -> None:
-        self.sentinel, self._never_closed = os.pipe()
-
-    def join(self, timeout: float | None = None) -> None:
-        """Return at once."""
 
 
 class ThreadSpawner(Spawner):
@@ -54,15 +39,9 @@ class ThreadSpawner(Spawner):
         for end in (ours, theirs):  # a worker that waits until its report is read would block the turn
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, PIPE_BYTES)
         bell, ring = os.pipe()
-        process = cast(BaseProcess, Alive())
-        worker = WorkerProcess(
-            spec.slot,
-            spec.generation,
-            process,
-            ManagerEnd(ours.detach()),
-            ring,
-            spec.config.tasks_per_worker_instance,
-        )
+        sentinel, _ = os.pipe()  # never readable: the worker never ends
+        handle = ProcessHandle(PID, sentinel, ManagerEnd(ours.detach()), ring)
+        worker = WorkerProcess(spec.slot, spec.generation, handle, spec.config.tasks_per_worker_instance)
 
         def run() -> None:
             Worker(theirs.detach(), bell, self._presence_fd, spec, []).run()

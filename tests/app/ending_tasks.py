@@ -22,7 +22,7 @@ def _tell_that_it_stops(queue: str, slot: int, **_: Any) -> None:
 
 
 def _tell_that_it_exits() -> None:
-    if multiprocessing.parent_process() is None:
+    if multiprocessing.current_process().name == "MainProcess":
         return  # in the manager or the fork server
     journal.write("exiting")
     if ASKED == "hang":

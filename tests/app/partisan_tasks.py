@@ -29,7 +29,7 @@ from tests.app import (  # noqa: F401 - they register their processors
 )
 from tests.app.models import Note
 
-if "BREAK_WORKERS" in os.environ and multiprocessing.parent_process() is not None:
+if "BREAK_WORKERS" in os.environ and multiprocessing.current_process().name != "MainProcess":
     raise RuntimeError("not in a worker")
 
 

@@ -24,7 +24,6 @@ LIBRARIES = (
     "django.db.backends.postgresql.base",
     "django.db.migrations.executor",
     "django.urls",
-    "multiprocessing.forkserver",
     "opentelemetry.baggage",
     "opentelemetry.metrics",
     "opentelemetry.propagate",

@@ -121,14 +121,15 @@ def test_nothing_runs_after_it_was_cancelled_and_once_for_each_requeue(serving: 
     ids = bulk_delay(postponing() for _ in range(40))
     serving.wait_for("begun", 40)
     cancelled: dict[int, int] = {}
-    requested = requeued = 0
+    interrupted: Counter[int] = Counter()
+    requeued = 0
 
     for task_id in random.sample(ids, len(ids)):
         task = Task.objects.get(pk=task_id)
         while not cancelled.get(task_id):
             result = task.cancel()
             if result.requested:
-                requested += 1
+                interrupted[task_id] += 1
                 ended(serving, task_id)
             assert sum(result) == 1
             cancelled[task_id] = runs(serving)[task_id]
@@ -141,8 +142,11 @@ def test_nothing_runs_after_it_was_cancelled_and_once_for_each_requeue(serving: 
     assert {task_id: runs(serving)[task_id] for task_id in ids} == cancelled
     rows = ended(serving, *ids)
     assert {(row.status, row.error_reason) for row in rows} == {("error", "cancelled")}
-    assert {row.pk: row.attempts for row in rows} == cancelled
-    assert requested
+    # An interruption may end a run before its code has written "begun".
+    unwritten = Counter({row.pk: row.attempts for row in rows})
+    unwritten.subtract(cancelled)
+    assert all(0 <= number <= interrupted[task_id] for task_id, number in unwritten.items())
+    assert interrupted
     assert requeued
 
 

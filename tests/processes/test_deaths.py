@@ -117,7 +117,7 @@ def test_killed_fork_server_costs_no_task_and_is_replaced(bench: Bench):
 
 def test_workers_are_replaced_after_the_temporary_folder_was_swept(bench: Bench):
     manager = bench.ready()
-    for swept in bench.temporary.glob("pymp-*"):
+    for swept in bench.temporary.iterdir():
         shutil.rmtree(swept)
     victim, survivor = manager.workers()
 
@@ -130,7 +130,7 @@ def test_workers_are_replaced_after_the_temporary_folder_was_swept(bench: Bench)
     assert survivor in {line["pid"] for line in begun}
     assert manager.logged("worker.start_failed") == []
     assert manager.stop() == 0
-    assert list(bench.temporary.iterdir()) == [bench.presence()]
+    assert list(bench.temporary.iterdir()) == []
 
 
 def test_stop_after_the_fork_server_was_killed_counts_no_worker_as_dead(bench: Bench):

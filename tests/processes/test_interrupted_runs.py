@@ -5,7 +5,6 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator
-from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -95,7 +94,6 @@ def manager(db: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
         progress=progress_of(children, PATIENCE_SECONDS),
     )
     made._close()
-    forkserver._forkserver._stop()  # type: ignore[attr-defined]
     empty(*TABLES)
 
 

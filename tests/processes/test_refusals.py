@@ -107,13 +107,6 @@ def test_metrics_that_cannot_be_served_are_refused_in_one_line_before_the_queue_
     assert "error.stack_trace" not in logged
 
 
-def test_temporary_folder_whose_path_is_too_long_for_sockets_is_refused(bench: Bench):
-    folder = bench.folder / ("long" * 20)
-    folder.mkdir()
-
-    assert str(folder) in refusal(bench.start(variables={"TMPDIR": str(folder)}))
-
-
 def test_wait_for_database_ends(bench: Bench):
     began = time.monotonic()
 

@@ -7,7 +7,6 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from multiprocessing.process import BaseProcess
 from typing import Any, Final, NamedTuple, cast
 from uuid import UUID
 
@@ -32,7 +31,7 @@ from django_partisan.engine.manager.reports import Reports
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.sharing import Sharing
 from django_partisan.engine.manager.suspects import Suspects
-from django_partisan.engine.manager.worker_process import WorkerProcess
+from django_partisan.engine.manager.worker_process import ProcessHandle, WorkerProcess
 from django_partisan.engine.outcome_writing import Kind, WriteResult
 from django_partisan.engine.pipe import ManagerEnd, WorkerEnd
 from django_partisan.engine.presence import PresenceFile, WorkerPage
@@ -117,18 +116,17 @@ class FakeProcess:
         self.pid = pid
         self.sentinel, self._alive = os.pipe()
         self.exitcode: int | None = None
-        self.joined: list[float | None] = []
 
     def end(self, code: int | None) -> None:
         self.exitcode = code
         os.close(self._alive)
         self._alive = -1
 
-    def join(self, timeout: float | None = None) -> None:
-        self.joined.append(timeout)
+    def handle(self, pipe: socket.socket, bell: int) -> ProcessHandle:
+        """Return the manager's handle of this process, whose sentinel the manager closes."""
+        return ProcessHandle(self.pid, self.sentinel, ManagerEnd(pipe.detach()), bell)
 
     def close(self) -> None:
-        os.close(self.sentinel)
         if self._alive >= 0:
             os.close(self._alive)
 
@@ -152,9 +150,7 @@ class FakeWorker:
         self.end = WorkerEnd(theirs.fileno())
         self.bell, ring = os.pipe()
         self.process = FakeProcess()
-        self.managed = ManagedWorker(
-            slot, generation, cast(BaseProcess, self.process), ManagerEnd(ours.detach()), ring, tasks_left
-        )
+        self.managed = ManagedWorker(slot, generation, self.process.handle(ours, ring), tasks_left)
 
     def sends(self, *messages: Any) -> None:
         for message in messages:
@@ -208,7 +204,7 @@ class FakeStarter:
         self.has_cancelled_starts = True
 
     def collect(self, worker: WorkerProcess, done: Callable[[int | None], None]) -> None:
-        code = worker.process.exitcode
+        [code] = [one.process.exitcode for one in self.workers if one.managed is worker]
         self.collected.append(worker)
         self.later.append(lambda: done(code))
 

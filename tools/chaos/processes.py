@@ -22,7 +22,7 @@ from .plan import ManagerPlan
 ROOT = Path(__file__).resolve().parents[2]
 RESTART_SECONDS = 0.5
 POLL_SECONDS = 0.05
-FORK_SERVER = "multiprocessing.forkserver"
+FORK_SERVER = "django_partisan.engine.forkserver"
 
 
 @dataclass(frozen=True)

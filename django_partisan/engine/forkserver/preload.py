@@ -5,7 +5,6 @@ report problems, since the fork server has no log.
 """
 
 import gc
-import multiprocessing
 import threading
 import traceback
 from collections.abc import Iterator
@@ -14,14 +13,8 @@ from importlib import import_module
 from typing import Final
 
 from django_partisan.engine.project_setup import set_up_process
-from django_partisan.engine.worker.exit_handlers import Handler, noted
 
 warnings: list[str] = []
-start_method: str | None = None
-"""The start method that the project has set; starting a worker overwrites it."""
-exit_handlers: list[Handler] = []
-"""The handlers that the project has registered with ``atexit``; workers run them when they end."""
-
 
 _MODULES_OF_WORKERS: Final = (
     "django_partisan.engine.worker.main",
@@ -80,8 +73,7 @@ def _load() -> None:  # pragma: no cover: fork server process
 
 
 try:
-    with noted() as exit_handlers, _without_collections():
+    with _without_collections():
         _load()
 except Exception:  # each worker then loads the project itself, and fails with the cause if the error persists
     warnings.append("preloading failed: " + traceback.format_exc().strip().splitlines()[-1])
-start_method = multiprocessing.get_start_method(allow_none=True)

@@ -5,8 +5,8 @@ import os
 import signal
 import time
 from enum import Enum
-from multiprocessing.process import BaseProcess
 from operator import itemgetter
+from typing import NamedTuple
 
 from django_partisan.engine.interrupting import REASONS
 from django_partisan.engine.pages import Page
@@ -31,28 +31,29 @@ class State(Enum):
     RECYCLING = "has run its maximum number of tasks and is ending by itself"
 
 
+class ProcessHandle(NamedTuple):
+    """A worker's process id, and the manager's descriptors for it."""
+
+    pid: int
+    exit_fd: int
+    """Becomes readable when the process has ended."""
+    pipe: ManagerEnd
+    bell: int
+
+
 class WorkerProcess:
     """One worker process, from its start to its exit; ``tasks_left`` is ``None`` without a limit."""
 
-    def __init__(
-        self,
-        slot: int,
-        generation: int,
-        process: BaseProcess,
-        pipe: ManagerEnd,
-        bell: int,
-        tasks_left: int | None,
-    ) -> None:
+    def __init__(self, slot: int, generation: int, process: ProcessHandle, tasks_left: int | None) -> None:
         self.slot = slot
         self.generation = generation
-        self.process = process
-        self.pid: int = process.pid or 0
+        self.pid = process.pid
         self.name = worker_name(self.pid)
         self.started_at = time.monotonic()
-        self.pipe: ManagerEnd | None = pipe
-        self._bell = bell
-        os.set_blocking(bell, False)
-        self.exit_fd = _exit_descriptor(process)
+        self.pipe: ManagerEnd | None = process.pipe
+        self._bell = process.bell
+        os.set_blocking(self._bell, False)
+        self.exit_fd = process.exit_fd
         self.state = State.STARTING
         self.held: dict[int, TaskRow] = {}
         self.expected_seconds = 0.0
@@ -203,8 +204,7 @@ class WorkerProcess:
         """Close all descriptors that the manager holds for it."""
         self.close_pipe()
         os.close(self._bell)
-        if self.exit_fd != self.process.sentinel:
-            os.close(self.exit_fd)
+        os.close(self.exit_fd)
 
     def snapshot(self, page: Page, queue: str, now: float) -> WorkerSnapshot:
         """Return its state for a snapshot, including what it wrote on its page."""
@@ -233,15 +233,13 @@ def exit_signal(code: int | None) -> str | None:
         return f"signal {-code}"  # most real-time signals have no name
 
 
-def _exit_descriptor(process: BaseProcess) -> int:
-    """Return a descriptor that becomes readable when the process has ended.
+def exit_descriptor(pid: int, sentinel: int) -> int:
+    """Return a descriptor that becomes readable when a process has ended.
 
-    The sentinel of a child of the fork server also becomes readable when the fork server is lost, even if the
-    worker is still alive; a pidfd does not.
+    ``sentinel`` is the read end of a pipe whose write end only this process has. It is used, as a duplicate,
+    where no descriptor of a process can be had: on macOS and on old kernels.
     """
-    if hasattr(os, "pidfd_open") and process.pid is not None:
-        try:
-            return os.pidfd_open(process.pid)
-        except OSError:
-            pass  # it has ended, or the kernel is too old: use the sentinel
-    return process.sentinel
+    if hasattr(os, "pidfd_open"):
+        with contextlib.suppress(OSError):  # the kernel is too old, or the process has already been reaped
+            return os.pidfd_open(pid)
+    return os.dup(sentinel)

@@ -1,39 +1,38 @@
 """The entry point of a worker process: set up Django, subscribe telemetry and run the worker.
 
-This module must not import anything from Django at module level: without a preloaded fork server, it is the
-first module that a fresh interpreter imports.
+This module must not import anything from Django at module level: without a preloaded fork server, it is
+among the first modules that a fresh interpreter imports.
 """
 
 import importlib
 import io
+import multiprocessing
 import os
 import signal
 import sys
 import traceback
-from multiprocessing.connection import Connection
+from functools import partial
 
 import django_partisan
 from django_partisan.engine import thread_stacks
 from django_partisan.engine.forkserver import bootstrap
 from django_partisan.engine.project_setup import set_up_process
-from django_partisan.engine.worker import children, exit_handlers, multiprocessing_defaults
+from django_partisan.engine.worker import children, exit_handlers
 
 
 def worker_main(
-    pipe: Connection, bell: Connection, presence: Connection, pickled_spec: bytes
+    name: str, pickled_spec: bytes, pipe: int, bell: int, presence: int, alive: int
 ) -> None:  # pragma: no cover: child process
     """Run a worker until its manager stops or recycles it, or dies.
 
-    ``presence`` carries a descriptor of the manager's presence file. The spec is pickled separately, since
-    its class can be imported only after Django is set up.
+    The arguments after the spec are descriptors: the ends of the pipe and the bell, the manager's presence
+    file, and a pipe that stays open until this process ends. The spec is pickled, since its class can be
+    imported only after Django is set up.
     """
     _ignore_signals()
     _write_lines_at_once()
-    preload = sys.modules.get("django_partisan.engine.forkserver.preload")
-    multiprocessing_defaults.restore(getattr(preload, "start_method", None))
-    exit_handlers.take_over(getattr(preload, "exit_handlers", []))  # before the worker registers finalizers
-    fd = os.dup(presence.fileno())  # not inherited by programs that a task starts
-    presence.close()
+    multiprocessing.current_process().name = name  # log records show it
+    exit_handlers.leave_inherited_finalizers()  # before the worker registers others
     warnings = _set_up_django()
     from django.db import connections
     from django.utils.module_loading import import_string
@@ -50,7 +49,7 @@ def worker_main(
     immediate.disable_in_worker()
     spec = unpacked(pickled_spec)
     if spec is None:  # our versions show the manager that its code was replaced
-        WorkerEnd(pipe.fileno()).send(Ready(protocol.VERSION, warnings, django_partisan.__version__))
+        WorkerEnd(pipe).send(Ready(protocol.VERSION, warnings, django_partisan.__version__))
         os._exit(0)
     connections[task_database()].settings_dict["NAME"] = spec.database
     if spec.subscribe is not None:
@@ -59,9 +58,9 @@ def worker_main(
     ending = WorkerShutdown(
         spec.config.queue, spec.slot, spec.generation, spec.flush_seconds, exit_handlers.run
     )
-    worker = Worker(pipe.fileno(), bell.fileno(), fd, spec, warnings, ending)
+    worker = Worker(pipe, bell, presence, spec, warnings, ending)
     worker.allow_interruptions()
-    children.watch(pipe.close, bell.close, worker.detach)
+    children.watch(*(partial(os.close, end) for end in (pipe, bell, alive)), worker.detach)
     code = 0
     try:
         worker.run()

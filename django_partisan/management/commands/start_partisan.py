@@ -15,7 +15,6 @@ from django.utils import autoreload
 from django_partisan.config import queue_keys, queues
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine import project_setup
-from django_partisan.engine.forkserver.spawner import ensure_short_temporary_folder
 from django_partisan.engine.manager import startup
 from django_partisan.engine.manager.manager import EXIT_OK, Manager
 from django_partisan.engine.manager.process_signals import ProcessSignals, StopRequested
@@ -133,7 +132,6 @@ class Command(OperatorCommand):
         queue = options["queue_name"]
         queues.check_queue_name(queue)
         startup.ensure_right_settings(options)
-        ensure_short_temporary_folder()
         given = {name: options[name] for name in OVERRIDES if options[name] is not None}
         config = queues.queue_config(queue, **given)
         with telemetry.set_up_manager(config, options) as watch:

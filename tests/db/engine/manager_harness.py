@@ -5,7 +5,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from multiprocessing.process import BaseProcess
 from typing import Any, cast
 
 from django.db import connection, connections
@@ -15,8 +14,7 @@ from django_partisan.engine.manager.component import Component
 from django_partisan.engine.manager.database_thread import Deliver
 from django_partisan.engine.manager.manager import CLOSE_SECONDS, Manager
 from django_partisan.engine.manager.run_until import Until
-from django_partisan.engine.manager.worker_process import WorkerProcess
-from django_partisan.engine.pipe import ManagerEnd
+from django_partisan.engine.manager.worker_process import ProcessHandle, WorkerProcess
 from django_partisan.engine.worker.worker import Worker
 from django_partisan.engine.worker_spec import WorkerSpec
 from django_partisan.telemetry.events.snapshot import Snapshot
@@ -55,9 +53,13 @@ class ThreadWorker(ManagedWorker):
 
     is_closed = False
 
+    def __init__(self, spec: WorkerSpec, process: ThreadAsProcess, handle: ProcessHandle) -> None:
+        super().__init__(spec.slot, spec.generation, handle, None)
+        self.process = process
+
     def kill(self) -> None:
         self.was_killed = True
-        cast(FakeProcess, self.process).end(-9)
+        self.process.end(-9)
 
     def close(self) -> None:
         if not self.is_closed:
@@ -89,8 +91,7 @@ class ThreadStarter(Spawner):
             connections.close_all()
             process.end(0)
 
-        pipe = ManagerEnd(ours.detach())
-        worker = ThreadWorker(spec.slot, spec.generation, cast(BaseProcess, process), pipe, ring, None)
+        worker = ThreadWorker(spec, process, process.handle(ours, ring))
         thread = threading.Thread(target=run, name="partisan-worker")
         self._workers.append(worker)
         self._threads.append(thread)
@@ -98,7 +99,7 @@ class ThreadStarter(Spawner):
         self._deliver(lambda: done(worker))
 
     def collect(self, worker: WorkerProcess, done: Callable[[int | None], None]) -> None:
-        code = worker.process.exitcode
+        code = cast(ThreadWorker, worker).process.exitcode
         self._deliver(lambda: done(code))
 
     def close(self, timeout: float) -> None:

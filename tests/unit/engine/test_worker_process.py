@@ -5,11 +5,15 @@ import selectors
 import subprocess
 import threading
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
-from django_partisan.engine.manager.worker_process import State, WorkerProcess
+from django_partisan.engine.manager.worker_process import (
+    ProcessHandle,
+    State,
+    WorkerProcess,
+    exit_descriptor,
+)
 from django_partisan.engine.pages import Page
 from django_partisan.engine.pipe import ManagerEnd
 from django_partisan.outcomes import REASON_ERROR, REASON_RECYCLED, REASON_SIGNAL, REASON_STOPPED
@@ -139,10 +143,9 @@ def test_asking_a_worker_that_has_ended_for_tasks_is_no_error(worker_in: MakeWor
 
 def test_a_worker_is_killed_and_its_exit_noticed_and_no_process_that_got_its_id_later():
     (bell, ring), (pipe, other) = os.pipe(), os.pipe()
-    process: Any
     with selectors.DefaultSelector() as selector, subprocess.Popen(["sleep", "60"]) as process:
-        process.sentinel = -1
-        managed = WorkerProcess(0, 1, process, ManagerEnd(pipe), ring, None)
+        handle = ProcessHandle(process.pid, exit_descriptor(process.pid, -1), ManagerEnd(pipe), ring)
+        managed = WorkerProcess(0, 1, handle, None)
         selector.register(managed.exit_fd, selectors.EVENT_READ)
         managed.has_exited = True
         managed.kill()
@@ -159,15 +162,21 @@ def test_a_worker_is_killed_and_its_exit_noticed_and_no_process_that_got_its_id_
     os.close(other)
 
 
-def test_a_worker_whose_process_cannot_be_watched_is_noticed_by_its_sentinel(
-    worker: FakeWorker, worker_in: MakeWorker, monkeypatch: pytest.MonkeyPatch
-):
-    assert worker.managed.exit_fd == worker.process.sentinel
+def test_a_process_that_cannot_be_watched_is_watched_by_its_sentinel(monkeypatch: pytest.MonkeyPatch):
+    sentinel, alive = os.pipe()
+    descriptors = [exit_descriptor(NO_PID, sentinel)]
     monkeypatch.delattr(os, "pidfd_open", raising=False)
+    descriptors.append(exit_descriptor(os.getpid(), sentinel))
 
-    on_macos = worker_in()
+    with selectors.DefaultSelector() as selector:
+        for descriptor in descriptors:
+            selector.register(descriptor, selectors.EVENT_READ)
+        assert selector.select(0) == []
+        os.close(alive)
+        assert len(selector.select(10)) == 2
 
-    assert on_macos.managed.exit_fd == on_macos.process.sentinel
+    for descriptor in (*descriptors, sentinel):
+        os.close(descriptor)
 
 
 @pytest.mark.parametrize(
