@@ -61,6 +61,10 @@ class BulkEndpoint:
         """Return the stored documents by id."""
         return self.documents
 
+    def received(self) -> object:
+        """Return a value that changes with each new document that is stored or throttled."""
+        return len(self.documents), self.throttled
+
     def handle(self, method: str, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
         """Answer one request with a status and a body."""
         if self.mode in _WHOLE:

@@ -66,6 +66,10 @@ class ElasticStream:
         """Return the ids of the stored lines."""
         return {document["event.id"] for document in self.documents() if "event.id" in document}
 
+    def received(self) -> object:
+        """Return a value that changes with each document that the server stores or refuses."""
+        return self._documents.received()
+
     def stored(self) -> dict[str, dict[str, Any]]:
         """Return the stored lines by id; fail if one was stored twice."""
         documents = [document for document in self.documents() if "event.id" in document]

@@ -49,6 +49,9 @@ class Target(Protocol):
     def stored(self) -> dict[str, dict[str, Any]]:
         """Return the stored documents by id."""
 
+    def received(self) -> object:
+        """Return a value that changes with each document that arrives, whether it is stored or refused."""
+
 
 def rsyslogd() -> str:
     """Return the path of the rsyslog program; raise with the command to install it if it is missing."""
@@ -169,9 +172,12 @@ class LogPath:
 
         def awaited() -> str:
             missing = [self.lines()[key] for key in ids - self.target.ids()]
-            return f"{len(ids)} documents; {missing[:3]} are missing; {self.shipper.log_end()}"
+            kept = {path.name: path.stat().st_size for path in (self.folder / "spool").iterdir()}
+            found = f"{len(missing)} are missing, such as {missing[:3]}; spool: {kept}"
+            return f"{len(ids)} documents; {found}; {self.shipper.log_end()}"
 
-        wait_until(lambda: ids <= self.target.ids(), 30, awaited, 0.1, lambda: len(self.target.ids()))
+        # A shipper that was killed first sends what is stored already.
+        wait_until(lambda: ids <= self.target.ids(), 30, awaited, 0.1, self.target.received)
 
     def _is_written_again(self) -> bool:
         self.enqueue("Touch", 10)  # each process checks once a second, and only when it writes a line

@@ -127,8 +127,13 @@ class OpenSearch:
 
     def refused(self) -> int:
         """Return how many documents the server has refused since it started, for any reason."""
+        return self.received().get("4xx", 0)
+
+    def received(self) -> dict[str, int]:
+        """Return how many documents the server has received since it started, by the kind of its answer."""
         [node] = self.ask("GET", "_nodes/stats/indices")["nodes"].values()
-        return int(node["indices"]["indexing"]["doc_status"].get("4xx", 0))
+        counted: dict[str, int] = node["indices"]["indexing"]["doc_status"]
+        return counted
 
     def _configure(self) -> None:
         config = self._base / "config"
@@ -186,6 +191,13 @@ class DataStream:
     def stored(self) -> dict[str, dict[str, Any]]:
         """Return the stored documents by id."""
         return {hit["_id"]: hit["_source"] for hit in self.hits({})}
+
+    def received(self) -> object:
+        """Return a value that changes with each document that the server stores or refuses."""
+        try:
+            return self.server.received()
+        except OSError:  # the server is down
+            return None
 
     def hits(self, body: dict[str, Any]) -> list[dict[str, Any]]:
         """Return the current hits of a search; an empty list while the data stream does not exist."""

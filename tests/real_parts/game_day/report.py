@@ -16,11 +16,14 @@ TOP: Final = """\
 # The game day
 
 This page shows which alerts fire for a fault, and how soon.
-Each fault was injected into real managers under load, with a real Prometheus and Alertmanager that used the rules and inhibition rules of `grafana/`.
-In each row, exactly the listed alerts fired, and all of them were resolved, some during the fault and the others after the recovery.
+Each fault was injected into real managers under load, with a real Prometheus and Alertmanager that used the
+rules and inhibition rules of `grafana/`.
+In each row, exactly the listed alerts fired, and all of them were resolved, some during the fault and the
+others after the recovery.
 An alert in the column *Also fired* is a warning about a consequence of the fault.
 
-For the test, the minutes in the rules were shortened to seconds, so the times are those of the shortened rules.
+For the test, the minutes in the rules were shortened to seconds, so the times are those of the shortened
+rules.
 They are counted from the end of the injection, which itself takes some seconds.
 Some losses are counted once a minute, so their alerts can be resolved while the fault lasts.
 The [runbooks](runbooks.md) describe what to do for each alert.
