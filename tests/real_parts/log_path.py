@@ -173,8 +173,9 @@ class LogPath:
         def awaited() -> str:
             missing = [self.lines()[key] for key in ids - self.target.ids()]
             kept = {path.name: path.stat().st_size for path in (self.folder / "spool").iterdir()}
+            state = self.shipper.process.poll()
             found = f"{len(missing)} are missing, such as {missing[:3]}; spool: {kept}"
-            return f"{len(ids)} documents; {found}; {self.shipper.log_end()}"
+            return f"{len(ids)} documents; {found}; exit code {state}; {self.shipper.log_end()}"
 
         # A shipper that was killed first sends what is stored already.
         wait_until(lambda: ids <= self.target.ids(), 30, awaited, 0.1, self.target.received)
