@@ -7,6 +7,7 @@ from uuid import UUID
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan import __version__
+from django_partisan.outcomes import REASON_UNREGISTERED
 from django_partisan.sql.connection import execute, fetch_all
 from django_partisan.sql.manager_rows import HAS_NO_MANAGER, IS_ALIVE, SERVES, TASKS_IN_PROCESS
 from django_partisan.sql.manager_state import AT_NOW, MERGED, Run, worker_state
@@ -25,6 +26,7 @@ _REGISTER = f"""
 _DEREGISTER = "DELETE FROM django_partisan_manager WHERE id = %s"
 
 # This one statement is all that an idle manager needs. It returns the rows of the other managers, too.
+# The search for a held row has an ORDER BY, because for a plain EXISTS the planner may scan the table.
 _HEARTBEAT = f"""
     WITH renewed AS (
         UPDATE django_partisan_manager SET heartbeat_at = now(),
@@ -36,6 +38,9 @@ _HEARTBEAT = f"""
            EXISTS (SELECT FROM {TASKS_IN_PROCESS} AND {HAS_NO_MANAGER}),
            EXISTS (SELECT FROM django_partisan_cancel_request),
            EXISTS (SELECT FROM django_partisan_pause WHERE queue_name = %(queue)s AND {IS_ON}),
+           coalesce((SELECT true FROM django_partisan_task
+                      WHERE queue_name = %(queue)s AND held = '{REASON_UNREGISTERED}' AND status = 'new'
+                      ORDER BY processor_class LIMIT 1), false),
            ticks.next_in, ticks.has_open, ticks.has_any,
            (SELECT string_agg(id::text, ' ' ORDER BY id) FROM django_partisan_manager
              WHERE schedules IS NOT NULL AND (id = %(manager)s OR {IS_ALIVE}))
@@ -101,6 +106,8 @@ class HeartbeatResult(NamedTuple):
     others: list[OtherManager]
     is_paused: bool = False
     """Whether the queue is paused."""
+    has_held: bool = False
+    """Whether tasks of the queue are held because their processor was not registered."""
     schedules: SchedulesState = SchedulesState()
     """The state of the schedules."""
 
@@ -152,10 +159,18 @@ def heartbeat(
     ``state`` is the JSON text that it publishes: see ``manager_state``.
     """
     rows = fetch_all(connection, _HEARTBEAT, {"queue": queue, "manager": manager, "state": state})
-    others = [OtherManager(*row[9:]) for row in rows if row[9] is not None]
-    is_alive, claimed, has_abandoned, has_cancel_requests, is_paused = rows[0][:5]
-    seen = SchedulesState(*rows[0][5:9])
-    return HeartbeatResult(is_alive, claimed, has_abandoned, has_cancel_requests, others, is_paused, seen)
+    others = [OtherManager(*row[10:]) for row in rows if row[10] is not None]
+    is_alive, claimed, has_abandoned, has_cancel_requests, is_paused, has_held = rows[0][:6]
+    return HeartbeatResult(
+        is_alive,
+        claimed,
+        has_abandoned,
+        has_cancel_requests,
+        others,
+        is_paused,
+        has_held,
+        SchedulesState(*rows[0][6:10]),
+    )
 
 
 def registered(connection: BaseDatabaseWrapper, managers: Sequence[UUID]) -> set[UUID]:

@@ -63,8 +63,7 @@ class ForkServer:
 
     def exit_code(self, pid: int) -> int | None:
         """Return the exit code of a worker that has ended; ``None`` if its fork server has died or hangs."""
-        if self._channel is None:
-            return None
+        assert self._channel is not None  # it has started the worker
         try:
             code, _ = self._result(self._channel, WAIT, pid, timeout=EXIT_CODE_SECONDS)
         except (EOFError, OSError):  # includes TimeoutError

@@ -225,6 +225,7 @@ class Assembly:
         self._sharing.on_heartbeat(found.others)
         self.reconciliation.on_heartbeat(found.claimed)
         self.cancellations.on_heartbeat(found.has_cancel_requests)
+        self.held_tasks.on_heartbeat(found.has_held)
         self.schedules.on_heartbeat(found.schedules)
 
     def _on_revoked(self, ids: set[int]) -> int:

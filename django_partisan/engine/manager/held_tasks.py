@@ -51,7 +51,10 @@ class HeldTasksFound(NamedTuple):
 class HeldTasks(Component):
     """The component that resumes held tasks, tries them, or fails them.
 
-    It queries them as often as heartbeats are sent, and at once when the known processors change.
+    It queries them at once when the known processors or the manager's id change, and when there may be more
+    tasks to fail. Otherwise, it queries them at most as often as heartbeats are sent: after a heartbeat that
+    found held tasks, after a failed call, and while there are unknown processors, because only a query finds
+    out whether other managers can run these.
 
     ``identity`` returns the manager's id while it may claim, else ``None``; ``resumed`` is called when held
     tasks can be claimed again.
@@ -76,6 +79,8 @@ class HeldTasks(Component):
         self._may_fail_at = time.monotonic() + config.lease_seconds
         """Monotonic time before which no task fails: managers with other code may be starting too."""
         self._query_at = 0.0
+        """Monotonic time of the next query; ``NEVER`` while there is no reason for one."""
+        self._queried_at = 0.0
         self._began_at = 0.0
         self._published: tuple[UUID, int] | None = None
         """Id of the manager's row that was written last, and version of the known processors in it."""
@@ -89,22 +94,26 @@ class HeldTasks(Component):
 
     @property
     def is_idle(self) -> bool:
-        """True if all tasks that can run or be tried here have been resumed."""
-        return self.is_stopped or (self._is_up_to_date and not self._thread.is_busy)
+        """True if all tasks that can run or be tried here, according to the last query, have been resumed."""
+        return self.is_stopped or (self._is_up_to_date(self._identity()) and not self._thread.is_busy)
 
-    @property
-    def _is_up_to_date(self) -> bool:
+    def _is_up_to_date(self, manager: UUID | None) -> bool:
         if self._resuming or self._trying:
             return False
-        return self._published == (self._identity(), self._processors.version)
+        return self._published == (manager, self._processors.version)
+
+    def on_heartbeat(self, has_held: bool) -> None:
+        """Query held tasks if the heartbeat found any."""
+        if has_held:
+            self._query_again()
 
     def turn(self, now: float) -> None:
         """Resume tasks that can run here; query held tasks if it is time."""
         if self._processors.not_emitted:
             self._emit_held(now)
-        if now < self._query_at and self._is_up_to_date:
-            return
         manager = self._identity()
+        if now < self._query_at and self._is_up_to_date(manager):
+            return
         if self.is_stopped or manager is None or self._thread.is_busy or now < self._outage.retry_at:
             return
         self._began_at = now
@@ -117,10 +126,12 @@ class HeldTasks(Component):
 
     def next_at(self) -> float:
         """Return the monotonic time of the next call."""
-        if self.is_stopped or self._thread.is_busy or self._identity() is None:
+        if self.is_stopped or self._thread.is_busy:
             return NEVER
-        at_once = self._resuming or self._trying
-        return max(0.0 if at_once else self._query_at, self._outage.retry_at)
+        manager = self._identity()
+        if manager is None:
+            return NEVER
+        return max(self._query_at if self._is_up_to_date(manager) else 0.0, self._outage.retry_at)
 
     def stop(self) -> None:
         """Publish that this manager drains and can run no processor, unless that would delay its stop."""
@@ -138,7 +149,7 @@ class HeldTasks(Component):
                 bus.emit(TasksHeld, self._config.queue, name, number, REASON_UNREGISTERED)
 
     def _query(self, now: float, manager: UUID) -> None:
-        self._query_at = now + self._config.lease_seconds / 3
+        self._queried_at, self._query_at = now, NEVER
         publishes = manager, self._processors.version
         limit = self._limit.rows
         call = partial(
@@ -152,6 +163,10 @@ class HeldTasks(Component):
         )
         self._thread.submit(call, partial(self._on_found, now, publishes, limit))
 
+    def _query_again(self) -> None:
+        """Query held tasks a third of ``LEASE_SECONDS`` after the last query."""
+        self._query_at = min(self._query_at, self._queried_at + self._config.lease_seconds / 3)
+
     def _on_found(self, now: float, published: tuple[UUID, int], limit: int, result: Any) -> None:
         if not self._is_answer(result, limit):
             return
@@ -162,6 +177,8 @@ class HeldTasks(Component):
         if len(found.failed) >= limit:
             self._query_at = now
         self._processors.note_found(found.found, now)
+        if self._processors.unknown:
+            self._query_again()
         for name in (one.name for one in found.found if one.is_held):
             unknown = self._processors.unknown.get(name)
             if unknown is None:
@@ -201,6 +218,7 @@ class HeldTasks(Component):
             if self._outage.has_paused:
                 self._outage.end()
             return True
+        self._query_again()
         is_early = time.monotonic() - self._began_at < answer_seconds(self._config.lease_seconds)
         if error := self._limit.judge(result, limit, is_early):
             self._resuming.clear()

@@ -76,6 +76,26 @@ def test_a_heartbeat_finds_whether_there_are_requests_to_cancel_tasks(manager):
     assert heartbeat(connection, "default", one).has_cancel_requests
 
 
+@pytest.mark.parametrize(
+    ("row", "has_held"),
+    [
+        ({"held": "unregistered"}, True),
+        ({"held": "unregistered", "queue_name": "mail"}, False),
+        ({"held": "unregistered", "status": "finished"}, False),
+        ({"held": "limit"}, False),
+        ({"held": None}, False),
+    ],
+    ids=["held", "of another queue", "settled by an earlier version", "for another reason", "not held"],
+)
+def test_a_heartbeat_finds_whether_tasks_of_the_queue_are_held_as_no_manager_knew_them(
+    row, has_held, manager
+):
+    insert()
+    Task.objects.filter(pk=insert().pk).update(ready=False, **row)
+
+    assert heartbeat(connection, "default", manager()).has_held is has_held
+
+
 def test_a_heartbeat_without_a_row_says_so(manager):
     one, other = manager(), manager()
     deregister(connection, one)

@@ -47,11 +47,20 @@ FILL = f"""
               FROM generate_series(1, 50000) AS number) AS numbered
 """
 
-HELD = """
+IN_PROCESS = """
     INSERT INTO django_partisan_task
            (status, ready, queue_name, priority, execute_after, claimed_by, claim_token, created_at,
             updated_at, processor_class, arguments, extra)
     SELECT 'in_process', false, 'new here', 10, now(), %s, 0, now(), now(), 'Letter',
+           '{"args": [], "kwargs": {}}', '{}'
+      FROM generate_series(1, %s) AS number
+"""
+
+SET_ASIDE = """
+    INSERT INTO django_partisan_task
+           (status, ready, queue_name, priority, execute_after, held, unregistered_since, created_at,
+            updated_at, processor_class, arguments, extra)
+    SELECT 'new', false, 'default', 10, now(), 'unregistered', now(), now(), now(), 'Gone',
            '{"args": [], "kwargs": {}}', '{}'
       FROM generate_series(1, %s) AS number
 """
@@ -224,7 +233,7 @@ def test_a_claim_reads_the_index_of_ready_tasks(behind, without):
             ),
             {"unregistered"},
         ),
-        (lambda: leasing.heartbeat(connection, "default", uuid4()), {"in_process"}),
+        (lambda: leasing.heartbeat(connection, "default", uuid4()), {"in_process", "held"}),
         (
             lambda: rescuing.rescue(connection, "default", uuid4(), 1, dead(begun=[1], running=[2])),
             {"in_process"},
@@ -286,7 +295,7 @@ def test_a_batch_of_pruning_reads_the_primary_key_and_a_bounded_number_of_blocks
     assert plan.blocks < 8 * walk.read
 
 
-NEVER_ANALYZED = f"""
+EMPTY_TABLE = f"""
     CREATE SCHEMA fresh;
     CREATE TABLE fresh.{TABLE} (LIKE {TABLE} INCLUDING ALL);
     SET LOCAL search_path = fresh, public;
@@ -297,7 +306,7 @@ def test_a_batch_of_pruning_reads_no_more_of_a_table_without_statistics():
     walk = Walk(rules_of_age(0, ["finished"]), after=25_000, rows=100, read=400)
 
     with transaction.atomic():
-        execute(connection, NEVER_ANALYZED)
+        execute(connection, EMPTY_TABLE)
         execute(connection, FILL)
         pruning.limit_transaction(connection)
         with plans(analyze=True) as found:
@@ -307,6 +316,22 @@ def test_a_batch_of_pruning_reads_no_more_of_a_table_without_statistics():
     [plan] = found
     assert set(plan.scans) == {"Index Scan"}
     assert 0 < plan.blocks < 8 * walk.read
+
+
+def test_a_heartbeat_does_not_scan_the_table_for_held_tasks_however_many_there_are_behind_other_rows():
+    with transaction.atomic():
+        execute(connection, EMPTY_TABLE)
+        execute(connection, FILL)
+        execute(connection, SET_ASIDE, (20_000,))
+        execute(connection, f"ANALYZE {TABLE}")
+        with plans(analyze=True) as found:
+            answer = leasing.heartbeat(connection, "default", MANAGER)
+        transaction.set_rollback(True)
+
+    [plan] = found
+    assert answer.has_held
+    assert "Seq Scan" not in plan.scans
+    assert 0 < plan.blocks < 100
 
 
 @pytest.mark.usefixtures("table")
@@ -322,7 +347,7 @@ def test_counting_what_would_be_pruned_reads_the_primary_key():
 @pytest.mark.usefixtures("table")
 def test_a_rescue_costs_the_same_for_each_task_of_a_queue_that_the_statistics_do_not_know():
     number = 4000
-    execute(connection, HELD, (UUID(int=2), number))
+    execute(connection, IN_PROCESS, (UUID(int=2), number))
 
     def blocks(limit: int) -> int:
         """Rescue up to ``limit`` tasks and roll back; return how many blocks that read."""

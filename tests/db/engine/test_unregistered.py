@@ -15,7 +15,7 @@ from django_partisan.engine.manager.outage import Outage, SharedOutage
 from django_partisan.engine.manager.run_until import Until
 from django_partisan.models import ManagerLease, Task
 from django_partisan.processor import BaseTaskProcessor
-from django_partisan.sql import holding
+from django_partisan.sql import holding, leasing
 from django_partisan.sql.claiming import ID
 from django_partisan.telemetry.events.queues import TasksHeld, TasksResumed
 from django_partisan.telemetry.events.runs import TaskFailed, TaskStarted
@@ -76,6 +76,22 @@ def test_a_manager_that_knows_the_processor_resumes_all_at_its_start(
     rows = Task.objects.values_list("status", "attempts", "held", "unregistered_since")
     assert set(rows) == {("finished", 1, None, None)}
     assert recorded_events.of(TasksResumed) == [TasksResumed("default", "Gone", 1200, "unregistered")]
+
+
+def test_an_idle_manager_looks_once_and_again_only_after_a_heartbeat_that_found_a_task_that_it_can_run(
+    open_harness,
+):
+    register_processors("Letter")
+    harness = open_harness(lease_seconds=3)
+    heartbeats, looks = harness.sent("pulse", leasing._HEARTBEAT), harness.sent("chores", holding._FIND_HELD)
+    harness.turn_until(lambda: looks and len(heartbeats) >= 3)
+    assert len(looks) == 1
+
+    [pk] = insert_many(1, "Letter")
+    set_aside(pk)
+
+    harness.turn_until(lambda: statuses_of(pk) == ["finished"])
+    assert len(looks) > 1
 
 
 def test_one_task_tries_and_the_rest_follows_if_a_worker_knows_it_though_the_manager_did_not(

@@ -114,10 +114,8 @@ def test_an_error_of_the_fork_is_raised(channels: tuple[Channel, Channel]):
     source.close()
 
 
-def test_a_server_that_only_closes_its_channel_is_named(
-    channels: tuple[Channel, Channel], monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("django_partisan.engine.forkserver.worker_source.EXIT_CODE_SECONDS", 0.01)
+@pytest.mark.slow
+def test_a_server_that_only_closes_its_channel_is_named(channels: tuple[Channel, Channel]):
     source = AnsweringServer(channels[0])
     channels[1].close()
 

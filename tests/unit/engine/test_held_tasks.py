@@ -59,6 +59,10 @@ class Harness:
         self.thread.answer(result)
         return asked
 
+    def asks_nothing(self, later: float = 0.0) -> bool:
+        """Turn, ``later`` seconds after the last turn; return whether there is no call now or later."""
+        return self.pending_call(later)[0] is None and self.component.next_at() == NEVER
+
     def resumes(self, result: Any, later: float = 0.0) -> tuple[str, int, bool]:
         """Answer the next resumption; return its processor, its limit, and whether the processor is known."""
         function, asked = self.pending_call(later)
@@ -72,16 +76,64 @@ def harness() -> Harness:
     return Harness()
 
 
-def test_the_first_look_publishes_what_is_registered_and_the_next_ones_come_with_the_heartbeats(harness):
+def test_the_first_look_publishes_what_is_registered_and_the_next_ones_follow_heartbeats_that_found_any(
+    harness,
+):
     assert not harness.component.is_idle
 
     first = harness.answers_query(NOTHING)
     assert (first["manager"], first["publish"], first["unknown"]) == (harness.id, {"Letter"}, [])
     assert harness.component.is_idle
+    assert harness.asks_nothing()
+
+    harness.component.on_heartbeat(False)
+    assert harness.asks_nothing(later=QUERY_SECONDS)
+
+    harness.component.on_heartbeat(True)
+    assert harness.component.next_at() <= harness.now
+    assert harness.answers_query(NOTHING)["publish"] is None
+    assert harness.asks_nothing(later=QUERY_SECONDS)
+
+
+def test_heartbeats_that_find_some_more_often_make_it_look_no_more_often(harness):
+    harness.answers_query(HeldTasksFound([held("Letter")], []))
+    harness.resumes(0)
+
+    for _ in range(int(QUERY_SECONDS) - 1):
+        harness.component.on_heartbeat(True)
+        assert harness.pending_call(later=1)[0] is None
+    assert harness.component.next_at() == pytest.approx(harness.now + 1)
+
+    harness.answers_query(NOTHING, later=1)
+    assert harness.asks_nothing()
+
+
+def test_what_a_heartbeat_finds_during_a_look_is_looked_for_once_more(harness):
+    harness.pending_call()
+    harness.component.on_heartbeat(True)
+    harness.thread.answer(NOTHING)
+
     assert harness.pending_call()[0] is None
     assert harness.component.next_at() == pytest.approx(harness.now + QUERY_SECONDS)
+    harness.answers_query(NOTHING, later=QUERY_SECONDS)
+    assert harness.asks_nothing(later=QUERY_SECONDS)
 
-    assert harness.answers_query(NOTHING, later=QUERY_SECONDS)["publish"] is None
+
+def test_while_a_processor_is_unknown_here_it_looks_as_often_as_heartbeats_are_sent_whatever_they_find(
+    harness,
+):
+    elsewhere = HeldTasksFound([held("Gone", is_held=False, is_known_elsewhere=True)], [])
+    harness.answers_query(HeldTasksFound([held("Gone", is_known_elsewhere=True)], []))
+
+    for number in range(6):
+        harness.component.on_heartbeat(has_held=bool(number % 2))
+        assert harness.pending_call(later=QUERY_SECONDS - 1)[0] is None
+        assert harness.component.next_at() == pytest.approx(harness.now + 1)
+        assert harness.answers_query(elsewhere, later=1)["unknown"] == ["Gone"]
+
+    harness.answers_query(HeldTasksFound([held("Gone", is_held=False)], []), later=QUERY_SECONDS)
+    assert harness.processors.unknown == {}
+    assert harness.asks_nothing(later=QUERY_SECONDS)
 
 
 def test_a_new_identity_and_a_change_of_what_is_known_are_published_at_once(harness):
@@ -193,6 +245,7 @@ def test_nothing_fails_in_the_first_lease_and_then_what_waited_for_too_long_does
     harness, recorded_events: RecordedEvents
 ):
     assert harness.answers_query(NOTHING)["grace_seconds"] is None
+    harness.component.on_heartbeat(True)
     failed = FailedTask(7, "Gone", 10, attempts=2, retries=1, postpones=0, context='{"traceparent": "t"}')
 
     assert (
@@ -216,12 +269,37 @@ def test_a_task_that_expired_while_it_was_held_is_no_failure(harness, recorded_e
     assert harness.component.failed == 0
 
 
-def test_if_more_failed_than_one_statement_takes_it_looks_again_at_once(harness):
-    harness.answers_query(
-        HeldTasksFound([], [FailedTask(n, "Gone", 10, 0, 0, 0, None) for n in range(ROWS_AT_MOST)])
-    )
+def ended(number: int) -> list[FailedTask]:
+    return [FailedTask(task_id, "Gone", 10, 0, 0, 0, None) for task_id in range(number)]
 
-    assert harness.pending_call()[0] == "_query"
+
+def test_if_more_failed_than_one_statement_takes_it_looks_again_at_once(harness):
+    harness.answers_query(HeldTasksFound([], ended(ROWS_AT_MOST)))
+    assert harness.component.next_at() <= harness.now
+
+    harness.answers_query(HeldTasksFound([], ended(ROWS_AT_MOST - 1)))
+    assert harness.asks_nothing(later=QUERY_SECONDS)
+
+
+def test_if_more_failed_than_one_statement_takes_it_looks_at_once_for_those_that_are_left(harness):
+    harness.answers_query(HeldTasksFound([held("Gone")], ended(ROWS_AT_MOST)))
+    harness.resumes(1)
+    assert harness.component.next_at() <= harness.now
+
+    harness.answers_query(HeldTasksFound([held("Gone")], ended(ROWS_AT_MOST - 1)))
+    assert harness.component.next_at() == pytest.approx(harness.now + QUERY_SECONDS)
+
+
+def test_what_nobody_knows_is_looked_for_until_it_may_fail(harness):
+    gone = HeldTasksFound([held("Gone")], [])
+    harness.answers_query(gone)
+    harness.resumes(1)
+
+    for _ in range(int(LEASE_SECONDS / QUERY_SECONDS)):
+        assert harness.answers_query(gone, later=QUERY_SECONDS)["grace_seconds"] is None
+    harness.resumes(1)
+
+    assert harness.answers_query(NOTHING, later=QUERY_SECONDS)["grace_seconds"] == 3600
 
 
 def test_what_is_set_aside_is_told_at_once_then_once_a_minute_and_at_the_end(
@@ -251,10 +329,33 @@ def test_a_look_without_an_answer_is_an_outage_and_is_made_again_with_what_it_wa
     harness.answers_query(AWAY)
     assert harness.outage.is_on
     assert not harness.component.is_idle
+    assert harness.component.next_at() == harness.outage.retry_at
 
     assert harness.answers_query(NOTHING, later=1)["publish"] == {"Letter"}
 
     assert not harness.outage.is_on
+
+
+def test_a_later_look_without_an_answer_is_made_again_whether_a_heartbeat_finds_any_or_not(harness):
+    harness.answers_query(NOTHING)
+    harness.component.on_heartbeat(True)
+    harness.answers_query(AWAY, later=QUERY_SECONDS)
+    harness.component.on_heartbeat(False)
+    assert harness.component.next_at() == pytest.approx(harness.now + QUERY_SECONDS)
+
+    harness.answers_query(NOTHING, later=QUERY_SECONDS)
+
+    assert not harness.outage.is_on
+    assert harness.asks_nothing(later=QUERY_SECONDS)
+
+
+def test_a_change_during_an_outage_is_published_when_the_pause_of_the_outage_ends(harness):
+    harness.answers_query(NOTHING)
+    harness.outage.fail(AWAY)
+    harness.id = uuid4()
+
+    assert harness.component.next_at() == harness.outage.retry_at
+    assert harness.answers_query(NOTHING, later=1)["manager"] == harness.id
 
 
 def test_a_resumption_without_an_answer_is_an_outage_and_comes_again_with_a_later_look(harness):
@@ -292,6 +393,7 @@ def test_stopped_it_says_that_it_can_run_nothing_asks_nothing_more_and_is_idle(h
 
     assert harness.thread.call.keywords == {"manager": harness.id}
     harness.thread.answer(None)
+    harness.component.on_heartbeat(True)
     assert harness.pending_call(later=99)[0] is None
     assert harness.component.is_idle
     assert harness.component.next_at() == NEVER

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from django_partisan.engine.forkserver import worker_source
 from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.forkserver.worker_source import ForkServer, StartCancelled
 from django_partisan.engine.manager.loop_calls import LoopCalls
@@ -162,9 +161,8 @@ def test_workers_outlive_their_fork_server_which_is_replaced_and_their_exit_code
 
 @pytest.mark.slow
 def test_the_exit_code_that_a_stopped_fork_server_does_not_report_is_unknown_and_the_next_is_not_confused(
-    loop: Loop, spawner: Spawner, monkeypatch: pytest.MonkeyPatch
+    loop: Loop, spawner: Spawner
 ):
-    monkeypatch.setattr(worker_source, "EXIT_CODE_SECONDS", 0.05)
     one, other = _start(loop, spawner), _start(loop, spawner, slot=0)
     os.kill(_server(spawner), signal.SIGSTOP)
 
@@ -172,7 +170,6 @@ def test_the_exit_code_that_a_stopped_fork_server_does_not_report_is_unknown_and
     assert _exit_code(loop, spawner, one) is None
 
     os.kill(_server(spawner), signal.SIGCONT)
-    monkeypatch.setattr(worker_source, "EXIT_CODE_SECONDS", PATIENCE_SECONDS)
     os.kill(other.pid, signal.SIGUSR1)
     assert _exit_code(loop, spawner, other) == -signal.SIGUSR1
 
