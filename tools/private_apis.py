@@ -139,12 +139,6 @@ def _says_which_psycopg() -> bool:
     return isinstance(is_psycopg3, bool)
 
 
-def _model_options_list_columns() -> bool:
-    from django.db.models.options import Options
-
-    return hasattr(Options, "concrete_fields")
-
-
 def _task_loggers_call_one_method() -> bool:
     import structlog
 
@@ -207,19 +201,6 @@ def _exporter_takes_a_session() -> bool:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     return "session" in _positional(OTLPSpanExporter.__init__)
-
-
-def _formats_numbers() -> bool:
-    from prometheus_client.utils import floatToGoString
-
-    return [floatToGoString(number) for number in (1, float("inf"))] == ["1.0", "+Inf"]  # type: ignore[no-untyped-call]
-
-
-def _chooses_an_encoder() -> bool:
-    from prometheus_client.exposition import choose_encoder
-
-    _, content_type = choose_encoder("application/openmetrics-text; version=1.0.0")
-    return bool(content_type.startswith("application/openmetrics-text"))
 
 
 def _lists_the_options_of_the_interpreter() -> bool:
@@ -328,11 +309,6 @@ PRIVATE_APIS: Final = (
         "5.2, 5.2.19", _says_which_psycopg,
     ),
     PrivateApi(
-        "Django", "Model._meta.concrete_fields", "sql/enqueueing.py",
-        "The columns in the order of Model.from_db(); only get_fields() is documented.",
-        "5.2, 5.2.19", _model_options_list_columns,
-    ),
-    PrivateApi(
         "structlog", "stdlib.BoundLogger._proxy_to_logger", "logs/subscriber.py",
         "All log methods of a task call it; it is documented for subclasses.",
         "24.4.0, 26.1.0", _task_loggers_call_one_method,
@@ -371,16 +347,6 @@ PRIVATE_APIS: Final = (
         _OTLP, "OTLPSpanExporter(session)", "tracing/otlp_http.py",
         "The exporter has no public API to send encoded bytes.",
         "1.30.0, 1.45.2", _exporter_takes_a_session,
-    ),
-    PrivateApi(
-        "prometheus_client", "prometheus_client.utils.floatToGoString", "metrics/collector.py",
-        "Bounds of histograms must be formatted like those of the library's own histograms.",
-        "0.21.0, 0.26.0", _formats_numbers,
-    ),
-    PrivateApi(
-        "prometheus_client", "prometheus_client.exposition.choose_encoder", "metrics/negotiation.py",
-        "The format of a scrape must be negotiated as in the library's own server.",
-        "0.21.0, 0.26.0", _chooses_an_encoder,
     ),
     PrivateApi(
         PYTHON, "subprocess._args_from_interpreter_flags", "engine/forkserver/worker_source.py",

@@ -7,6 +7,7 @@ from itertools import accumulate
 from typing import Any, Final, TypeAlias
 
 import django
+import prometheus_client
 from prometheus_client import GC_COLLECTOR, PLATFORM_COLLECTOR, PROCESS_COLLECTOR
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
@@ -17,7 +18,6 @@ from prometheus_client.metrics_core import (
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 from prometheus_client.samples import Exemplar
-from prometheus_client.utils import floatToGoString
 
 import django_partisan
 from django_partisan.config import observability
@@ -138,10 +138,17 @@ def _add(
 
 
 def _buckets(histogram: Histogram) -> list[tuple[str, float, Exemplar | None]]:
-    bounds = (*map(floatToGoString, histogram.bounds), "+Inf")
+    bounds = _bounds(tuple(histogram.bounds))
     totals = accumulate(histogram.counts)
     exemplars = map(_exemplar, map(histogram.exemplars.get, range(len(bounds))))
     return list(zip(bounds, totals, exemplars, strict=True))
+
+
+@cache
+def _bounds(bounds: tuple[float, ...]) -> tuple[str, ...]:
+    """Return the bounds of a histogram and ``+Inf``, as prometheus-client writes them."""
+    [metric] = prometheus_client.Histogram("bounds", "", buckets=bounds, registry=None).collect()
+    return tuple(sample.labels["le"] for sample in metric.samples if sample.name == "bounds_bucket")
 
 
 def _exemplar(found: tuple[str, str, float, float] | None) -> Exemplar | None:

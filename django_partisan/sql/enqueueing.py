@@ -11,6 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django_partisan.expiry import Expiry
 from django_partisan.models import Task
 from django_partisan.moments import LATEST
+from django_partisan.sql.columns import fields_with_column
 from django_partisan.sql.connection import execute, fetch_all
 from django_partisan.sql.tokens import NO_CLAIM
 
@@ -18,7 +19,7 @@ from django_partisan.sql.tokens import NO_CLAIM
 CHANNEL: Final = "django_partisan"
 
 # The columns from ``history`` on are empty in a new row. They are not fetched: every call would pay for that.
-_FIELDS: Final = [field.attname for field in Task._meta.concrete_fields]
+_FIELDS: Final = [field.attname for field in fields_with_column(Task)]
 _FETCHED: Final = _FIELDS[: _FIELDS.index("history")]
 _EMPTY: Final = [0 if name == "takeovers" else None for name in _FIELDS[len(_FETCHED) :]]
 _EXPIRES_AT: Final = _FIELDS.index("expires_at")

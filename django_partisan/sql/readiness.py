@@ -17,6 +17,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from django_partisan.config.problems import NOT_POSTGRESQL
 from django_partisan.exceptions import CannotStart
+from django_partisan.sql.columns import fields_with_column
 from django_partisan.sql.connection import (
     ANSWER_SECONDS,
     fetch_all,
@@ -158,6 +159,6 @@ def missing_columns(connection: BaseDatabaseWrapper) -> list[str]:
                 missing.append(table)
                 continue
             found = {one.name for one in connection.introspection.get_table_description(cursor, table)}
-            columns = [field.column for field in model._meta.concrete_fields if field.column]
+            columns = [field.column for field in fields_with_column(model) if field.column]
             missing += [f"{table}.{name}" for name in columns if name not in found]
     return missing

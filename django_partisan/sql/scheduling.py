@@ -17,6 +17,7 @@ from django.db.models import DateTimeField, JSONField, Value
 from django_partisan.models.schedule import Schedule
 from django_partisan.schedules import tick_record
 from django_partisan.schedules.tick_record import MalformedRow
+from django_partisan.sql.columns import fields_with_column
 from django_partisan.sql.connection import fetch_all
 
 ASIDE_SECONDS: Final = 60
@@ -36,16 +37,16 @@ NEXT_IN: Final = f"extract(epoch FROM min({_DUE_AT}) FILTER (WHERE {IS_ACTIVE}) 
 _MOMENT: Final = (
     "CASE WHEN schedule.{0} BETWEEN '0001-01-03' AND '9999-12-29' THEN schedule.{0} END"  # in any time zone
 )
-_FIELDS: Final = [field.attname for field in Schedule._meta.concrete_fields]
+_FIELDS: Final = [field.attname for field in fields_with_column(Schedule)]
 _JSON: Final = {
     _FIELDS.index(field.attname): "NULL" if field.null else json.dumps(cast(Value, field.db_default).value)
-    for field in Schedule._meta.concrete_fields
+    for field in fields_with_column(Schedule)
     if isinstance(field, JSONField)
 }
 """The positions of the JSON columns, and the value of an empty one: JSON text or ``NULL``."""
 _COLUMNS: Final = ", ".join(
     (_MOMENT if isinstance(field, DateTimeField) else "schedule.{0}").format(field.attname)
-    for field in Schedule._meta.concrete_fields
+    for field in fields_with_column(Schedule)
 )
 _ROW: Final = f"""
     SELECT {_COLUMNS}, extract(epoch FROM {_MOMENT.format("next_at")})::float8, schedule.next_at::text,

@@ -5,10 +5,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.apps import apps
 from django.db import IntegrityError
+from django.db.models import Model
 from django.utils import timezone
 
 from django_partisan.models import Slot, Task
+from django_partisan.sql.columns import fields_with_column
 from tests.support.rows import insert
 
 pytestmark = pytest.mark.django_db
@@ -81,3 +84,8 @@ def test_a_slot_is_found_by_its_key_and_number_and_is_free_at_first():
     assert Slot.objects.get(pk=(key, 1)).task_id is None
     with pytest.raises(IntegrityError):
         Slot.objects.create(key=key, number=1)
+
+
+@pytest.mark.parametrize("model", list(apps.get_app_config("django_partisan").get_models()))
+def test_fields_with_a_column_are_those_that_from_db_takes(model: type[Model]):
+    assert fields_with_column(model) == list(model._meta.concrete_fields)
