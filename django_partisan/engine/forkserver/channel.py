@@ -13,6 +13,8 @@ from typing import Any, Final
 
 START: Final = "start"
 WAIT: Final = "wait"
+EXIT_CODE_SECONDS: Final = 1.0
+"""How long the manager waits for the exit code of a worker that has ended."""
 DESCRIPTORS_AT_MOST: Final = 4
 _length = struct.Struct("!I")
 
@@ -27,7 +29,8 @@ class Channel:
         """Send a value; raises ``OSError`` if the other end is closed."""
         body = marshal.dumps(value)
         data = memoryview(_length.pack(len(body)) + body)
-        self._socket.sendall(data[socket.send_fds(self._socket, [data], list(descriptors)) :])
+        sent = socket.send_fds(self._socket, [data], list(descriptors)) if descriptors else 0
+        self._socket.sendall(data[sent:])
 
     def receive(self, timeout: float | None = None) -> tuple[Any, list[int]]:
         """Return the next value and its descriptors, which programs that this process starts do not inherit.

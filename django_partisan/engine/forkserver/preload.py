@@ -13,8 +13,11 @@ from importlib import import_module
 from typing import Final
 
 from django_partisan.engine.project_setup import set_up_process
+from django_partisan.engine.worker.exit_handlers import Handler, noted
 
 warnings: list[str] = []
+exit_handlers: list[Handler] = []
+"""The handlers that the project has registered with ``atexit``; workers run them when they end."""
 
 _MODULES_OF_WORKERS: Final = (
     "django_partisan.engine.worker.main",
@@ -73,7 +76,7 @@ def _load() -> None:  # pragma: no cover: fork server process
 
 
 try:
-    with _without_collections():
+    with noted() as exit_handlers, _without_collections():
         _load()
 except Exception:  # each worker then loads the project itself, and fails with the cause if the error persists
     warnings.append("preloading failed: " + traceback.format_exc().strip().splitlines()[-1])

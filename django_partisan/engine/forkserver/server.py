@@ -3,99 +3,131 @@
 | request | value | answer |
 |---|---|---|
 | ``START``, with the worker's descriptors | its name and the packed spec | the process id |
-| ``WAIT`` | a process id | the exit code of that worker, which is about to end; ``None`` if unknown |
+| ``WAIT`` | a process id | the exit code of that worker, which has ended; ``None`` if unknown |
 
-The number of a request comes first in both. A manager whose library was replaced may start a fork server that
-has the new code, so this protocol and the arguments of ``main()`` and ``worker_main()`` must not change.
+The number of a request comes first in both, and the number of the error last in an answer. A manager whose
+library was replaced may start a fork server that has the new code, so this protocol and the arguments of
+``main()`` and ``worker_main()`` must not change.
 
 This module must not import anything from Django at module level: ``worker.main`` says why.
 """
 
+import multiprocessing
 import os
+import signal
 import socket
 import sys
+import time
 from contextlib import suppress
 from importlib import import_module
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from django_partisan.engine.forkserver import bootstrap
-from django_partisan.engine.forkserver.channel import START, Channel
+from django_partisan.engine.forkserver.channel import EXIT_CODE_SECONDS, START, Channel
 from django_partisan.engine.worker.main import worker_main
 
 PRELOAD: Final = "django_partisan.engine.forkserver.preload"
-
-
-class WorkerToRun(NamedTuple):
-    """What a new worker gets from the manager."""
-
-    name: str
-    spec: bytes
-    descriptors: list[int]
+POLL_SECONDS: Final = 0.005
+_fork: Final = multiprocessing.get_context("fork")
 
 
 def main(descriptor: int) -> None:  # pragma: no cover: fork server process
-    """Serve the manager at the other end of a socket until it has ended and all workers have."""
+    """Serve the manager at the other end of a socket until it has ended and all workers have.
+
+    If the platform cannot fork, become the first worker.
+    """
+    _open_standard_streams()
+    os.set_inheritable(descriptor, False)
     bootstrap.ignore_signals()
     channel = Channel(socket.socket(fileno=descriptor))
     try:
-        (sys.argv, preload, can_fork), _ = channel.receive()
+        (preload, authkey, can_fork, argv), _ = channel.receive()
+        multiprocessing.current_process().authkey = authkey
+        if not can_fork:
+            (name, spec, descriptors), _ = channel.receive()
+            channel.close()
+            for inherited in descriptors:
+                os.set_inheritable(inherited, False)
+            sys.argv = argv
+            worker_main(name, spec, *descriptors)
         if preload:
             import_module(PRELOAD)
-        _flush_output()
-        worker = next_worker(channel, can_fork)
-    except EOFError:
-        wait_for_workers()
+    except EOFError:  # the manager has ended
         return
-    channel.close()
-    worker_main(worker.name, worker.spec, *worker.descriptors)
+    Server(channel, argv).serve()
 
 
-def next_worker(channel: Channel, can_fork: bool) -> WorkerToRun:
-    """Serve requests; return in each forked process with its worker, and raise ``EOFError`` in this process.
+class Server:  # pragma: no cover: fork server process
+    """The loop of the fork server, and the processes that it has forked."""
 
-    Without ``can_fork``, return in this process with the first worker.
-    """
-    while True:
-        (number, kind, value), descriptors = channel.receive()
-        result, error = None, 0
-        if kind == START:
-            try:
-                result = os.fork() if can_fork else 0
-            except OSError as failed:
-                error = failed.errno or 0
-            if result == 0:
-                name, spec = value
-                return WorkerToRun(name, spec, descriptors)
-        else:
-            result = exit_code(value)
-        for descriptor in descriptors:
-            os.close(descriptor)
-        _answer(channel, number, result, error)
+    def __init__(self, channel: Channel, argv: list[str]) -> None:
+        self._channel = channel
+        self._argv = argv
+        self._workers: dict[int, Any] = {}
+        self._start_method = multiprocessing.get_start_method(allow_none=True)
+        # If it is ignored, the kernel discards exit codes.
+        self._on_child = signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+
+    def serve(self) -> None:
+        """Answer requests until the manager has ended; then wait for the workers.
+
+        Exit handlers of this process may delete folders that they use.
+        """
+        with suppress(EOFError):
+            while True:
+                (number, kind, value), descriptors = self._channel.receive()
+                if kind == START:
+                    name, spec = value
+                    result, error = self._start(name, spec, descriptors)
+                else:
+                    result, error = self._exit_code(value), 0
+                with suppress(OSError):  # the manager has ended, so the next request is the end
+                    self._channel.send((number, result, error))
+        self._channel.close()
+        for process in self._workers.values():
+            process.join()
+
+    def _start(self, name: str, spec: bytes, descriptors: list[int]) -> tuple[int | None, int]:
+        """Fork a worker; return its process id, and 0 or the number of the error."""
+        process = _fork.Process(target=self._become_worker, args=(name, spec, descriptors), name=name)
+        try:
+            process.start()
+        except OSError as error:
+            return None, error.errno or 0
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+        assert process.pid is not None
+        self._workers[process.pid] = process
+        return process.pid, 0
+
+    def _become_worker(self, name: str, spec: bytes, descriptors: list[int]) -> None:
+        """Run a worker in a forked process, without the traces that the fork leaves in it."""
+        self._channel.close()
+        signal.signal(signal.SIGCHLD, self._on_child)
+        multiprocessing.set_start_method(self._start_method, force=True)
+        sys.argv = self._argv
+        worker_main(name, spec, *descriptors)
+
+    def _exit_code(self, pid: int) -> int | None:
+        """Return the exit code of a worker; ``None`` if another fork server has forked it.
+
+        A debugger may keep a process that has ended, so wait for a limited time.
+        """
+        process = self._workers.get(pid)
+        until = time.monotonic() + EXIT_CODE_SECONDS / 2
+        while process is not None and process.exitcode is None and time.monotonic() < until:
+            time.sleep(POLL_SECONDS)
+        code: int | None = None if process is None else process.exitcode
+        if code is not None:
+            self._workers.pop(pid).close()
+        return code
 
 
-def exit_code(pid: int) -> int | None:
-    """Wait for a child to end; return its exit code, negative if a signal ended it; ``None`` if unknown."""
-    try:
-        _, status = os.waitpid(pid, 0)
-    except ChildProcessError:  # a fork server before this one has forked it
-        return None
-    return os.waitstatus_to_exitcode(status)
-
-
-def wait_for_workers() -> None:  # pragma: no cover: fork server process
-    """Wait until all workers have ended: exit handlers of this process may delete folders that they use."""
-    with suppress(ChildProcessError):
-        while True:
-            os.wait()
-
-
-def _answer(channel: Channel, *answer: Any) -> None:
-    with suppress(OSError):  # the manager has ended, so the next request is the end of the channel
-        channel.send(answer)
-
-
-def _flush_output() -> None:  # pragma: no cover: fork server process
-    """Write what the project has printed: each worker would inherit it in its buffers, and write it again."""
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        with suppress(OSError, ValueError):  # nobody reads it, or the project has closed it
-            stream.flush()
+def _open_standard_streams() -> None:  # pragma: no cover: fork server process
+    """Open those of the first three descriptors that are closed, which sockets would get otherwise."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)

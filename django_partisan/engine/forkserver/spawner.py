@@ -6,7 +6,6 @@
 | ``partisan-spawner`` | does the work, one request after another |
 """
 
-import multiprocessing
 import os
 import queue
 import sys
@@ -14,6 +13,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from multiprocessing.connection import Pipe
 from typing import Any, Final
 
 from django_partisan.engine.forkserver.worker_source import ForkServer, FreshProcesses, WorkerSource
@@ -69,9 +69,9 @@ class Spawner:
     def _started(self, spec: WorkerSpec) -> WorkerProcess:
         data = packed(spec)
         with ExitStack() as ends:
-            ours, theirs = map(ends.enter_context, multiprocessing.Pipe())
-            bell, ring = map(ends.enter_context, multiprocessing.Pipe(duplex=False))
-            sentinel, alive = map(ends.enter_context, multiprocessing.Pipe(duplex=False))
+            ours, theirs = map(ends.enter_context, Pipe())
+            bell, ring = map(ends.enter_context, Pipe(duplex=False))
+            sentinel, alive = map(ends.enter_context, Pipe(duplex=False))
             descriptors = [theirs.fileno(), bell.fileno(), self._presence_fd, alive.fileno()]
             pid = self._source.start(f"partisan-{spec.config.queue}-{spec.slot}", data, descriptors)
             handle = ProcessHandle(

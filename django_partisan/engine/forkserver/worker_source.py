@@ -1,5 +1,6 @@
 """The manager's side of the processes that become workers: forks of a fork server, or fresh processes."""
 
+import multiprocessing
 import os
 import signal
 import socket
@@ -8,14 +9,22 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from django_partisan.engine.forkserver.bootstrap import SIGNALS
-from django_partisan.engine.forkserver.channel import START, WAIT, Channel
+from django_partisan.engine.forkserver.channel import EXIT_CODE_SECONDS, START, WAIT, Channel
 
-EXIT_CODE_SECONDS: Final = 1.0
-_PROGRAM: Final = "import sys; sys.path[:] = {path!r}; from {module} import main; main({descriptor})"
 _MODULE: Final = "django_partisan.engine.forkserver.server"
+# The variable makes `site` find what the manager has found, such as an agent's sitecustomize module. Programs
+# that a task starts must see the user's value.
+_PROGRAM: Final = """\
+import os, sys
+os.environ.pop("PYTHONPATH")
+os.environ.update({variables!r})
+sys.path[:] = {path!r}
+from {module} import main
+main({descriptor})
+"""
 
 
 class StartCancelled(Exception):
@@ -38,34 +47,41 @@ class WorkerSource(Protocol):
         """Start no more workers; those that are alive are not affected."""
 
 
+class Launched(NamedTuple):
+    """A process that runs the program of the fork server, and the channel to it."""
+
+    process: subprocess.Popen[bytes]
+    channel: Channel
+
+
 class ForkServer:
     """A fork server, which is started for the first worker, and again for the next one after it has died."""
 
     def __init__(self, preload: bool) -> None:
         self._preload = preload
         self._is_cancelled = threading.Event()
-        self._process: subprocess.Popen[bytes] | None = None
-        self._channel: Channel | None = None
+        self._server: Launched | None = None
         self._number = 0
 
     def start(self, name: str, spec: bytes, descriptors: Sequence[int]) -> int:
         """Fork a worker; raises ``OSError`` if that fails, ``ChildProcessError`` if the server died."""
-        channel = self._ensure_server()
+        server = self._ensure_server()
         try:
-            pid, error = self._result(channel, START, (name, spec), descriptors)
+            pid, error = self._result(server, START, (name, spec), descriptors)
         except (EOFError, OSError) as lost:
             if self._is_cancelled.is_set():
                 raise StartCancelled from lost
-            raise ChildProcessError(f"the fork server {self._ending()} before it forked the worker") from lost
+            ending = _end(server.process)
+            raise ChildProcessError(f"the fork server {ending} before it forked the worker") from lost
         if error:
             raise OSError(error, f"the fork server cannot fork: {os.strerror(error)}")
         return int(pid)
 
     def exit_code(self, pid: int) -> int | None:
         """Return the exit code of a worker that has ended; ``None`` if its fork server has died or hangs."""
-        assert self._channel is not None  # it has started the worker
+        assert self._server is not None  # it has started the worker
         try:
-            code, _ = self._result(self._channel, WAIT, pid, timeout=EXIT_CODE_SECONDS)
+            code, _ = self._result(self._server, WAIT, pid, is_awaited=False)
         except (EOFError, OSError):  # includes TimeoutError
             return None
         return None if code is None else int(code)
@@ -73,51 +89,52 @@ class ForkServer:
     def cancel(self) -> None:
         """Kill the server, which may be loading much code; call only if no worker is alive."""
         self._is_cancelled.set()
-        if self._process is not None:
-            self._process.kill()
+        if self._server is not None:
+            self._server.process.kill()
 
     def close(self) -> None:
         """End the server, unless it hangs."""
-        if self._channel is not None and self._process is not None:
-            self._channel.close()
-            self._channel = None
+        if self._server is not None:
+            self._server.channel.close()
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(EXIT_CODE_SECONDS)
+                self._server.process.wait(EXIT_CODE_SECONDS)
 
-    def _ensure_server(self) -> Channel:
-        if self._channel is not None and self._process is not None and self._process.poll() is None:
-            return self._channel
-        if self._channel is not None:
-            self._channel.close()
+    def _ensure_server(self) -> Launched:
+        if self._server is not None:
+            if self._server.process.poll() is None:
+                return self._server
+            self._server.channel.close()
         if self._is_cancelled.is_set():
             raise StartCancelled
-        self._process, self._channel = launch(self._preload, can_fork=True)
-        if self._is_cancelled.is_set():  # set since: the manager may have found no server to kill
-            self._process.kill()
-        return self._channel
+        self._server = server = launch(self._preload)
+        if self._is_cancelled.is_set():  # set since: the loop may have found no server to kill
+            server.process.kill()
+        return server
 
     def _result(
         self,
-        channel: Channel,
+        server: Launched,
         kind: str,
         value: object,
         descriptors: Sequence[int] = (),
-        timeout: float | None = None,
+        is_awaited: bool = True,
     ) -> tuple[Any, int]:
-        """Send a request; return the result and the number of the error in its answer."""
+        """Send a request; return the result and the number of the error in its answer.
+
+        Raises ``TimeoutError`` if the answer is late, unless it ``is_awaited`` as long as the server lives.
+        """
         self._number += 1
-        channel.send((self._number, kind, value), descriptors)
+        server.channel.send((self._number, kind, value), descriptors)
         while True:
-            (number, result, error), _ = channel.receive(timeout)
+            try:
+                (number, result, error), _ = server.channel.receive(EXIT_CODE_SECONDS)
+            except TimeoutError:
+                # A process that the project has started may keep the channel of a dead server open.
+                if is_awaited and server.process.poll() is None:
+                    continue
+                raise
             if number == self._number:  # others answer requests that timed out
                 return result, error
-
-    def _ending(self) -> str:
-        assert self._process is not None
-        try:
-            return f"ended with exit code {self._process.wait(EXIT_CODE_SECONDS)}"
-        except subprocess.TimeoutExpired:
-            return "closed its channel"
 
 
 class FreshProcesses:
@@ -128,18 +145,25 @@ class FreshProcesses:
         self._is_cancelled = threading.Event()
 
     def start(self, name: str, spec: bytes, descriptors: Sequence[int]) -> int:
-        """Start a process that becomes the worker."""
+        """Start a process that becomes the worker; it inherits the descriptors.
+
+        On macOS, descriptors in a socket may be shut down before the new process receives them.
+        """
         if self._is_cancelled.is_set():
             raise StartCancelled
-        process, channel = launch(preload=False, can_fork=False)
+        process, channel = launch(preload=False, inherited=descriptors)
         self._processes[process.pid] = process
-        channel.send((0, START, (name, spec)), descriptors)
+        with suppress(OSError):  # it has died, which its exit code shows
+            channel.send((name, spec, list(descriptors)))
         channel.close()
         return process.pid
 
     def exit_code(self, pid: int) -> int | None:
         """Return the exit code of a worker that has ended."""
-        return self._processes.pop(pid).wait()
+        try:
+            return self._processes.pop(pid).wait(EXIT_CODE_SECONDS)
+        except subprocess.TimeoutExpired:  # a debugger keeps it
+            return None
 
     def cancel(self) -> None:
         """Make all later starts fail; a start never takes long."""
@@ -149,28 +173,42 @@ class FreshProcesses:
         """Do nothing: each process ends with its worker."""
 
 
-def launch(preload: bool, can_fork: bool) -> tuple[subprocess.Popen[bytes], Channel]:
-    """Start the program of the fork server with the import path and arguments of this process.
+def launch(preload: bool, inherited: Sequence[int] | None = None) -> Launched:
+    """Start the program of the fork server with the import path of this process.
 
-    Signals to the whole group are blocked until the new process ignores them.
+    With ``inherited`` descriptors, it becomes a worker itself. Signals to the whole group are blocked until
+    the new process ignores them.
     """
     ours, theirs = socket.socketpair()
-    program = _PROGRAM.format(
-        path=[path or os.getcwd() for path in sys.path], module=_MODULE, descriptor=theirs.fileno()
-    )
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    path = [path or os.getcwd() for path in sys.path]
+    before = {name: value for name, value in os.environ.items() if name == "PYTHONPATH"}
+    program = _PROGRAM.format(variables=before, path=path, module=_MODULE, descriptor=theirs.fileno())
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         process = subprocess.Popen(
             [sys.executable, *subprocess._args_from_interpreter_flags(), "-c", program],  # type: ignore[attr-defined]
             stdin=subprocess.DEVNULL,
-            pass_fds=[theirs.fileno()],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path)},
+            pass_fds=[theirs.fileno(), *(inherited or ())],
         )
-    except OSError:
+    except BaseException:
         ours.close()
         raise
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         theirs.close()
     channel = Channel(ours)
-    channel.send((list(map(str, sys.argv)), preload, can_fork))
-    return process, channel
+    authkey = bytes(multiprocessing.current_process().authkey)
+    with suppress(OSError):  # it has died, which the next call on the channel shows
+        channel.send((preload, authkey, inherited is None, list(map(str, sys.argv))))
+    return Launched(process, channel)
+
+
+def _end(process: subprocess.Popen[bytes]) -> str:
+    """Return how a process ended that no longer answers; kill it if it has not."""
+    try:
+        return f"ended with exit code {process.wait(EXIT_CODE_SECONDS)}"
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        return "closed its channel"

@@ -32,7 +32,8 @@ def worker_main(
     _ignore_signals()
     _write_lines_at_once()
     multiprocessing.current_process().name = name  # log records show it
-    exit_handlers.leave_inherited_finalizers()  # before the worker registers others
+    preload = sys.modules.get("django_partisan.engine.forkserver.preload")
+    exit_handlers.take_over(getattr(preload, "exit_handlers", []))  # before the worker registers finalizers
     warnings = _set_up_django()
     from django.db import connections
     from django.utils.module_loading import import_string

@@ -199,6 +199,6 @@ def _until(options: dict[str, Any]) -> Until | None:
 
 
 def _stop_before_exit(manager: Manager) -> None:
-    """Drain when the reloader ends the process; otherwise multiprocessing would wait for the workers."""
+    """Drain when the reloader ends the process, so that tasks are settled and workers end before it."""
     if not manager.stop(AUTORELOAD_STOP_SECONDS):
         manager.stop(AUTORELOAD_STOP_SECONDS)  # by force

@@ -148,6 +148,19 @@ class ManagerHarness:
         self.manager._take_snapshot()
         return self.manager._snapshot
 
+    def sent(self, role: str, statement: str) -> list[Any]:
+        """Return a list that grows whenever the connection of a role executes ``statement``."""
+        sent: list[Any] = []
+
+        def record(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            if sql == statement:
+                sent.append(params)
+            return execute(sql, params, many, context)
+
+        # The first wrapper sees a statement before the others change it.
+        self.manager._threads[role]._session.connection.execute_wrappers.insert(0, record)
+        return sent
+
     def add(self, component: Component) -> None:
         """Append a component to the manager's list."""
         self.manager._components.append(component)

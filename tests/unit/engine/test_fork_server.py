@@ -1,30 +1,101 @@
-"""The fork server answers each request, and its manager learns why a start failed."""
+"""The fork server as its manager sees it: real processes, projects that do odd things, and errors by name."""
 
 import errno
 import os
+import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from django_partisan.engine.forkserver.channel import START, WAIT, Channel
-from django_partisan.engine.forkserver.server import next_worker
-from django_partisan.engine.forkserver.worker_source import ForkServer, launch
+from django_partisan.engine.forkserver.channel import WAIT, Channel
+from django_partisan.engine.forkserver.server import Server
+from django_partisan.engine.forkserver.worker_source import ForkServer, FreshProcesses, Launched, launch
 
 ENDING_PROJECT = """
-from tests.settings import *
 import os
 os._exit(3)
 """
-CHATTY_PROJECT = """
-from tests.settings import *
-import atexit, sys
+SLOW_AND_CHATTY_PROJECT = """
+import sys, time
+time.sleep(1.2)
 print("loaded with", sys.argv[0])
 """
+PROJECT_WITH_A_TRACKER = """
+from multiprocessing import get_context
+lock = get_context("spawn").Lock()
+"""
+PROJECT_WITH_A_HELPER = """
+import os
+if os.environ.get("HELPED") != "yes":
+    os.environ["HELPED"] = "yes"
+    os.system("sleep 60 & echo $! > helper.pid")
+    os._exit(3)
+"""
+PROJECT_THAT_IGNORES_CHILDREN = """
+import signal
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+"""
+PROJECT_THAT_HANGS_AT_EXIT = """
+import atexit, time
+atexit.register(time.sleep, 60)
+"""
+PROJECT_WITHOUT_AN_END = """
+import sys, threading, time
+threading.Thread(target=time.sleep, args=(60,)).start()
+sys.exit()
+"""
+
+MakeSource = Callable[[str], ForkServer]
+
+
+@pytest.fixture
+def source_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeSource]:
+    """Return a function that returns the source of workers with a project, given the end of its settings."""
+    made: list[ForkServer] = []
+
+    def make(text: str) -> ForkServer:
+        (tmp_path / "odd_project.py").write_text("from tests.settings import *\n" + text)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "odd_project")
+        monkeypatch.chdir(tmp_path)
+        made.append(ForkServer(preload=True))
+        return made[-1]
+
+    yield make
+    for source in made:
+        source.close()
+
+
+def _start(source: ForkServer) -> tuple[int, int]:
+    """Start a worker that fails at once; return its process id, and a descriptor that shows its end."""
+    ended, alive = os.pipe()
+    pid = source.start("worker", b"not a spec", [alive, alive, alive, alive])
+    os.close(alive)
+    return pid, ended
+
+
+def _exit_code(source: ForkServer, worker: tuple[int, int]) -> int | None:
+    pid, ended = worker
+    assert os.read(ended, 1) == b""
+    os.close(ended)
+    return source.exit_code(pid)
+
+
+def _server(source: ForkServer) -> subprocess.Popen[bytes]:
+    assert source._server is not None
+    return source._server.process
+
+
+class AnsweringServer(ForkServer):
+    """A source whose fork server has already answered."""
+
+    def __init__(self, channel: Channel) -> None:
+        super().__init__(preload=False)
+        self._server = Launched(subprocess.Popen(["sleep", "60"]), channel)
 
 
 @pytest.fixture
@@ -35,71 +106,6 @@ def channels() -> Iterator[tuple[Channel, Channel]]:
     yield ends
     for end in ends:
         end.close()
-
-
-def _answers(manager: Channel) -> Iterator[Any]:
-    while True:
-        try:
-            yield manager.receive(0.01)[0]
-        except TimeoutError:
-            return
-
-
-def test_each_request_is_answered_under_its_number(
-    channels: tuple[Channel, Channel], monkeypatch: pytest.MonkeyPatch
-):
-    manager, theirs = channels
-    read_end, write_end = os.pipe()
-    monkeypatch.setattr(os, "fork", lambda: 4711)
-    with subprocess.Popen(["false"]) as child:
-        manager.send((1, START, ("partisan-mail-1", b"spec")), [write_end])
-        os.close(write_end)
-        manager.send((2, WAIT, child.pid))
-        manager.send((3, WAIT, child.pid))  # unknown: it has been reaped
-        manager.send((4, START, ("partisan-mail-2", b"last")))
-        monkeypatch.setattr(os, "fork", iter([4711, 0]).__next__)
-
-        worker = next_worker(theirs, can_fork=True)
-        child.returncode = 1
-
-    assert list(_answers(manager)) == [(1, 4711, 0), (2, 1, 0), (3, None, 0)]
-    assert worker == ("partisan-mail-2", b"last", [])
-    assert os.read(read_end, 1) == b""  # the server keeps no descriptor of a worker
-    os.close(read_end)
-
-
-def test_a_process_that_cannot_fork_becomes_the_first_worker(channels: tuple[Channel, Channel]):
-    manager, theirs = channels
-    manager.send((0, START, ("partisan-mail-1", b"spec")))
-
-    assert next_worker(theirs, can_fork=False) == ("partisan-mail-1", b"spec", [])
-    assert list(_answers(manager)) == []
-
-
-def test_a_fork_that_fails_is_answered_with_its_error(
-    channels: tuple[Channel, Channel], monkeypatch: pytest.MonkeyPatch
-):
-    manager, theirs = channels
-
-    def fail() -> int:
-        raise OSError(errno.EAGAIN, "too many processes")
-
-    monkeypatch.setattr(os, "fork", fail)
-    manager.send((1, START, ("partisan-mail-1", b"spec")))
-    manager.send((2, WAIT, 1))  # not a child
-    manager.close()
-
-    with pytest.raises(EOFError):
-        next_worker(theirs, can_fork=True)
-
-
-class AnsweringServer(ForkServer):
-    """A client whose fork server has given an answer."""
-
-    def __init__(self, channel: Channel) -> None:
-        super().__init__(preload=False)
-        self._process = subprocess.Popen(["sleep", "60"])
-        self._channel = channel
 
 
 def test_an_error_of_the_fork_is_raised(channels: tuple[Channel, Channel]):
@@ -114,57 +120,120 @@ def test_an_error_of_the_fork_is_raised(channels: tuple[Channel, Channel]):
     source.close()
 
 
-@pytest.mark.slow
-def test_a_server_that_only_closes_its_channel_is_named(channels: tuple[Channel, Channel]):
-    source = AnsweringServer(channels[0])
-    channels[1].close()
-
-    with pytest.raises(ChildProcessError, match=r"^the fork server closed its channel before it forked"):
-        source.start("worker", b"", [])
-
-    source.cancel()
-    source.close()
-
-
 def test_no_program_to_start_leaves_no_descriptor(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     before = os.listdir("/proc/self/fd")
 
     with pytest.raises(FileNotFoundError):
-        launch(preload=False, can_fork=True)
+        launch(preload=False)
 
     assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
+def test_the_exit_code_of_a_worker_of_another_fork_server_is_unknown():
+    before = signal.getsignal(signal.SIGCHLD)
+    ours, theirs = socket.socketpair()
+    manager = Channel(ours)
+    manager.send((7, WAIT, os.getpid()))
+    ours.shutdown(socket.SHUT_WR)
+
+    Server(Channel(theirs), []).serve()
+
+    signal.signal(signal.SIGCHLD, before)
+    assert manager.receive() == ((7, None, 0), [])
+    manager.close()
+
+
 @pytest.mark.slow
-def test_a_project_that_ends_the_fork_server_is_an_error_with_its_exit_code(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_worker_that_fails_before_it_is_set_up_ends_without_the_projects_exit_handlers(
+    source_of: MakeSource, capfd: pytest.CaptureFixture[str]
 ):
-    (tmp_path / "ending_project.py").write_text(ENDING_PROJECT)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "ending_project")
-    source = ForkServer(preload=True)
+    source = source_of(PROJECT_THAT_HANGS_AT_EXIT if sys.version_info < (3, 13) else "")
+
+    assert _exit_code(source, _start(source)) == 1
+    assert "UnpicklingError" in capfd.readouterr().err
+    _server(source).kill()
+
+
+@pytest.mark.slow
+def test_exit_codes_are_known_although_the_project_ignores_its_children(source_of: MakeSource):
+    source = source_of(PROJECT_THAT_IGNORES_CHILDREN)
+
+    assert _exit_code(source, _start(source)) == 1
+
+
+@pytest.mark.slow
+def test_a_project_that_ends_the_fork_server_is_an_error_with_its_exit_code(source_of: MakeSource):
+    source = source_of(ENDING_PROJECT)
 
     with pytest.raises(
         ChildProcessError, match=r"^the fork server ended with exit code 3 before it forked the worker"
     ):
-        source.start("worker", b"", [])
-
-    source.close()
+        _start(source)
 
 
 @pytest.mark.slow
-def test_the_project_is_loaded_with_the_managers_arguments_and_its_output_is_written_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-):
-    (tmp_path / "chatty_project.py").write_text(CHATTY_PROJECT)
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "chatty_project")
-    monkeypatch.setattr(sys, "argv", ["/srv/shop/manage.py", "start_partisan"])
-    source = ForkServer(preload=True)
+def test_a_dead_fork_server_is_noticed_although_a_helper_keeps_what_it_inherited(source_of: MakeSource):
+    source = source_of(PROJECT_WITH_A_HELPER)
+
+    with pytest.raises(ChildProcessError, match="ended with exit code 3"):
+        _start(source)
+
+    os.kill(int(Path("helper.pid").read_text()), signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_a_fork_server_that_no_longer_serves_but_does_not_end_is_replaced(source_of: MakeSource):
+    source = source_of(PROJECT_WITHOUT_AN_END)
 
     for _ in range(2):
-        source.start("worker", b"not a spec", [0, 0, 0, 0])
+        with pytest.raises(ChildProcessError, match="the fork server closed its channel"):
+            _start(source)
+        assert _server(source).wait(20) == -signal.SIGKILL
+
+
+@pytest.mark.slow
+def test_a_fork_server_ends_although_the_project_has_started_a_process_that_waits_for_its_end(
+    source_of: MakeSource,
+):
+    source = source_of(PROJECT_WITH_A_TRACKER)
+    assert _exit_code(source, _start(source)) == 1
+
     source.close()
 
-    assert capfd.readouterr().out == "loaded with /srv/shop/manage.py\n"
+    assert _server(source).returncode == 0
+
+
+@pytest.mark.slow
+def test_a_project_that_loads_slowly_is_awaited_and_what_it_prints_is_written_once(
+    source_of: MakeSource, capfd: pytest.CaptureFixture[str]
+):
+    source = source_of(SLOW_AND_CHATTY_PROJECT)
+
+    workers = [_start(source) for _ in range(2)]
+
+    assert [_exit_code(source, worker) for worker in workers] == [1, 1]
+    source.close()
+    assert capfd.readouterr().out == "loaded with -c\n"
+
+
+@pytest.mark.slow
+def test_the_exit_code_of_a_fresh_process_is_awaited_for_a_moment_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    program = tmp_path / "sleeps"
+    program.write_text("#!/bin/sh\nexec sleep 60\n")
+    program.chmod(0o700)
+    source = FreshProcesses()
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    died = source.start("worker", b"", [])
+    monkeypatch.setattr(sys, "executable", str(program))
+    sleeps = source.start("worker", b"", [])
+
+    assert source.exit_code(died) == 1
+    process = source._processes[sleeps]
+    assert source.exit_code(sleeps) is None
+
+    process.kill()
+    process.wait(20)
+    source.close()

@@ -103,8 +103,8 @@ def _server(spawner: Spawner) -> int:
     """Return the process id of a spawner's fork server."""
     source = spawner._source
     assert isinstance(source, ForkServer)
-    assert source._process is not None
-    return source._process.pid
+    assert source._server is not None
+    return source._server.process.pid
 
 
 @pytest.mark.parametrize("method", ["forkserver", "spawn"])
@@ -212,8 +212,8 @@ def test_a_fork_server_that_was_started_while_starts_were_cancelled_is_killed():
     with pytest.raises(StartCancelled):
         source.start("worker", b"", [])
 
-    assert source._process is not None
-    assert source._process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
+    assert source._server is not None
+    assert source._server.process.wait(PATIENCE_SECONDS) == -signal.SIGKILL
     source.close()
 
 
