@@ -20,6 +20,12 @@ BARS_WIDTH: Final = WIDTH - NAMES_WIDTH - NUMBERS_WIDTH
 HEADING_HEIGHT: Final = 40
 ROW_HEIGHT: Final = 30
 BAR_HEIGHT: Final = 18
+PRODUCTS: Final = {
+    "partisan2": "django-partisan",
+    "celery_redis": "Celery with Redis",
+    "graphile_worker": "graphile-worker",
+    "river": "River",
+}
 STYLE: Final = """
 text { font: 13px system-ui, sans-serif; fill: #1f2328 } .title { font-weight: 600; font-size: 15px }
 .bar { fill: #a8b1bb } .ours { fill: #1a7f5a } .spread { stroke: #1f2328; stroke-width: 1.5 }
@@ -70,13 +76,19 @@ def _chart(group: Group) -> Element:
 
 
 def _bar(chart: Element, middle: float, name: str, width: float, values: Sequence[float]) -> None:
-    _text(chart, NAMES_WIDTH - 10, middle + 4, name, **{"text-anchor": "end"})
+    _text(chart, NAMES_WIDTH - 10, middle + 4, _label(name), **{"text-anchor": "end"})
     kind = "bar ours" if name.startswith(OURS) else "bar"
     place = {"x": str(NAMES_WIDTH), "y": _place(middle - BAR_HEIGHT / 2), "height": str(BAR_HEIGHT)}
     SubElement(chart, "rect", {**place, "width": _place(width), "class": kind})
     if len(values) > 1:
         ends = {"x1": _place(NAMES_WIDTH + min(values)), "x2": _place(NAMES_WIDTH + max(values))}
         SubElement(chart, "line", {**ends, "y1": _place(middle), "y2": _place(middle), "class": "spread"})
+
+
+def _label(name: str) -> str:
+    """Return the name of a subject for readers who do not know the harness."""
+    product, _, variant = name.partition(":")
+    return f"{PRODUCTS.get(product, product)}, {variant}"
 
 
 def _text(chart: Element, x: float, y: float, text: str, **attributes: str) -> None:

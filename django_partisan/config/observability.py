@@ -146,8 +146,8 @@ KEYS: Final[Mapping[str, Setting]] = {
     "METRICS_DB_MAX_AGE": Setting(
         60,
         _SECONDS,
-        "How long the last metrics are served if the database does not answer, in seconds. "
-        "Raise it if short outages must leave no gaps; lower it if old figures must not be served that long.",
+        "How long, in seconds, the last metrics are served if the database does not answer. "
+        "Raise it if short outages should leave no gaps; lower it if old metrics should disappear sooner.",
     ),
     "CLIENT_METRICS": Setting(
         False,
@@ -206,8 +206,9 @@ KEYS: Final[Mapping[str, Setting]] = {
     "LOG_MAX_LINE_BYTES": Setting(
         4000,
         integer(2048),
-        "Longest line that the library's own log handler writes, in bytes. Raise it if stack traces are cut "
-        "and lines go to a file: in a pipe, lines above 4096 bytes could be mixed.",
+        "Longest line that the library's own log handler writes, in bytes. Raise it if stack traces are "
+        "truncated and lines are written to a file. "
+        "In a pipe, lines longer than 4096 bytes could be interleaved.",
     ),
 }
 

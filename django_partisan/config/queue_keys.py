@@ -99,8 +99,8 @@ KEYS: Final[Mapping[str, Setting]] = {
     "DEFAULT_POSTPONE_DELAY_SECONDS": Setting(
         5,
         seconds(0),
-        "How many seconds a task waits after a `PostponeTask()` without seconds. "
-        "Raise it if what tasks wait for usually takes longer.",
+        "How many seconds a task is postponed by a `PostponeTask()` that specifies no number of seconds. "
+        "Raise it if tasks usually have to wait longer than that.",
         flat=True,
     ),
     "DEFAULT_POSTPONES_COUNT": Setting(

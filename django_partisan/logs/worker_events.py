@@ -164,7 +164,7 @@ def worker_killed(event: WorkerKilled) -> Line:
     "%g s",
     by=(WORKER,),
     fields=(QUEUE, DURATION),
-    when="receivers of `worker_stopping`, exit handlers or children did not end in time before the exit",
+    when="the worker exited before receivers of `worker_stopping`, exit handlers or children had ended",
 )
 def exit_timed_out(event: ExitTimedOut) -> Line:
     return (event.seconds,), {

@@ -33,7 +33,8 @@ _CACHED = (
 )
 _TOTALS_OF_SCHEDULES = f"Covers the first 200 schedules in alphabetical order. {_CACHED}"
 _SCHEDULES = (
-    f"Covers the first 200 schedules in alphabetical order; _other is the worst of the rest. {_CACHED}"
+    "Covers the first 200 schedules in alphabetical order; _other reports the worst value of the rest. "
+    f"{_CACHED}"
 )
 
 
@@ -316,7 +317,7 @@ CLAIMS_EMPTY = _declare(
 CLAIM_ERRORS = _declare(
     "partisan_claim_errors_total", COUNTER, "queue", "M",
     "Is polling failing?",
-    "Failed claims, and failed polls and heartbeats that claims wait for.",
+    "Failed claims, and failures of the polls and heartbeats that claims wait for.",
 )
 CLAIM_DURATION = _declare(
     "partisan_claim_duration_seconds", HISTOGRAM, "queue", "M",
@@ -430,7 +431,7 @@ MANAGERS_ALIVE = _declare(
 SCHEDULE_TICKS = _declare(
     "partisan_schedule_ticks_total", COUNTER, "schedule outcome", "D",
     "What happened to the ticks?",
-    f"Ticks of a schedule by outcome, of all managers. {_TOTALS_OF_SCHEDULES}",
+    f"Ticks of a schedule by outcome, counted across all managers. {_TOTALS_OF_SCHEDULES}",
     outcome=TICK_OUTCOMES,
 )
 SCHEDULE_NEXT_TICK = _declare(
@@ -441,7 +442,7 @@ SCHEDULE_NEXT_TICK = _declare(
 SCHEDULE_LAST_TICK = _declare(
     "partisan_schedule_last_tick_timestamp_seconds", GAUGE, "schedule", "D",
     "When was the last tick?",
-    f"When a schedule last ticked, with any outcome; absent until it has. {_SCHEDULES}",
+    f"Time of a schedule's last tick, whatever its outcome; absent before the first tick. {_SCHEDULES}",
 )
 SCHEDULE_LAST_COMPLETED = _declare(
     "partisan_schedule_last_completed_timestamp_seconds", GAUGE, "schedule", "D",

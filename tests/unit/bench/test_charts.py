@@ -21,7 +21,7 @@ def test_a_chart_shows_the_median_of_each_subject(tmp_path):
     (file,) = write([*rates, measured("celery_redis:solo", rate=150.0)], tmp_path)
 
     assert file.name == "drain-1000.svg"
-    assert {"partisan2:tuned", "250 (100 to 300)", "celery_redis:solo", "150"} <= texts(file)
+    assert {"django-partisan, tuned", "250 (100 to 300)", "Celery with Redis, solo", "150"} <= texts(file)
 
 
 def test_a_chart_and_a_table_show_a_figure_alike(tmp_path):
