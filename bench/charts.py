@@ -13,9 +13,9 @@ from bench.cells import cell
 from bench.grouping import OURS, Group, groups, values_of
 from bench.measurement import Measurement
 
-WIDTH: Final = 820
+WIDTH: Final = 850
 NAMES_WIDTH: Final = 230
-NUMBERS_WIDTH: Final = 190
+NUMBERS_WIDTH: Final = 220
 BARS_WIDTH: Final = WIDTH - NAMES_WIDTH - NUMBERS_WIDTH
 HEADING_HEIGHT: Final = 40
 ROW_HEIGHT: Final = 30

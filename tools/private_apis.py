@@ -208,6 +208,12 @@ def _lists_the_options_of_the_interpreter() -> bool:
     return all(isinstance(option, str) for option in options)
 
 
+def _names_its_pipes() -> bool:
+    from multiprocessing.popen_fork import Popen
+
+    return {"parent_r", "child_w", "child_r", "parent_w"} <= set(Popen._launch.__code__.co_varnames)  # type: ignore[attr-defined]
+
+
 def _runs_exit_handlers() -> bool:
     return callable(atexit._run_exitfuncs)
 
@@ -352,6 +358,12 @@ PRIVATE_APIS: Final = (
         PYTHON, "subprocess._args_from_interpreter_flags", "engine/forkserver/worker_source.py",
         "Workers run with the interpreter options of their manager, as those of multiprocessing do.",
         "3.11.7, 3.13.0", _lists_the_options_of_the_interpreter,
+    ),
+    PrivateApi(
+        PYTHON, "the variables of multiprocessing.popen_fork.Popen._launch(), such as parent_r",
+        "engine/forkserver/server.py",
+        "If a fork fails, the pipes in these variables stay open; nothing is closed if the names change.",
+        "3.11.7, 3.13.0", _names_its_pipes,
     ),
     PrivateApi(
         PYTHON, "atexit._run_exitfuncs", "engine/worker/exit_handlers.py",

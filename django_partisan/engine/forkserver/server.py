@@ -12,12 +12,14 @@ library was replaced may start a fork server that has the new code, so this prot
 This module must not import anything from Django at module level: ``worker.main`` says why.
 """
 
+import io
 import multiprocessing
 import os
 import signal
 import socket
 import sys
 import time
+import traceback
 from contextlib import suppress
 from importlib import import_module
 from typing import Any, Final
@@ -52,6 +54,7 @@ def main(descriptor: int) -> None:  # pragma: no cover: fork server process
             worker_main(name, spec, *descriptors)
         if preload:
             import_module(PRELOAD)
+        _drop_unwritable_output()
     except EOFError:  # the manager has ended
         return
     Server(channel, argv).serve()
@@ -93,6 +96,7 @@ class Server:  # pragma: no cover: fork server process
         try:
             process.start()
         except OSError as error:
+            _close_pipes_of(error)
             return None, error.errno or 0
         finally:
             for descriptor in descriptors:
@@ -102,12 +106,20 @@ class Server:  # pragma: no cover: fork server process
         return process.pid, 0
 
     def _become_worker(self, name: str, spec: bytes, descriptors: list[int]) -> None:
-        """Run a worker in a forked process, without the traces that the fork leaves in it."""
+        """Run a worker in a forked process.
+
+        If it fails before it can end by itself, end without the exit handlers and threads of the project.
+        """
         self._channel.close()
         signal.signal(signal.SIGCHLD, self._on_child)
         multiprocessing.set_start_method(self._start_method, force=True)
         sys.argv = self._argv
-        worker_main(name, spec, *descriptors)
+        try:
+            worker_main(name, spec, *descriptors)
+        except BaseException:
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
 
     def _exit_code(self, pid: int) -> int | None:
         """Return the exit code of a worker; ``None`` if another fork server has forked it.
@@ -122,6 +134,28 @@ class Server:  # pragma: no cover: fork server process
         if code is not None:
             self._workers.pop(pid).close()
         return code
+
+
+def _close_pipes_of(error: OSError) -> None:  # pragma: no cover: fork server process
+    """Close the pipes that ``multiprocessing`` leaves open when it cannot fork: it may fail many times."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        for name in ("parent_r", "child_w", "child_r", "parent_w"):
+            if isinstance(descriptor := frame.f_locals.get(name), int):
+                os.close(descriptor)
+
+
+def _drop_unwritable_output() -> None:  # pragma: no cover: fork server process
+    """Drop what the project has printed but cannot be written: each fork would fail to write it again."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        try:
+            if stream is not None:
+                stream.flush()
+        except ValueError:  # the project has closed it
+            continue
+        except OSError:
+            empty = io.FileIO(stream.fileno(), "w", closefd=False)
+            setattr(sys, name, io.TextIOWrapper(io.BufferedWriter(empty), stream.encoding, stream.errors))
 
 
 def _open_standard_streams() -> None:  # pragma: no cover: fork server process

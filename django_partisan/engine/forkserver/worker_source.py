@@ -19,7 +19,7 @@ _MODULE: Final = "django_partisan.engine.forkserver.server"
 # that a task starts must see the user's value.
 _PROGRAM: Final = """\
 import os, sys
-os.environ.pop("PYTHONPATH")
+os.environ.pop("PYTHONPATH", None)
 os.environ.update({variables!r})
 sys.path[:] = {path!r}
 from {module} import main
@@ -80,6 +80,8 @@ class ForkServer:
     def exit_code(self, pid: int) -> int | None:
         """Return the exit code of a worker that has ended; ``None`` if its fork server has died or hangs."""
         assert self._server is not None  # it has started the worker
+        if self._server.process.poll() is not None:
+            return None
         try:
             code, _ = self._result(self._server, WAIT, pid, is_awaited=False)
         except (EOFError, OSError):  # includes TimeoutError
@@ -129,7 +131,7 @@ class ForkServer:
             try:
                 (number, result, error), _ = server.channel.receive(EXIT_CODE_SECONDS)
             except TimeoutError:
-                # A process that the project has started may keep the channel of a dead server open.
+                # A process that the project has forked may keep the channel of a dead server open.
                 if is_awaited and server.process.poll() is None:
                     continue
                 raise
@@ -180,7 +182,8 @@ def launch(preload: bool, inherited: Sequence[int] | None = None) -> Launched:
     the new process ignores them.
     """
     ours, theirs = socket.socketpair()
-    path = [path or os.getcwd() for path in sys.path]
+    entries: list[Any] = list(sys.path)
+    path = [entry or os.getcwd() for entry in entries if isinstance(entry, str)]  # Python ignores others, too
     before = {name: value for name, value in os.environ.items() if name == "PYTHONPATH"}
     program = _PROGRAM.format(variables=before, path=path, module=_MODULE, descriptor=theirs.fileno())
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)

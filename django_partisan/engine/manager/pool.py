@@ -158,8 +158,11 @@ class Pool(Component):
             self._ask_to_stop(worker)
 
     def _cancel_starts(self) -> None:
-        """If stopped without workers, do not wait for starts: the fork server may be loading much code."""
-        if self.is_stopped and self._starting and not self.workers:
+        """If stopped, do not wait for starts without live workers: the fork server may be loading much code.
+
+        The exit codes of workers that have ended would wait for the starts, too.
+        """
+        if self.is_stopped and self._starting and all(worker.has_exited for worker in self.workers):
             self._spawner.cancel_starts()
 
     def _ask_to_stop(self, worker: WorkerProcess) -> None:
@@ -251,6 +254,7 @@ class Pool(Component):
         worker.note_exit()
         self._close_pipe(worker, self._take_rest(worker))
         self._spawner.collect(worker, lambda code: self._on_exit_code(worker, code))
+        self._cancel_starts()
 
     def _take_rest(self, worker: WorkerProcess) -> str:
         """Read what a worker sent before it ended; return how its pipe ended."""

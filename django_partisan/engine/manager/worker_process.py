@@ -187,7 +187,7 @@ class WorkerProcess:
             return  # another process may have its process id by now
         self._was_killed = True
         with contextlib.suppress(ProcessLookupError):  # it has just ended; its exit is noticed anyway
-            os.kill(self.pid, signal.SIGKILL)
+            kill_process(self.pid, self.exit_fd)
 
     def kill_for(self, message: Interrupt) -> None:
         """Kill it, because its run did not end when it was interrupted with ``message``."""
@@ -231,6 +231,16 @@ def exit_signal(code: int | None) -> str | None:
         return signal.Signals(-code).name
     except ValueError:
         return f"signal {-code}"  # most real-time signals have no name
+
+
+def kill_process(pid: int, exit_fd: int) -> None:
+    """Kill a process, by its descriptor if possible, because its id may be reused once it has ended."""
+    try:
+        signal.pidfd_send_signal(exit_fd, signal.SIGKILL)
+    except ProcessLookupError:
+        raise
+    except (AttributeError, OSError):  # not Linux, or the descriptor is a sentinel
+        os.kill(pid, signal.SIGKILL)
 
 
 def exit_descriptor(pid: int, sentinel: int) -> int:

@@ -29,11 +29,26 @@ from multiprocessing import get_context
 lock = get_context("spawn").Lock()
 """
 PROJECT_WITH_A_HELPER = """
-import os
-if os.environ.get("HELPED") != "yes":
-    os.environ["HELPED"] = "yes"
-    os.system("sleep 60 & echo $! > helper.pid")
-    os._exit(3)
+import os, time
+helper = os.fork()
+if helper == 0:
+    time.sleep(60)
+    os._exit(0)
+with open("helper.pid", "w") as file:
+    file.write(str(helper))
+os._exit(3)
+"""
+PROJECT_THAT_CANNOT_FORK_AT_FIRST = """
+import errno, os
+fork, counted = os.fork, []
+def fail():
+    counted.append(str(len(os.listdir("/proc/self/fd"))))
+    if len(counted) > 3:
+        with open("descriptors", "w") as file:
+            file.write(counted[0] + " " + counted[-1])
+        return fork()
+    raise OSError(errno.EAGAIN, "too many processes")
+os.fork = fail
 """
 PROJECT_THAT_IGNORES_CHILDREN = """
 import signal
@@ -148,11 +163,39 @@ def test_the_exit_code_of_a_worker_of_another_fork_server_is_unknown():
 def test_a_worker_that_fails_before_it_is_set_up_ends_without_the_projects_exit_handlers(
     source_of: MakeSource, capfd: pytest.CaptureFixture[str]
 ):
-    source = source_of(PROJECT_THAT_HANGS_AT_EXIT if sys.version_info < (3, 13) else "")
+    source = source_of(PROJECT_THAT_HANGS_AT_EXIT)
 
     assert _exit_code(source, _start(source)) == 1
     assert "UnpicklingError" in capfd.readouterr().err
     _server(source).kill()
+
+
+@pytest.mark.slow
+def test_failed_forks_leave_no_descriptor(source_of: MakeSource):
+    source = source_of(PROJECT_THAT_CANNOT_FORK_AT_FIRST)
+
+    for _ in range(3):
+        with pytest.raises(OSError, match="the fork server cannot fork: Resource"):
+            _start(source)
+
+    assert _exit_code(source, _start(source)) == 1
+    before, after = Path("descriptors").read_text().split()
+    assert after == before
+
+
+@pytest.mark.slow
+def test_output_that_cannot_be_written_keeps_no_worker_from_starting(
+    source_of: MakeSource, capfd: pytest.CaptureFixture[str]
+):
+    with open("/dev/full", "w") as full:
+        before = os.dup(1)
+        os.dup2(full.fileno(), 1)
+        source = source_of('print("loaded")')
+        try:
+            assert _exit_code(source, _start(source)) == 1
+        finally:
+            os.dup2(before, 1)
+            os.close(before)
 
 
 @pytest.mark.slow

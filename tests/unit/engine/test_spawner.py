@@ -142,13 +142,15 @@ def test_a_worker_starts_serves_and_ends_with_its_exit_code(
 def test_workers_outlive_their_fork_server_which_is_replaced_and_their_exit_codes_are_unknown(
     loop: Loop, spawner: Spawner
 ):
-    one, other = _start(loop, spawner), _start(loop, spawner, slot=0)
+    one, two, other = (_start(loop, spawner, slot) for slot in (1, 0, 0))
     first = _server(spawner)
     other.kill()
     assert _exit_code(loop, spawner, other) == -signal.SIGKILL
 
     os.kill(first, signal.SIGKILL)
     os.waitid(os.P_PID, first, os.WEXITED | os.WNOWAIT)
+    two.kill()
+    assert _exit_code(loop, spawner, two) is None
     third = _start(loop, spawner, slot=0)
 
     assert _server(spawner) != first

@@ -13,6 +13,7 @@ from django_partisan.engine.manager.worker_process import (
     State,
     WorkerProcess,
     exit_descriptor,
+    kill_process,
 )
 from django_partisan.engine.pages import Page
 from django_partisan.engine.pipe import ManagerEnd
@@ -160,6 +161,19 @@ def test_a_worker_is_killed_and_its_exit_noticed_and_no_process_that_got_its_id_
     managed.close()
     os.close(bell)
     os.close(other)
+
+
+def test_a_process_that_got_the_id_of_an_ended_worker_is_not_killed():
+    with subprocess.Popen(["true"]) as ended, subprocess.Popen(["sleep", "60"]) as bystander:
+        descriptor = exit_descriptor(ended.pid, -1)
+        ended.wait(10)
+
+        with pytest.raises(ProcessLookupError):
+            kill_process(bystander.pid, descriptor)
+
+        assert bystander.poll() is None
+        bystander.kill()
+    os.close(descriptor)
 
 
 def test_a_process_that_cannot_be_watched_is_watched_by_its_sentinel(monkeypatch: pytest.MonkeyPatch):
