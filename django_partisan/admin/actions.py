@@ -135,7 +135,7 @@ class Prioritize(TaskAction):
     name, permission = "prioritize", "prioritize_task"
     label, button = _("Change the priority of waiting tasks"), _("Change priority")
     unsuitable = _("Only waiting tasks can be given another priority.")
-    left_alone = _("already of this priority, changed in the meantime or locked by another transaction")
+    left_alone = _("already at this priority, changed in the meantime or locked by another transaction")
     form = PriorityForm
 
     def suitable(self, selection: Selection) -> TaskQuerySet:

@@ -75,7 +75,7 @@ def _result_message(action: TaskAction, numbers: Counter[str], chosen_number: in
         gettext("%(said)s: %(count)d.") % {"said": said, "count": count} for said, count in numbers.items()
     ]
     if left := chosen_number - numbers.total():
-        parts.append(gettext("Not changed: %(count)d, %(why)s.") % {"count": left, "why": action.left_alone})
+        parts.append(gettext("Not changed: %(count)d (%(why)s).") % {"count": left, "why": action.left_alone})
     return " ".join(parts)
 
 

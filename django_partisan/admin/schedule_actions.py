@@ -33,7 +33,7 @@ def _run(name: str) -> str:
     task_id = scheduling.run_now(name)
     if task_id is None:
         return gettext("Not run: its last task is still waiting or running.")
-    return gettext("Run now: task %(task)d.") % {"task": task_id}
+    return gettext("Enqueued task %(task)d.") % {"task": task_id}
 
 
 def _pause(name: str) -> str:

@@ -195,7 +195,7 @@ KEYS: Final[Mapping[str, Setting]] = {
         False,
         BOOLEAN,
         "Show the arguments of tasks in logs and in the admin, redacted and cut to 1 KiB. "
-        "Set it to `True` if everybody who can read them may see the arguments.",
+        "Set it to `True` only if everyone who can read the logs or the admin may see the arguments.",
     ),
     "REDACT_KEYS": Setting(
         REDACTED,

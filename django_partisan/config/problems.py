@@ -125,7 +125,7 @@ NOT_POSTGRESQL: Final = Kind(
 )
 MISSPELT_ATTRIBUTE: Final = Kind(
     "partisan.W003",
-    "An attribute of a processor, which the library does not read, has a name that looks misspelled.",
+    "A processor has an attribute that the library does not read and whose name looks misspelled.",
     "The library does not read this attribute. Correct its name; if it is your own, rename it or silence "
     "this check.",
 )

@@ -44,7 +44,7 @@ KEYS: Final[Mapping[str, Setting]] = {
     "MAX_QUEUE_SIZE": Setting(
         10,
         integer(1),
-        "Maximum number of tasks that a manager has claimed and its workers have not started. "
+        "Maximum number of claimed tasks that no worker has started yet. "
         "Raise it if tasks take only milliseconds.",
         int,
         flat=True,
@@ -107,14 +107,14 @@ KEYS: Final[Mapping[str, Setting]] = {
         15,
         or_none(integer(0)),
         "How many times a task may be postponed before it fails; `None` means no limit. "
-        "Raise it if tasks fail before what they wait for has happened.",
+        "Raise it if tasks fail before the condition that they wait for is met.",
         flat=True,
     ),
     "DEFAULT_RETRY": Setting(
         None,
         or_none(instance_of(ErrorsHandleConfig)),
-        "Which errors lead to a retry, for processors that set no `RETRY_ON_ERROR_CONFIG`; `None` means "
-        "none. Set it if most tasks of the queue depend on a service that may fail.",
+        "Retry policy for processors that set no `RETRY_ON_ERROR_CONFIG`. With `None`, no error leads to a "
+        "retry. Set it if most tasks of the queue depend on a service that may fail.",
     ),
     "LEASE_SECONDS": Setting(
         30,

@@ -30,7 +30,7 @@ def check(subject: Subject) -> Iterator[Finding]:
 
 
 def _judge(processor: str, number: int, since: datetime, grace_seconds: float) -> Finding:
-    tasks = f"1 task of {processor} is" if number == 1 else f"{number} tasks of {processor} are"
+    tasks = f"1 task of {processor} has been" if number == 1 else f"{number} tasks of {processor} have been"
     moment = since.astimezone(timezone.utc)
     if processor in registry.definitions:
         where = "It is registered on this host."
@@ -40,6 +40,6 @@ def _judge(processor: str, number: int, since: datetime, grace_seconds: float) -
         cure = f"Deploy managers whose code registers {processor}"
     return Finding(
         WARNING,
-        f"{tasks} held since {moment:%Y-%m-%d %H:%M} UTC: no manager knows the processor. {where}",
+        f"{tasks} held since {moment:%Y-%m-%d %H:%M} UTC: no manager has registered the processor. {where}",
         f"{cure}; the tasks fail after {grace_seconds:g} s (UNREGISTERED_GRACE_SECONDS).",
     )

@@ -16,10 +16,10 @@ from django_partisan.logs.subscriber import LOGGER
 def check(subject: Subject) -> Iterator[Finding]:
     """Resolve format and file like a manager; check level, file and length. Raises ``CannotStart``."""
     chosen = resolve(subject.log_format, subject.log_file)
-    to = subject.log_file or ("your LOGGING's handlers" if chosen == "host" else "standard output")
+    to = subject.log_file or ("the handlers in LOGGING" if chosen == "host" else "standard output")
     service = service_fields().get("service.name")
     named = f"service.name is {service!r}" if service else "set OTEL_SERVICE_NAME to name the service"
-    yield Finding(FINE, f"Format {chosen}, to {to}; {named}.")
+    yield Finding(FINE, f"Log lines go to {to} in the format {chosen}; {named}.")
     logger = logging.getLogger(LOGGER)
     level = logger.getEffectiveLevel() if chosen == "host" else logger.level
     if level > logging.INFO:

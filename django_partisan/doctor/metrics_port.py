@@ -64,7 +64,7 @@ def _get(url: str, subject: Subject) -> tuple[int, str]:
 def _judge_scrape(url: str, status: int, body: str) -> Finding:
     version = _VERSION.search(body)
     if status == 401:
-        return Finding(ERROR, f"{url} requires another token.", "Pass its file with --metrics-token-file.")
+        return Finding(ERROR, f"{url} requires a valid token.", "Pass its file with --metrics-token-file.")
     if status != 200 or version is None:
         return Finding(
             ERROR,

@@ -52,7 +52,7 @@ def judge(queue: str, arrived: bool, pooled: bool, without_cursors: bool) -> Ite
         yield Finding(FINE, f"A notification arrives{through}{unused}.")
         return
     delay = queues.queue_value(queue, "SLEEP_DELAY_SECONDS")
-    why = "a pooler in transaction mode is in between" if pooled else "the reason is unknown"
+    why = "the connection goes through a pooler in transaction mode" if pooled else "the reason is unknown"
     message = f"No notification arrives within {WAIT_SECONDS:g} s: {why}"
     if listens:
         yield Finding(

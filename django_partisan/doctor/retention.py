@@ -37,7 +37,9 @@ def _judge(late: int, last: tuple[float, float] | None) -> Finding:
     when = "No manager has pruned yet" if last is None else f"A manager pruned {last[0]:.0f} s ago"
     is_in_time = last is not None and last[0] <= LATE_SECONDS + last[1] / KEPT_RATE
     if is_in_time or not late:
-        return Finding(FINE, f"{when}; KEEP_FINISHED_SECONDS and KEEP_FAILED_SECONDS decide which rows.")
+        return Finding(
+            FINE, f"{when}. KEEP_FINISHED_SECONDS and KEEP_FAILED_SECONDS set how long rows are kept."
+        )
     rows = f"{late} of the first {SAMPLE_ROWS} rows should have been deleted"
     return Finding(
         WARNING,

@@ -22,5 +22,7 @@ def check(subject: Subject) -> Iterator[Finding]:
     more = len(unlimited) - NAMED_AT_MOST
     named = ", ".join(unlimited[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
     yield Finding(
-        FINE, f"Without a time limit (TIMEOUT_SECONDS, DEFAULT_TIMEOUT_SECONDS), which is allowed: {named}."
+        FINE,
+        "These processors have no time limit (TIMEOUT_SECONDS, DEFAULT_TIMEOUT_SECONDS), which is allowed: "
+        f"{named}.",
     )

@@ -129,7 +129,7 @@ def database_restored(event: DatabaseRestored) -> Line:
     "manager.code_replaced",
     ERROR,
     "Draining because the library was replaced: a new worker runs django-partisan %s (protocol %s), "
-    "this manager %s (protocol %s). Restart the manager",
+    "but this manager runs %s (protocol %s). Restart the manager",
     by=(MANAGER,),
     fields=(
         QUEUE,

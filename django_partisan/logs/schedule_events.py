@@ -37,7 +37,7 @@ _NEXT_AT: Final = Field("partisan.schedule.next_at", "date", optional=True)
     ScheduleTicked,
     "schedule.ticked",
     INFO,
-    "Schedule %s: task %s of %s for %s (%s)",
+    "Schedule %s: task %s (%s), scheduled for %s: %s",
     by=(MANAGER, APP, WORKER),
     fields=(
         *_NAMED,
@@ -153,7 +153,7 @@ def operation_failed(event: ScheduleOperationFailed) -> Line:
     ScheduleChanged,
     "schedule.changed",
     INFO,
-    "Schedule %s of the %s: %s",
+    "Schedule %s, defined in the %s: %s",
     by=(MANAGER, APP, WORKER),
     fields=(
         *_NAMED,
@@ -193,13 +193,13 @@ def paused(event: SchedulePaused) -> Line:
     ScheduleResumed,
     "schedule.resumed",
     INFO,
-    "Schedule %s resumed; the next tick is %s",
+    "Schedule %s resumed; %s",
     by=(APP, WORKER),
     fields=(_SCHEDULE, _NEXT_AT),
     when="a schedule was resumed",
 )
 def resumed(event: ScheduleResumed) -> Line:
-    moment = "never" if event.next_at is None else f"at {event.next_at.isoformat()}"
+    moment = "no next tick" if event.next_at is None else f"next tick at {event.next_at.isoformat()}"
     return (event.schedule, moment), {_SCHEDULE.name: event.schedule, **_next_tick_fields(event)}
 
 

@@ -50,10 +50,14 @@ def add_failure_filters(parser: argparse.ArgumentParser) -> None:
         "--failed_after",
         type=moment,
         metavar="TIME",
-        help="that failed at this moment or later",
+        help="that failed at or after this moment",
     )
     group.add_argument(
-        "--failed-before", "--failed_before", type=moment, metavar="TIME", help="that failed earlier"
+        "--failed-before",
+        "--failed_before",
+        type=moment,
+        metavar="TIME",
+        help="that failed before this moment",
     )
 
 

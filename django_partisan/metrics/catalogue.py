@@ -86,7 +86,7 @@ def initial_series(metric: Metric, queue: str, processors: Iterable[str]) -> Ite
 
 TASKS_ENQUEUED = _declare(
     "partisan_tasks_enqueued_total", COUNTER, "queue processor scheduled", "W app",
-    "How many tasks do tasks (and, with CLIENT_METRICS, the application) enqueue?",
+    "How many tasks are enqueued from inside tasks (with CLIENT_METRICS, also by the application)?",
     "Tasks enqueued from inside tasks, by the queue they went to.",
     scheduled=BOOLEANS,
 )
@@ -179,7 +179,7 @@ TASKS_EXPIRED = _declare(
 TASKS_HELD = _declare(
     "partisan_tasks_held_total", COUNTER, "queue reason", "M",
     "Are tasks held?",
-    "Tasks held by managers, to be resumed when they can run.",
+    "Tasks that were held because no manager could run them; they are resumed when one can.",
     reason=outcomes.HELD_REASONS,
 )
 TASKS_PRUNED = _declare(
@@ -398,8 +398,8 @@ BUILD_INFO = _declare(
 QUEUE_TASKS = _declare(
     "partisan_queue_tasks", GAUGE, "queue state", "D",
     "How deep is the backlog?",
-    "Tasks in the table by state: exact up to 100000, above that the planner's estimate; error without "
-    f"cancelled and expired tasks. {_CACHED}",
+    "Tasks in the table by state. Counts up to 100000 are exact, higher ones are the planner's estimates. "
+    f"The state error does not include cancelled and expired tasks. {_CACHED}",
 )
 QUEUE_HELD_TASKS = _declare(
     "partisan_queue_held_tasks", GAUGE, "queue processor reason", "D",

@@ -71,7 +71,7 @@ def test_cancel_says_how_many_were_cancelled_and_how_many_requested():
     assert lines == [
         "Cancel 2 waiting or running tasks.",
         "Cancelled 1 of 2 tasks.",
-        "Requested the end of 1 that managers hold.",
+        "Requested cancellation of tasks that managers hold: 1.",
     ]
     assert (cancelled(), requested()) == ({waiting}, {running})
 

@@ -69,7 +69,7 @@ def test_it_says_how_many_tasks_are_in_process(number: int, said: str):
 
     [_, in_process] = run("partisan_pause", "--queue-name", "mail")
 
-    assert in_process == f"{said} in process: those that run finish, the others are released."
+    assert in_process == f"{said} in process: running tasks finish, the others are released."
 
 
 @pytest.mark.parametrize(

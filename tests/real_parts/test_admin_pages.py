@@ -176,7 +176,7 @@ def test_a_schedule_is_run_paused_and_resumed_by_the_buttons_of_its_page(page, s
     page.get_by_role("button", name="Run now").click()
     picture(page, f"schedule-was-run-{theme}")
     assert page.evaluate(OVERFLOW) <= 0
-    page.get_by_text("Schedule fetch orders: Run now: task").wait_for()
+    page.get_by_text("Schedule fetch orders: Enqueued task").wait_for()
     page.goto(page_of(row))
     page.get_by_role("button", name="Pause").click()
     page.get_by_text("Schedule fetch orders: Paused.").wait_for()

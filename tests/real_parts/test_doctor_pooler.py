@@ -71,5 +71,5 @@ def test_a_pooler_in_transaction_mode_is_named_with_what_it_costs(env: dict[str,
         lost, cursors = findings(through, "notifications")
 
     assert lost["status"] == cursors["status"] == "warning"
-    assert "a pooler in transaction mode is in between" in lost["message"]
+    assert "the connection goes through a pooler in transaction mode" in lost["message"]
     assert "DISABLE_SERVER_SIDE_CURSORS" in cursors["cure"]

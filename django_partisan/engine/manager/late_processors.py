@@ -1,4 +1,4 @@
-"""Register processors in the manager that its workers have registered late, up to a number of names."""
+"""Register in the manager the processors that its workers have registered late, up to a maximum number."""
 
 from collections.abc import Iterable
 from typing import Any, Final

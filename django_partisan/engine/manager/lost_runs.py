@@ -82,7 +82,7 @@ class LostRuns:
     ) -> None:
         """Fail a task; ``crashes``, 0 or 1, is the number of crashes that its row does not count yet."""
         times = row[CRASHES] + crashes
-        error = ErrorInfo.of(WorkerLost(f"{row[PROCESSOR]}: its worker died {times} times while it ran."))
+        error = ErrorInfo.of(WorkerLost(f"{row[PROCESSOR]}: {times} workers died while running this task."))
         change = RowChange(
             row[ID],
             row[TOKEN],

@@ -1,7 +1,8 @@
 """Outages of the database: count failures, and decide when to try again.
 
 Claiming and settling use separate connections, so each notices an outage separately and emits its own events.
-They share one pause, so that not every connection tries a database that is down, and one end.
+They share one pause, so that not every connection tries a database that is down. The outage is over when it
+has ended for all of them.
 """
 
 import time

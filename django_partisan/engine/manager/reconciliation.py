@@ -1,8 +1,9 @@
 """Compare the manager's tasks in the database with those in its process after answers were lost.
 
 A claim whose answer is lost may still be committed at any later time. So its token is listed, and after each
-heartbeat the manager asks for its tasks under the listed tokens. If it has any other task that is unknown
-here, the heartbeat counts more tasks than are known; the second time in a row, all tasks are compared.
+heartbeat the manager asks for its tasks under the listed tokens. If the database has another task of this
+manager that is unknown here, the heartbeat counts more tasks than are known. If that happens twice in a row,
+all tasks are compared.
 
 The commit of a claim is not flushed to disk, so PostgreSQL may forget the claim in a crash. A crash ends all
 connections. So after any connection is lost, all held tasks are compared before the next claim: forgotten

@@ -12,9 +12,10 @@ from django_partisan.models import Task
 from django_partisan.outcomes import REASON_CANCELLED
 
 EPILOG: Final = f"""\
-A waiting task ends with the reason {REASON_CANCELLED}, and never starts. If a manager holds the task, its end
-is requested: TaskCancelled is raised inside its run within a second, or at the latest at the manager's next
-heartbeat. Tasks that have ended are not changed. To run a cancelled task after all, requeue it.
+A waiting task ends with the reason {REASON_CANCELLED}, and never starts. If a manager holds the task,
+cancellation is requested: TaskCancelled is raised inside its run within a second, or with the manager's
+next heartbeat at the latest. Tasks that have ended are not changed. To run a cancelled task after all,
+requeue it.
 
 examples:
   manage.py partisan_cancel --processor SendMail --waiting --comment "sent twice"
@@ -67,7 +68,7 @@ class Command(OperatorCommand):
         result = self._cancel(ids, options["comment"])
         self.stdout.write(self.style.SUCCESS(f"Cancelled {result.cancelled} of {len(ids)} tasks."))
         if result.requested:
-            self.stdout.write(f"Requested the end of {result.requested} that managers hold.")
+            self.stdout.write(f"Requested cancellation of tasks that managers hold: {result.requested}.")
         if sum(result) < len(ids):
             self.stdout.write("The others have ended in the meantime.")
 

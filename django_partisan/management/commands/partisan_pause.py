@@ -54,7 +54,7 @@ class Command(OperatorCommand):
             number = Task.objects.using(task_connection().alias).in_process().filter(queue_name=name).count()
             if number:
                 tasks = "1 task is" if number == 1 else f"{number} tasks are"
-                self.stdout.write(f"{tasks} in process: those that run finish, the others are released.")
+                self.stdout.write(f"{tasks} in process: running tasks finish, the others are released.")
 
 
 def _described(paused: PausedQueue) -> str:

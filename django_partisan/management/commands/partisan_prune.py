@@ -30,10 +30,10 @@ INTERRUPTED: Final = 130
 STATUSES: Final = {"finished": Task.STATUS_FINISHED, "failed": Task.STATUS_ERROR}
 
 EPILOG: Final = """\
-Without --older-than, deletes the rows that managers would delete, according to KEEP_FINISHED_SECONDS and
-KEEP_FAILED_SECONDS of the processor or the queue. Deletes rows of a queue that the settings do not name
-only with --queue-name or --older-than. Never deletes waiting or running tasks.
-No manager is needed. Cancelled and expired tasks are failed tasks.
+Without --older-than, this deletes the rows that managers would delete, according to KEEP_FINISHED_SECONDS
+and KEEP_FAILED_SECONDS of the processor or the queue. Rows of queues that the settings do not name are
+deleted only with --queue-name or --older-than. Waiting and running tasks are never deleted.
+No manager is needed. Cancelled and expired tasks count as failed tasks.
 
 examples:
   manage.py partisan_prune --dry-run
@@ -65,8 +65,8 @@ class Command(OperatorCommand):
             "--without-finished-at",
             "--without_finished_at",
             action="store_true",
-            help="select only rows of version 1, which have no finished_at; --older-than, which it needs, "
-            "then applies to their last change",
+            help="select only rows of version 1, which have no finished_at; needs --older-than, which then "
+            "applies to the last change of a row",
         )
         parser.add_argument(
             "--rows-per-second",

@@ -11,7 +11,8 @@ from django_partisan.outcomes import REASONS_TO_NAME
 from django_partisan.requeueing import requeue_all
 
 EPILOG: Final = f"""\
-A requeued task is due at once. Its retries, postpones and crashes start at 0 again, its attempts continue.
+A requeued task is due at once. Its counts of retries, postpones and crashes are reset to 0; its count of
+attempts is not.
 If a duplicate is already waiting, both tasks wait. Tasks that a manager holds are never changed.
 Tasks whose reason is {" or ".join(REASONS_TO_NAME)} are requeued only if --reason or --id names them.
 

@@ -48,10 +48,10 @@ class Command(OperatorCommand):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add the options for the output and the actions."""
         group = parser.add_mutually_exclusive_group()
-        group.add_argument("--upcoming", metavar="NAME", help="show its next ticks; changes nothing")
-        group.add_argument("--run", metavar="NAME", help="enqueue its task now, even while it is paused")
-        group.add_argument("--pause", metavar="NAME", help="enqueue nothing until it is resumed")
-        group.add_argument("--resume", metavar="NAME", help="continue with the first tick from now")
+        group.add_argument("--upcoming", metavar="NAME", help="show a schedule's next ticks; changes nothing")
+        group.add_argument("--run", metavar="NAME", help="enqueue a schedule's task now, even while paused")
+        group.add_argument("--pause", metavar="NAME", help="pause a schedule until it is resumed")
+        group.add_argument("--resume", metavar="NAME", help="resume a schedule with its first tick from now")
         parser.add_argument(
             "--count", type=_count, metavar="N", help=f"with --upcoming: how many ticks (default: {COUNT})"
         )

@@ -29,8 +29,9 @@ from django_partisan.telemetry.setup import manager as telemetry
 
 OVERRIDES: Final = {key.lower(): setting for key, setting in queue_keys.KEYS.items() if setting.option}
 EPILOG: Final = """\
-TERM, INT or HUP drains: no more tasks are claimed, running tasks finish, the rest is released; exit code 0.
-A second TERM or INT, or the end of --stop-timeout, ends and releases running tasks, too; exit code 1.
+TERM, INT or HUP drains: the manager claims no more tasks, finishes running tasks and releases the others;
+the exit code is 0. After a second TERM or INT, or after --stop-timeout, running tasks are ended by force
+and released; the exit code is 1.
 QUIT logs the stack of every thread and changes nothing else.
 
 exit codes:

@@ -35,7 +35,7 @@ def _schedule(status: ScheduleStatus) -> Iterator[str]:
     if status.state == Schedule.STATE_STOPPED:
         yield "  no live manager has it in its settings"
     if status.hides_settings:
-        yield "  the settings have this name, too; this row, which was made by hand, is used"
+        yield "  the settings also define this schedule; this row, created by hand, is used"
     if row is not None and row.paused:
         yield f"  paused: {row.comment}" if row.comment else "  paused"
     if row is not None and row.error:

@@ -41,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser, spellings: Callable[[str], li
         *spellings("log_format"),
         default="auto",
         choices=logs.FORMATS,
-        help="Format of log lines. host: as LOGGING configures; auto: host if LOGGING has a handler for the "
-        "library, otherwise console (default: auto).",
+        help="Format of log lines (default: auto). With host, LOGGING configures the format. auto means host "
+        "if LOGGING has a handler for the library, and console otherwise.",
     )
     group.add_argument(*spellings("log_file"), metavar="FILE", help="Append log lines to this file.")
 

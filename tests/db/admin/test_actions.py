@@ -161,7 +161,7 @@ def test_a_task_that_was_claimed_after_the_confirmation_was_shown_is_left_alone(
     response = confirm(browser, page)
 
     assert said(response) == [
-        "Made due now: 1. Not changed: 1, changed in the meantime or locked by another transaction."
+        "Made due now: 1. Not changed: 1 (changed in the meantime or locked by another transaction)."
     ]
     assert Task.objects.filter(pk=first.pk).values().get() == before
 
@@ -179,8 +179,8 @@ def test_a_row_that_another_transaction_locks_is_left_alone_and_counted(browser,
 
     second.rollback()
     second.set_autocommit(True)
-    assert ": 1. Not changed: 1, " in message
-    assert message.endswith("changed in the meantime or locked by another transaction.")
+    assert ": 1. Not changed: 1 (" in message
+    assert message.endswith("changed in the meantime or locked by another transaction).")
 
 
 def test_only_tasks_that_the_confirmation_showed_are_acted_on(browser):
@@ -357,5 +357,5 @@ def test_a_task_that_has_the_priority_already_is_said_to_have_it(browser):
 
     response = confirm(browser, ask(browser, "prioritize", *tasks), priority="3")
 
-    why = "already of this priority, changed in the meantime or locked by another transaction"
-    assert said(response) == [f"Priority set to 3: 1. Not changed: 1, {why}."]
+    why = "already at this priority, changed in the meantime or locked by another transaction"
+    assert said(response) == [f"Priority set to 3: 1. Not changed: 1 ({why})."]

@@ -254,8 +254,8 @@ def test_tasks_of_a_processor_that_no_manager_knows_are_a_warning_with_the_cure(
 
     assert finding.status == WARNING
     assert finding.message == (
-        f"3 tasks of {processor} are held since 2026-01-01 00:00 UTC: "
-        f"no manager knows the processor. {where}."
+        f"3 tasks of {processor} have been held since 2026-01-01 00:00 UTC: "
+        f"no manager has registered the processor. {where}."
     )
     assert finding.cure == f"{cure}; the tasks fail after 86400 s (UNREGISTERED_GRACE_SECONDS)."
 
@@ -302,7 +302,7 @@ def _no_processors(own_registry: None) -> None:
 @pytest.mark.usefixtures("_no_processors")
 def test_rows_that_are_late_are_a_warning_unless_a_manager_has_just_pruned():
     ended(13)
-    assert one("retention").message.startswith("No manager has pruned yet; KEEP_")
+    assert one("retention").message.startswith("No manager has pruned yet. KEEP_")
     ended(15)
 
     finding = one("retention")

@@ -204,8 +204,8 @@ def test_a_schedule_is_run_now(clerk):
     response = act(clerk("view", "run"), "run_now", "nightly")
 
     task = Task.objects.get()
-    assert said(response) == [f"Schedule nightly: Run now: task {task.pk}."]
-    assert LogEntry.objects.get().change_message == f"Run now: task {task.pk}."
+    assert said(response) == [f"Schedule nightly: Enqueued task {task.pk}."]
+    assert LogEntry.objects.get().change_message == f"Enqueued task {task.pk}."
 
 
 def test_one_that_must_not_overlap_is_not_run_twice(clerk):
@@ -261,7 +261,7 @@ def test_an_error_of_one_leaves_the_others(clerk):
 
     broken, fine = said(response)
     assert broken.startswith("Schedule broken: No processor is registered as")
-    assert fine.startswith("Schedule fine: Run now")
+    assert fine.startswith("Schedule fine: Enqueued task")
 
 
 @pytest.mark.parametrize("column", ["args", "kwargs", "definition", "recent_ticks", "open_tick", "totals"])
@@ -275,7 +275,7 @@ def test_a_row_with_json_that_python_cannot_read_is_shown_and_not_run(clerk, col
 
     broken, fine = said(response)
     assert broken.startswith(f"Schedule broken: {column} is JSON that Python cannot parse")
-    assert fine.startswith("Schedule fine: Run now")
+    assert fine.startswith("Schedule fine: Enqueued task")
     assert browser.get(page_of(row)).status_code == 200
 
 

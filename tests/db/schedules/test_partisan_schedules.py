@@ -103,7 +103,7 @@ def test_what_is_of_the_settings_is_shown_whether_or_not_a_manager_has_seen_it(s
     assert read_schedule == ["Schedule", "both", "gone", "new", "seen"]
     assert "  no live manager has it in its settings" in lines
     assert "  no manager has seen it yet" in lines
-    assert "  the settings have this name, too; this row, which was made by hand, is used" in lines
+    assert "  the settings also define this schedule; this row, created by hand, is used" in lines
     assert "  last: missed" in lines
     assert "  paused" in lines
     assert {one["name"]: one["state"] for one in objects()} == {

@@ -35,7 +35,9 @@ def check(subject):
 def test_a_format_is_fine_and_the_service_named(check, monkeypatch):
     monkeypatch.setenv("OTEL_SERVICE_NAME", "shop")
 
-    assert check() == [Finding(FINE, "Format ecs, to standard output; service.name is 'shop'.")]
+    assert check() == [
+        Finding(FINE, "Log lines go to standard output in the format ecs; service.name is 'shop'.")
+    ]
 
 
 def test_a_file_with_the_hosts_format_is_refused_as_by_a_manager(check):

@@ -111,7 +111,7 @@ def test_a_manager_that_is_not_ready_says_why(check, port):
         ((200, "up 1\n"), ERROR, "answers with status 200, without metrics"),
         ((404, "no"), ERROR, "answers with status 404"),
         ((500, OURS), ERROR, "answers with status 500"),
-        ((401, "no"), ERROR, "requires another token"),
+        ((401, "no"), ERROR, "requires a valid token"),
     ],
 )
 def test_another_answer_than_the_managers_is_named(check, port, answer, status, said):

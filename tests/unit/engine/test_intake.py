@@ -135,7 +135,7 @@ def test_a_task_that_killed_too_many_fails(of: str, engine: IntakeHarness, recor
     [(_, change)] = engine.outcomes.written().changes
     assert (change.status, change.reason) == (STATUS_ERROR, REASON_WORKER_LOST)
     assert (change.attempts, change.crashes) == ((1, 1) if of == "worker" else (0, 0))
-    assert change.error_message == "Letter: its worker died 4 times while it ran."
+    assert change.error_message == "Letter: 4 workers died while running this task."
     [failed] = recorded_events.of(TaskFailed)
     assert (failed.run.id, failed.reason) == (7, REASON_WORKER_LOST)
     assert (engine.buffered(), rescues(recorded_events)) == ([], [])
