@@ -113,8 +113,8 @@ KEYS: Final[Mapping[str, Setting]] = {
     "DEFAULT_RETRY": Setting(
         None,
         or_none(instance_of(ErrorsHandleConfig)),
-        "Retry policy for processors that set no `RETRY_ON_ERROR_CONFIG`. With `None`, no error leads to a "
-        "retry. Set it if most tasks of the queue depend on a service that may fail.",
+        "The errors that lead to a retry, for processors that set no `RETRY_ON_ERROR_CONFIG`; `None` means "
+        "that no error does. Set it if most tasks of the queue depend on a service that may fail.",
     ),
     "LEASE_SECONDS": Setting(
         30,

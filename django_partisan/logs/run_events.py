@@ -100,7 +100,7 @@ def postponed(event: TaskPostponed) -> Line:
         long("partisan.task.retries_left"),
         *fields.ERROR,
     ),
-    when="a run raised an error that the processor's retry policy covers, and retries are left",
+    when="a run raised an error that leads to a retry, and retries are left",
 )
 def retried(event: TaskRetried) -> Line:
     return (*id_and_processor(event.run), event.delay_seconds, event.retries_left, quoted(event.error)), {
