@@ -442,7 +442,9 @@ SCHEDULE_NEXT_TICK = _declare(
 SCHEDULE_LAST_TICK = _declare(
     "partisan_schedule_last_tick_timestamp_seconds", GAUGE, "schedule", "D",
     "When was the last tick?",
-    f"Time of a schedule's last tick, whatever its outcome; absent before the first tick. {_SCHEDULES}",
+    "Time of a schedule's last tick, whatever its outcome; absent before the first tick. "
+    "Covers the first 200 schedules in alphabetical order; _other reports the latest tick of the rest. "
+    f"{_CACHED}",
 )
 SCHEDULE_LAST_COMPLETED = _declare(
     "partisan_schedule_last_completed_timestamp_seconds", GAUGE, "schedule", "D",
