@@ -118,7 +118,6 @@ class Server:  # pragma: no cover: fork server process
             worker_main(name, spec, *descriptors)
         except BaseException:
             traceback.print_exc()
-            sys.stderr.flush()
             os._exit(1)
 
     def _exit_code(self, pid: int) -> int | None:

@@ -47,7 +47,7 @@ class WorkerSource(Protocol):
         """Start no more workers; those that are alive are not affected."""
 
 
-class Launched(NamedTuple):
+class ServerProcess(NamedTuple):
     """A process that runs the program of the fork server, and the channel to it."""
 
     process: subprocess.Popen[bytes]
@@ -60,7 +60,7 @@ class ForkServer:
     def __init__(self, preload: bool) -> None:
         self._preload = preload
         self._is_cancelled = threading.Event()
-        self._server: Launched | None = None
+        self._server: ServerProcess | None = None
         self._number = 0
 
     def start(self, name: str, spec: bytes, descriptors: Sequence[int]) -> int:
@@ -101,7 +101,7 @@ class ForkServer:
             with suppress(subprocess.TimeoutExpired):
                 self._server.process.wait(EXIT_CODE_SECONDS)
 
-    def _ensure_server(self) -> Launched:
+    def _ensure_server(self) -> ServerProcess:
         if self._server is not None:
             if self._server.process.poll() is None:
                 return self._server
@@ -115,7 +115,7 @@ class ForkServer:
 
     def _result(
         self,
-        server: Launched,
+        server: ServerProcess,
         kind: str,
         value: object,
         descriptors: Sequence[int] = (),
@@ -175,7 +175,7 @@ class FreshProcesses:
         """Do nothing: each process ends with its worker."""
 
 
-def launch(preload: bool, inherited: Sequence[int] | None = None) -> Launched:
+def launch(preload: bool, inherited: Sequence[int] | None = None) -> ServerProcess:
     """Start the program of the fork server with the import path of this process.
 
     With ``inherited`` descriptors, it becomes a worker itself. Signals to the whole group are blocked until
@@ -204,7 +204,7 @@ def launch(preload: bool, inherited: Sequence[int] | None = None) -> Launched:
     authkey = bytes(multiprocessing.current_process().authkey)
     with suppress(OSError):  # it has died, which the next call on the channel shows
         channel.send((preload, authkey, inherited is None, list(map(str, sys.argv))))
-    return Launched(process, channel)
+    return ServerProcess(process, channel)
 
 
 def _end(process: subprocess.Popen[bytes]) -> str:
@@ -213,5 +213,6 @@ def _end(process: subprocess.Popen[bytes]) -> str:
         return f"ended with exit code {process.wait(EXIT_CODE_SECONDS)}"
     except subprocess.TimeoutExpired:
         process.kill()
-        process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(EXIT_CODE_SECONDS)
         return "closed its channel"

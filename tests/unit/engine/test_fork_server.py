@@ -1,19 +1,22 @@
 """The fork server as its manager sees it: real processes, projects that do odd things, and errors by name."""
 
 import errno
+import multiprocessing
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
 from django_partisan.engine.forkserver.channel import WAIT, Channel
 from django_partisan.engine.forkserver.server import Server
-from django_partisan.engine.forkserver.worker_source import ForkServer, FreshProcesses, Launched, launch
+from django_partisan.engine.forkserver.worker_source import ForkServer, FreshProcesses, ServerProcess, launch
 
 ENDING_PROJECT = """
 import os
@@ -64,6 +67,30 @@ threading.Thread(target=time.sleep, args=(60,)).start()
 sys.exit()
 """
 
+PROJECT_THAT_TELLS_WHAT_IT_SEES = """
+import multiprocessing, os, sys
+print(hasattr(sys, "agent"), os.environ.get("PYTHONPATH"), multiprocessing.current_process().authkey.hex())
+"""
+PROJECT_WITH_MULTIPROCESSING = """
+import multiprocessing.util
+class Hooked:
+    def after_fork(self):
+        open("hooked", "w").close()
+hooked = Hooked()
+multiprocessing.util.register_after_fork(hooked, Hooked.after_fork)
+"""
+PROJECT_THAT_SHOWS_ITS_OUTPUT = """
+import os
+with open("output", "w") as file:
+    file.write(os.readlink("/proc/self/fd/1"))
+os._exit(3)
+"""
+LAUNCH: Final = """
+from django_partisan.engine.forkserver.worker_source import launch
+launch(preload=True).process.wait(30)
+"""
+PATIENCE_SECONDS: Final = 30
+
 MakeSource = Callable[[str], ForkServer]
 
 
@@ -95,7 +122,7 @@ def _start(source: ForkServer) -> tuple[int, int]:
 
 def _exit_code(source: ForkServer, worker: tuple[int, int]) -> int | None:
     pid, ended = worker
-    assert os.read(ended, 1) == b""
+    assert select.select([ended], [], [], PATIENCE_SECONDS)[0]
     os.close(ended)
     return source.exit_code(pid)
 
@@ -110,7 +137,7 @@ class AnsweringServer(ForkServer):
 
     def __init__(self, channel: Channel) -> None:
         super().__init__(preload=False)
-        self._server = Launched(subprocess.Popen(["sleep", "60"]), channel)
+        self._server = ServerProcess(subprocess.Popen(["sleep", "60"]), channel)
 
 
 @pytest.fixture
@@ -185,8 +212,9 @@ def test_failed_forks_leave_no_descriptor(source_of: MakeSource):
 
 @pytest.mark.slow
 def test_output_that_cannot_be_written_keeps_no_worker_from_starting(
-    source_of: MakeSource, capfd: pytest.CaptureFixture[str]
+    source_of: MakeSource, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)  # otherwise print() itself would fail
     with open("/dev/full", "w") as full:
         before = os.dup(1)
         os.dup2(full.fileno(), 1)
@@ -196,6 +224,52 @@ def test_output_that_cannot_be_written_keeps_no_worker_from_starting(
         finally:
             os.dup2(before, 1)
             os.close(before)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("before", ["/users/own", None])
+def test_the_fork_server_runs_the_modules_of_agents_and_sees_the_users_python_path(
+    before: str | None,
+    source_of: MakeSource,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+):
+    """Agents are found by the import path of the manager, even if PYTHONPATH no longer has their folder."""
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.agent = True\n")
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    if before is not None:
+        monkeypatch.setenv("PYTHONPATH", before)
+    source = source_of(PROJECT_THAT_TELLS_WHAT_IT_SEES)
+    monkeypatch.setattr(sys, "path", [*sys.path, tmp_path])  # Python ignores paths that are not strings
+
+    assert _exit_code(source, _start(source)) == 1
+
+    key = multiprocessing.current_process().authkey.hex()
+    assert capfd.readouterr().out == f"True {before} {key}\n"
+
+
+@pytest.mark.slow
+def test_objects_of_multiprocessing_that_the_project_has_made_learn_of_the_fork(source_of: MakeSource):
+    source = source_of(PROJECT_WITH_MULTIPROCESSING)
+
+    assert _exit_code(source, _start(source)) == 1
+
+    assert Path("hooked").exists()
+
+
+@pytest.mark.slow
+def test_what_a_manager_without_standard_output_starts_writes_nowhere(source_of: MakeSource):
+    source_of(PROJECT_THAT_SHOWS_ITS_OUTPUT)
+
+    subprocess.run(
+        ["sh", "-c", 'exec "$0" -c "$1" >&-', sys.executable, LAUNCH],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        check=True,
+        timeout=60,
+    )
+
+    assert Path("output").read_text() == os.devnull
 
 
 @pytest.mark.slow
@@ -249,8 +323,11 @@ def test_a_fork_server_ends_although_the_project_has_started_a_process_that_wait
 
 @pytest.mark.slow
 def test_a_project_that_loads_slowly_is_awaited_and_what_it_prints_is_written_once(
-    source_of: MakeSource, capfd: pytest.CaptureFixture[str]
+    source_of: MakeSource, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ):
+    monkeypatch.delenv(
+        "PYTHONUNBUFFERED", raising=False
+    )  # otherwise nothing would be left to be written twice
     source = source_of(SLOW_AND_CHATTY_PROJECT)
 
     workers = [_start(source) for _ in range(2)]

@@ -442,7 +442,7 @@ def test_workers_that_were_starting_when_the_pool_stopped_end_too(new_engine: In
     assert [worker.managed.state for worker in new_engine.workers] == [State.STOPPING] * 2
 
 
-def test_starts_are_given_up_once_a_stopping_pool_has_no_worker(new_engine: IntakeHarness):
+def test_starts_are_given_up_once_the_workers_of_a_stopping_pool_have_ended(new_engine: IntakeHarness):
     new_engine.pool.turn(time.monotonic())
     new_engine.starter.later.pop(0)()
     [worker, _] = new_engine.starter.workers
@@ -451,10 +451,13 @@ def test_starts_are_given_up_once_a_stopping_pool_has_no_worker(new_engine: Inta
     assert not new_engine.starter.has_cancelled_starts, "a worker lives"
     starting = new_engine.starter.later.pop()
     worker.exits(0)
-    new_engine.turn()
+    for key, mask in new_engine.selector.select(10):  # the exit code waits for the start
+        key.data(mask)
 
     assert new_engine.starter.has_cancelled_starts
+    assert new_engine.pool.workers == [worker.managed]
     starting()
+    new_engine.turn()
 
 
 def test_starts_that_fail_because_they_were_given_up_are_no_failures(
