@@ -47,7 +47,8 @@ def test_recycled_workers_lose_nothing_that_handlers_and_libraries_hold_back(ben
 
     assert manager.ended() == 0, log(bench)
 
-    assert shop_log(bench) == [f"held back in task {task_id}" for task_id in ids]
+    # A worker is replaced while it still ends, so the next one may write its lines first.
+    assert sorted(shop_log(bench)) == sorted(f"held back in task {task_id}" for task_id in ids)
     workers = [(line["pid"], line["shared"]) for line in bench.journal("held back")]
     assert len({pid for pid, _ in workers}) == 3
     steps = [(line["pid"], line["what"]) for line in bench.journal() if line["what"] != "held back"]
