@@ -80,11 +80,12 @@ class ThreadStarter(Spawner):
     def start(self, spec: WorkerSpec, done: Callable[[WorkerProcess | Exception], None]) -> None:
         ours, theirs = socket.socketpair()
         bell, ring = os.pipe()
+        presence = os.dup(self._presence_fd)  # a forced manager closes its own before its workers end
         process = ThreadAsProcess()
-        self._ends += [theirs.close, lambda: os.close(bell), process.close]
+        self._ends += [theirs.close, lambda: os.close(bell), lambda: os.close(presence), process.close]
 
         def run() -> None:
-            made = Worker(theirs.fileno(), bell, self._presence_fd, spec, [])
+            made = Worker(theirs.fileno(), bell, presence, spec, [])
             made.run()
             if made._sending.locked():  # a real worker process would end here with the lock held
                 made._sending.release()
