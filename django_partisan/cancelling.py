@@ -24,7 +24,7 @@ EMITTED_IDS: Final = 100
 
 
 class CancelResult(NamedTuple):
-    """The number of tasks that were cancelled, and of tasks held by managers whose end was requested."""
+    """How many tasks were cancelled, and how many tasks that managers have claimed were asked to end."""
 
     cancelled: int = 0
     requested: int = 0

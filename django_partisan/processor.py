@@ -69,7 +69,7 @@ class CurrentTask:
 
     @property
     def priority(self) -> int:
-        """The priority of the task; the lower number runs first."""
+        """The priority of the task; tasks with a lower number run first."""
         return self._row[PRIORITY]
 
     @property
@@ -79,7 +79,7 @@ class CurrentTask:
 
     @property
     def attempt(self) -> int:
-        """The number of this run, from 1."""
+        """The number of this run, counted from 1."""
         return self._row[ATTEMPTS] + 1
 
     @property
@@ -121,7 +121,7 @@ class BaseTaskProcessor(ProcessorBase):
     PRIORITY: ClassVar[int] = 10
     """The lower the number, the earlier a task runs."""
     UNIQUE_FOR_PARAMS: ClassVar[bool] = True
-    """Do not enqueue a task while one with the same arguments waits."""
+    """Do not enqueue a task while another with the same arguments is waiting."""
     QUEUE_NAME: ClassVar[str] = DEFAULT_QUEUE
     """The queue of the tasks; ``delay(queue_name=...)`` overrides it."""
     RETRY_ON_ERROR_CONFIG: ClassVar[ErrorsHandleConfig | None] = None

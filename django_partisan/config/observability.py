@@ -75,8 +75,9 @@ KEYS: Final[Mapping[str, Setting]] = {
     "METRICS_PORT": Setting(
         None,
         Rule(_is_port_by_queue, "a port from 0 to 65535, None, or a dict of queue names and ports"),
-        "Port for metrics and probes. `0` takes any free port, which is logged; `None` turns them off. "
-        "A dict gives each queue its own port. Set it if Prometheus or probes watch the manager.",
+        "Port for metrics and probes. `0` takes any free port, which is logged. In the settings, `None` "
+        "turns metrics and probes off, and a dict gives each queue its own port. "
+        "Set it if Prometheus or probes watch the manager.",
         int,
     ),
     "METRICS_HOST": Setting(
@@ -104,32 +105,33 @@ KEYS: Final[Mapping[str, Setting]] = {
         10_000,
         integer(0),
         "Maximum number of label sets in addition to those that exist from the start. "
-        "Further ones are counted as `_other`. Raise it if Prometheus can store more.",
+        "Further label sets are counted as `_other`. Raise it if Prometheus can store more series.",
     ),
     "METRICS_MAX_ERROR_TYPES": Setting(
         20,
         integer(0),
-        "Maximum number of error types for each processor. Further ones are counted as `_other`. "
-        "Raise it if a processor raises more error classes, and none of them are created at run time.",
+        "Maximum number of error types for each processor. Further types are counted as `_other`. "
+        "Raise it if a processor raises more error classes, and none of these classes are created at run "
+        "time.",
     ),
     "METRICS_CREATED": Setting(
         False,
         BOOLEAN,
-        "Export the creation time of each counter and histogram, as series that end in `_created`. Turn it "
-        "on together with the Prometheus feature `created-timestamp-zero-ingestion`, so that what happened "
-        "before the first scrape is counted.",
+        "Export the creation time of each counter and histogram, in series whose names end in `_created`. "
+        "Turn it on together with the Prometheus feature `created-timestamp-zero-ingestion`, so that events "
+        "before the first scrape are counted.",
     ),
     "DURATION_BUCKETS": Setting(
         DURATION_BUCKETS,
         _BUCKETS,
         "Upper bounds of the buckets of `partisan_task_duration_seconds`, in seconds. "
-        "Change them if runs last longer than the highest, or if all runs fall between two of them.",
+        "Change them if runs last longer than the highest bound, or if all runs fall between two bounds.",
     ),
     "WAIT_BUCKETS": Setting(
         WAIT_BUCKETS,
         _BUCKETS,
         "Upper bounds of the buckets of `partisan_task_queue_wait_seconds`, in seconds. "
-        "Change them if tasks wait longer than the highest, or if all waits fall between two of them.",
+        "Change them if tasks wait longer than the highest bound, or if all waits fall between two bounds.",
     ),
     "METRICS_DB_TIMEOUT": Setting(
         2,
@@ -146,7 +148,7 @@ KEYS: Final[Mapping[str, Setting]] = {
     "METRICS_DB_MAX_AGE": Setting(
         60,
         _SECONDS,
-        "How long, in seconds, the last metrics are served if the database does not answer. "
+        "How long the last metrics from the database are served if it does not answer, in seconds. "
         "Raise it if short outages should leave no gaps; lower it if old metrics should disappear sooner.",
     ),
     "CLIENT_METRICS": Setting(
@@ -158,8 +160,9 @@ KEYS: Final[Mapping[str, Setting]] = {
     "TRACE_PROPAGATION": Setting(
         PROPAGATION_LINK,
         one_of(*PROPAGATIONS),
-        "Whether a run's span is linked to the span that enqueued the task, is its child, or is neither. "
-        "A processor can override it. Set it to `child` if your tracing backend does not show links.",
+        "Whether the span of a run is linked to the span in which the task was enqueued, is a child of that "
+        "span, or is neither. A processor can override this setting. "
+        "Set it to `child` if your tracing backend does not show links.",
     ),
     "SPAN_NAMING": Setting(
         NAMING_QUEUE,
@@ -170,13 +173,13 @@ KEYS: Final[Mapping[str, Setting]] = {
     "TRACE_CLAIMS": Setting(
         True,
         BOOLEAN,
-        "Create a span for each claim that found tasks. Set it to `False` if there are too many.",
+        "Create a span for each claim that finds tasks. Set it to `False` if there are too many such spans.",
     ),
     "TRACE_SETTLES": Setting(
         False,
         BOOLEAN,
-        "Create a span for each settle statement. Set it to `True` if you search for the cause "
-        "of late outcomes.",
+        "Create a span for each settle statement. Set it to `True` if you want to know why outcomes are "
+        "written late.",
     ),
     "CARRY_CONTEXT": Setting(
         ("request_id", "user_id", "correlation_id"),
@@ -188,13 +191,13 @@ KEYS: Final[Mapping[str, Setting]] = {
         5,
         _SECONDS,
         "How long a process may take to export its telemetry when it ends, in seconds. In a worker, this "
-        "includes receivers of `worker_stopping` and exit handlers. Raise it if telemetry is dropped when "
-        "processes end.",
+        "time includes the receivers of `worker_stopping` and the exit handlers. Raise it if telemetry is "
+        "dropped when processes end.",
     ),
     "LOG_TASK_ARGS": Setting(
         False,
         BOOLEAN,
-        "Show the arguments of tasks in logs and in the admin, redacted and cut to 1 KiB. "
+        "Show the arguments of tasks in logs and in the admin, redacted and truncated to 1 KiB. "
         "Set it to `True` only if everyone who can read the logs or the admin may see the arguments.",
     ),
     "REDACT_KEYS": Setting(

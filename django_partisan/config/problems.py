@@ -30,7 +30,9 @@ WRONG_QUEUE_NAME: Final = Kind(
     "The name of a queue is not a string of 1 to 50 characters.",
     "Use a short string as the name of each queue.",
 )
-UNKNOWN_KEY: Final = Kind("partisan.E003", "A key of a queue is unknown.", "Correct the key, or remove it.")
+UNKNOWN_KEY: Final = Kind(
+    "partisan.E003", "A key in a queue's dict is unknown.", "Correct the key, or remove it."
+)
 WRONG_VALUE: Final = Kind(
     "partisan.E004",
     "The value of a setting is not accepted.",
@@ -48,17 +50,17 @@ WRONG_OBSERVABILITY: Final = Kind(
 )
 UNKNOWN_QUEUE: Final = Kind(
     "partisan.E008",
-    "The `QUEUE_NAME` of a processor is not a queue in the settings.",
+    "The `QUEUE_NAME` of a processor is not the name of a queue in the settings.",
     "Add the queue to PARTISAN_CONFIG, or correct the processor's QUEUE_NAME.",
 )
 WRONG_ATTRIBUTE: Final = Kind(
     "partisan.E009",
-    "The value of another attribute of a processor is not accepted.",
+    "The value of an attribute of a processor, other than `QUEUE_NAME`, is not accepted.",
     "Correct the attribute, or remove it to use the default.",
 )
 UNEQUAL_MEASURES: Final = Kind(
     "partisan.E010",
-    "Two processors declare measures with the same name, but differently.",
+    "Two processors declare a measure with the same name in different ways.",
     "Make both declarations equal, or rename one of the measures.",
 )
 OPTIONS_OF_BACKEND: Final = Kind(
@@ -68,11 +70,11 @@ OPTIONS_OF_BACKEND: Final = Kind(
 )
 WRONG_SCHEDULE: Final = Kind(
     "partisan.E012",
-    "`PARTISAN_SCHEDULES` or one of its schedules is not a dict, or a value of a schedule is not accepted.",
+    "`PARTISAN_SCHEDULES` or one of its schedules is not a dict, or a value in a schedule is not accepted.",
     "Write PARTISAN_SCHEDULES = {'nightly': {'task': 'NightlyReport', 'cron': '0 3 * * *'}}, for example.",
 )
 UNKNOWN_SCHEDULE_KEY: Final = Kind(
-    "partisan.E013", "A key of a schedule is unknown.", "Correct the key, or remove it."
+    "partisan.E013", "A key in a schedule's dict is unknown.", "Correct the key, or remove it."
 )
 WRONG_CRON: Final = Kind(
     "partisan.E014",
@@ -96,17 +98,18 @@ UNKNOWN_TIME_ZONE: Final = Kind(
 )
 UNKNOWN_SCHEDULE_QUEUE: Final = Kind(
     "partisan.E018",
-    "The queue of a schedule is not a queue in the settings.",
+    "The queue of a schedule is not the name of a queue in the settings.",
     "Add the queue to PARTISAN_CONFIG, or correct the name.",
 )
 WRONG_SCHEDULED_CALL: Final = Kind(
     "partisan.E019",
-    "The task of a schedule cannot be called with its arguments, or they cannot be stored.",
+    "The task of a schedule cannot be called with its arguments, or these arguments cannot be stored.",
     "Correct 'args' and 'kwargs': the constructor of the processor, or the function, gets them.",
 )
 CANNOT_CATCH_UP: Final = Kind(
     "partisan.E020",
-    "A schedule with `catch_up` `'all'` has a unique task, or `overlap` `False`: most ticks would be lost.",
+    "A schedule sets `catch_up` to `'all'`, but its task is unique or its `overlap` is `False`: most ticks "
+    "would be lost.",
     "Use 'one', or set UNIQUE_FOR_PARAMS of the processor to False and overlap to True.",
 )
 SHARED_PORT: Final = Kind(
@@ -149,7 +152,7 @@ SCHEDULE_BY_HAND: Final = Kind(
 )
 VANISHING_RESULTS: Final = Kind(
     "partisan.W011",
-    "Rows that store results are deleted within a minute after their task ends.",
+    "Rows that store results are deleted less than a minute after their tasks have ended.",
     "A result is stored in the row of its task: without the row, get_result() does not find it. Raise the "
     "value, or silence this check if nobody reads these results.",
 )

@@ -52,8 +52,8 @@ KEYS: Final[Mapping[str, Setting]] = {
     "CHECKS_BEFORE_CLEANUP": Setting(
         50,
         integer(1),
-        "Check the claiming connection after this many claims, and close it if it is too old or broken. "
-        "Lower it if the connection must not become much older than `CONN_MAX_AGE`.",
+        "After this many claims, check the connection used for claiming, and close it if it is broken or too "
+        "old. Lower it if that connection must not become much older than `CONN_MAX_AGE`.",
         int,
         flat=True,
     ),
@@ -87,20 +87,22 @@ KEYS: Final[Mapping[str, Setting]] = {
     "KEEP_FINISHED_SECONDS": Setting(
         14 * 86_400,
         KEPT,
-        "Managers delete the row of a completed task this many seconds after its end; `None` means never. "
-        "A processor's attribute of this name takes precedence. Lower it if the table grows too large.",
+        "Managers delete the row of a completed task this many seconds after the task ended; `None` means "
+        "never. A processor's attribute of the same name takes precedence. "
+        "Lower it if the table grows too large.",
     ),
     "KEEP_FAILED_SECONDS": Setting(
         None,
         KEPT,
-        "Managers delete the row of a failed task this many seconds after its end; `None` means never. "
-        "A processor's attribute of this name takes precedence. Set it if nobody looks at old failures.",
+        "Managers delete the row of a failed task this many seconds after the task ended; `None` means "
+        "never. A processor's attribute of the same name takes precedence. "
+        "Set it if nobody looks at old failures.",
     ),
     "DEFAULT_POSTPONE_DELAY_SECONDS": Setting(
         5,
         seconds(0),
-        "How many seconds a task is postponed by a `PostponeTask()` that specifies no number of seconds. "
-        "Raise it if tasks usually have to wait longer than that.",
+        "How many seconds a task is postponed if its `PostponeTask()` specifies no delay. "
+        "Raise it if tasks usually have to wait longer.",
         flat=True,
     ),
     "DEFAULT_POSTPONES_COUNT": Setting(
@@ -113,35 +115,37 @@ KEYS: Final[Mapping[str, Setting]] = {
     "DEFAULT_RETRY": Setting(
         None,
         or_none(instance_of(ErrorsHandleConfig)),
-        "The errors that lead to a retry, for processors that set no `RETRY_ON_ERROR_CONFIG`; `None` means "
-        "that no error does. Set it if most tasks of the queue depend on a service that may fail.",
+        "The errors that lead to a retry, for processors that do not set `RETRY_ON_ERROR_CONFIG`; `None` "
+        "means that no error leads to a retry. "
+        "Set it if most tasks of the queue depend on a service that may fail.",
     ),
     "LEASE_SECONDS": Setting(
         30,
         seconds(3),
         "A manager is considered dead after this many seconds without a heartbeat. "
-        "Heartbeats are sent every third of it. Raise it if hosts are often suspended or overloaded; lower "
-        "it if the tasks of a lost host must run again sooner.",
+        "Heartbeats are sent at intervals of one third of this time. Raise it if hosts are often suspended "
+        "or overloaded; lower it if the tasks of a lost host must run again sooner.",
     ),
     "MAX_WAIT_SECONDS": Setting(
         1_800,
         or_none(seconds(1)),
         "How many seconds a due task may wait. An alert warns when the oldest due task has waited for a "
-        "sixth of this time, and becomes critical when it has waited longer than this; `None` means no such "
-        "alert. The value does not change how tasks run. Lower it if users wait for the tasks.",
+        "sixth of this time, and becomes critical when that task has waited for longer than this time; "
+        "`None` turns the alert off. The value does not change how tasks run. "
+        "Lower it if users wait for the tasks.",
     ),
     "MAX_CRASHES": Setting(
         3,
         integer(1),
-        "How many times a task is run again after its worker died. After that it fails. "
-        "Raise it if workers are often killed for reasons other than their task.",
+        "How many times a task is run again after the death of its worker. When this number is exceeded, the "
+        "task fails. Raise it if workers are often killed for reasons unrelated to their tasks.",
     ),
     "UNREGISTERED_GRACE_SECONDS": Setting(
         86_400,
         seconds(0),
         "How many seconds a task is held while no manager of its queue has registered its processor. After "
-        "that it fails. "
-        "Raise it if managers may be deployed more than a day after the code that enqueues.",
+        "this time, the task fails. "
+        "Raise it if managers may be deployed more than a day after the code that enqueues the tasks.",
     ),
     "DEFAULT_TIMEOUT_SECONDS": Setting(
         None,
@@ -153,20 +157,22 @@ KEYS: Final[Mapping[str, Setting]] = {
     "INTERRUPT_GRACE_SECONDS": Setting(
         10,
         seconds(LEAST_GRACE_SECONDS),
-        "How many seconds a run may take to end after it was interrupted, for its time limit or because its "
-        "task was cancelled. After that its worker is killed. Raise it if tasks need longer to clean up.",
+        "How many seconds a run may take to end after it was interrupted because it exceeded its time limit "
+        "or because its task was cancelled. After this time, the worker is killed. "
+        "Raise it if tasks need longer to clean up.",
     ),
     "LISTEN": Setting(
         True,
         BOOLEAN,
         "Wake the manager with `LISTEN`/`NOTIFY`. Set it to `False` behind a pooler in transaction mode; the "
-        "manager then only looks for tasks every `SLEEP_DELAY_SECONDS`.",
+        "manager then looks for tasks only at intervals of `SLEEP_DELAY_SECONDS`.",
     ),
     "STOP_TIMEOUT_SECONDS": Setting(
         None,
         or_none(seconds(0)),
-        "End running tasks by force after this many seconds of draining; `None` means to wait for them. "
-        "Set it if a supervisor kills managers that are slow to stop, to a few seconds less than it waits.",
+        "End running tasks by force after this many seconds of draining; `None` means to wait until they "
+        "finish. Set it to a few seconds less than the grace period of your supervisor if the supervisor "
+        "kills managers that are slow to stop.",
         float,
     ),
     "PRELOAD": Setting(
@@ -179,6 +185,7 @@ KEYS: Final[Mapping[str, Setting]] = {
         False,
         BOOLEAN,
         "Run `DISCARD ALL` on the PostgreSQL connections of a task when its run ends. "
-        "Set it to `True` if tasks leave `SET`, advisory locks or temporary tables in the session.",
+        "Set it to `True` if tasks leave changed parameters (`SET`), advisory locks or temporary tables in "
+        "the session.",
     ),
 }

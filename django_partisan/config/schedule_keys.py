@@ -54,9 +54,9 @@ NAME: Final = Rule(
 KEYS: Final[Mapping[str, Setting]] = {
     "task": Setting(
         None,
-        text(PROCESSOR_NAME_MAX_LENGTH, "the name of a processor or the path of a function"),
-        "The task to enqueue: the registered name of a processor, or the path of a function with `@task`. "
-        "Required.",
+        text(PROCESSOR_NAME_MAX_LENGTH, "the name of a processor or the path of a function,"),
+        "The task to enqueue: the registered name of a processor, or the path of a function decorated with "
+        "`@task`. Required.",
     ),
     "cron": Setting(
         None,
@@ -77,7 +77,7 @@ KEYS: Final[Mapping[str, Setting]] = {
     ),
     "time_zone": Setting(
         None,
-        or_none(text(PROCESSOR_NAME_MAX_LENGTH, "the name of a time zone")),
+        or_none(text(PROCESSOR_NAME_MAX_LENGTH, "a time zone name")),
         "The time zone of `cron`, such as `Europe/Berlin`; `None` means the setting `TIME_ZONE`.",
     ),
     "args": Setting([], container("a list or tuple", list, tuple), "The positional arguments of the task."),
@@ -86,13 +86,15 @@ KEYS: Final[Mapping[str, Setting]] = {
     ),
     "queue_name": Setting(
         None,
-        or_none(text(QUEUE_NAME_MAX_LENGTH, "the name of a queue")),
-        "The queue of the task; `None` means the task's own. Set it to separate scheduled tasks from others.",
+        or_none(text(QUEUE_NAME_MAX_LENGTH, "a queue name")),
+        "The queue of the task; `None` means the task's own queue. Set it to separate the tasks of schedules "
+        "from other tasks.",
     ),
     "priority": Setting(
         None,
         or_none(PRIORITY),
-        "The priority of the task; lower values run earlier. `None` means the task's own.",
+        "The priority of the task; tasks with lower values run earlier. `None` means the task's own "
+        "priority.",
     ),
     "catch_up": Setting(
         CATCH_UP_ONE,
@@ -103,8 +105,8 @@ KEYS: Final[Mapping[str, Setting]] = {
     "overlap": Setting(
         True,
         BOOLEAN,
-        "Whether a tick is enqueued while the task of the last tick waits or runs. Set it to `False` for "
-        "tasks that must not run twice at the same time.",
+        "Whether a tick is enqueued while the task of the previous tick is waiting or running. Set it to "
+        "`False` for tasks that must not run twice at the same time.",
     ),
     "expires_seconds": Setting(
         None,

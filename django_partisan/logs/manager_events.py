@@ -37,7 +37,7 @@ from django_partisan.telemetry.events.managers import (
         keyword("partisan.manager.version"),
         keyword("partisan.manager.metrics_address", optional=True),
     ),
-    when="a manager is about to claim",
+    when="a manager is about to start claiming tasks",
 )
 def manager_started(event: ManagerStarted) -> Line:
     metrics = f", metrics on {event.metrics_address}" if event.metrics_address else ""
@@ -78,7 +78,7 @@ def manager_draining(event: ManagerDraining) -> Line:
     "Stopped after %.1f s; %s released%s",
     by=(MANAGER,),
     fields=(QUEUE, DURATION, long("partisan.manager.released"), keyword("partisan.manager.unfinished_ids")),
-    when="a manager has stopped; its last line",
+    when="a manager has stopped; this is its last line",
 )
 def manager_stopped(event: ManagerStopped) -> Line:
     unfinished = f", {len(event.unfinished)} unfinished" if event.unfinished else ""
@@ -138,7 +138,7 @@ def database_restored(event: DatabaseRestored) -> Line:
         keyword("partisan.manager.version"),
         long("partisan.manager.protocol"),
     ),
-    when="a new worker runs another version of the library, as after a deploy; the manager drains",
+    when="a new worker runs another version of the library, for example after a deploy; the manager drains",
 )
 def code_replaced(event: CodeReplaced) -> Line:
     return (
@@ -163,8 +163,8 @@ def code_replaced(event: CodeReplaced) -> Line:
     "not import. Define processors in modules that partisan_tasks imports",
     by=(MANAGER,),
     fields=(QUEUE,),
-    when="workers have registered more than 10000 processors that the manager does not import; logged "
-    "once. For tasks of further processors it uses the settings of the queue",
+    when="workers have registered more than 10000 processors that the manager does not import. For tasks of "
+    "further processors, the manager uses the settings of the queue. Logged once",
 )
 def processors_ignored(event: ProcessorsIgnored) -> Line:
     return (event.limit,), {"partisan.queue.name": event.queue}

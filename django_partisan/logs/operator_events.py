@@ -114,7 +114,8 @@ def cancel_requested(event: CancelRequested) -> Line:
         keyword("partisan.pause.by", optional=True),
         Field("partisan.pause.comment", "text", optional=True),
     ),
-    when="a manager finds that its queue is paused, or that the pause was changed; also when it starts",
+    when="a manager finds that its queue is paused, or that the pause was changed; also when the manager "
+    "starts",
 )
 def paused(event: QueuePaused) -> Line:
     end = "until it is resumed" if event.until is None else f"until {event.until}"

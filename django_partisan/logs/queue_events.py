@@ -44,7 +44,7 @@ _HELD: Final = (QUEUE, keyword("partisan.processor"), long("partisan.hold.count"
         long("partisan.enqueue.count"),
         long("partisan.enqueue.deduplicated"),
     ),
-    when="after the commit of a `bulk_delay()`: one line for all its tasks",
+    when="after the commit of a `bulk_delay()` call; one line for all its tasks",
 )
 def bulk_enqueued(event: TasksEnqueued) -> Line:
     waited = f", {event.deduplicated} {'was' if event.deduplicated == 1 else 'were'} waiting already"
@@ -81,7 +81,8 @@ def claimed(event: TasksClaimed) -> Line:
     "Could not claim tasks; trying again: %s",
     by=(MANAGER,),
     fields=(QUEUE, *fields.ERROR),
-    when="claims begin to fail, or to wait for a database that does not answer; once per change of state",
+    when="claims begin to fail, or to wait for a database that does not answer; logged once per change of "
+    "state",
 )
 def claim_failed(event: ClaimFailed) -> Line:
     return (quoted(event.error),), of_failure(event.queue, event.error)
@@ -94,7 +95,7 @@ def claim_failed(event: ClaimFailed) -> Line:
     "Could not settle %s; trying again: %s",
     by=(MANAGER,),
     fields=(QUEUE, long("partisan.settle.count"), *fields.ERROR),
-    when="outcomes cannot be written yet; once per change of state",
+    when="outcomes cannot be written yet; logged once per change of state",
 )
 def settle_failed(event: SettleFailed) -> Line:
     return (count(event.number), quoted(event.error)), {
@@ -127,7 +128,7 @@ def released(event: TasksReleased) -> Line:
     "Held %s of %s (%s)",
     by=(MANAGER,),
     fields=_HELD,
-    when="tasks were held; for each processor immediately, then at most once a minute",
+    when="tasks were held; logged for each processor immediately, then at most once a minute",
 )
 def held(event: TasksHeld) -> Line:
     return (count(event.number), event.processor, event.reason), _held_fields(event)
@@ -153,7 +154,7 @@ def resumed(event: TasksResumed) -> Line:
     "Pruned %s and %s in %.1f s",
     by=(MANAGER,),
     fields=(QUEUE, DURATION, long("partisan.prune.finished"), long("partisan.prune.failed")),
-    when="a manager has pruned rows of all queues; at debug if there were none",
+    when="a manager has pruned rows of all queues; at level debug if there were none to prune",
     lower=LowerLevel(DEBUG, lambda event: not event.finished and not event.failed),
 )
 def pruned(event: PrunePassEnded) -> Line:
@@ -173,7 +174,8 @@ def pruned(event: PrunePassEnded) -> Line:
     "Could not prune old tasks: %s",
     by=(MANAGER,),
     fields=(QUEUE, *fields.ERROR),
-    when="old rows cannot be deleted, for example because the role lacks privileges; once until it succeeds",
+    when="old rows cannot be deleted, for example because the role lacks privileges; logged once until "
+    "pruning succeeds",
 )
 def prune_failed(event: PruneFailed) -> Line:
     return (quoted(event.error),), of_failure(event.queue, event.error)

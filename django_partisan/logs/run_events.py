@@ -48,7 +48,7 @@ _RUN_IF_KNOWN: Final = (
     "Task %s (%s) started, attempt %s",
     by=(WORKER,),
     fields=fields.RUN,
-    when="before `run()`",
+    when="before `run()` is called",
 )
 def started(event: TaskStarted) -> Line:
     return (*id_and_processor(event.run), event.run.attempt), of_run(event.run)
@@ -61,7 +61,7 @@ def started(event: TaskStarted) -> Line:
     COMPLETED,
     by=(WORKER,),
     fields=(*fields.RUN, DURATION, OUTCOME),
-    when="the run completed; the canonical line",
+    when="the run completed; this is the canonical log line of the run",
 )
 def completed(event: TaskCompleted) -> Line:
     return (*id_and_processor(event.run), event.seconds), _ended(event.run, event.seconds, "success")
@@ -165,7 +165,7 @@ def cancelled(event: TaskCancelled) -> Line:
     "Task %s (%s) left a transaction open on the database %r; %s",
     by=(WORKER,),
     fields=(*fields.RUN, keyword("partisan.database.alias"), keyword("partisan.thread.name", optional=True)),
-    when="a run left a transaction open; it was rolled back, or is still open in another thread",
+    when="a run left a transaction open, which was rolled back or is still open in another thread",
 )
 def transaction_left_open(event: TransactionLeftOpen) -> Line:
     what = "it was rolled back" if event.thread is None else f"thread {event.thread!r} still has it open"
@@ -184,7 +184,7 @@ def transaction_left_open(event: TransactionLeftOpen) -> Line:
     "outside the transaction of the task",
     by=(WORKER,),
     fields=(*fields.RUN, keyword("partisan.thread.name")),
-    when="during a run with `ATOMIC` another thread wrote to the tasks' database",
+    when="during a run with `ATOMIC`, another thread wrote to the database of the tasks",
 )
 def written_outside_atomic(event: WrittenOutsideAtomic) -> Line:
     return (*id_and_processor(event.run), event.thread), {

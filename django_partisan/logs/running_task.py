@@ -28,10 +28,10 @@ def keys_of_running_task() -> dict[str, Any]:
 
 
 class TaskFilter(logging.Filter):
-    """A filter that adds the keys to each record.
+    """A filter that adds the keys of the running task, such as ``partisan_task_id``, to each record.
 
-    Outside of a run each is ``missing``, so that a format can always use them. A record that already names a
-    task keeps its keys: the filter of a ``QueueHandler`` added them during the run.
+    Outside of a run, each key has the value ``missing``, so that a format can always use the keys. A record
+    that already names a task keeps its keys: the filter of a ``QueueHandler`` added them during the run.
     """
 
     def __init__(self, missing: Any = MISSING) -> None:
@@ -45,7 +45,7 @@ class TaskFilter(logging.Filter):
 
 
 def add_running_task(_logger: WrappedLogger, _method: str, event_dict: EventDict) -> EventDict:
-    """Add the keys to a structlog line inside a run; keep keys that the line already has."""
+    """Add the keys of the running task to a structlog line; keep keys that the line already has."""
     for key, value in keys_of_running_task().items():
         event_dict.setdefault(key, value)
     return event_dict

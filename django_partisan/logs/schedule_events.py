@@ -47,7 +47,8 @@ _NEXT_AT: Final = Field("partisan.schedule.next_at", "date", optional=True)
         keyword("partisan.schedule.outcome"),
         long("partisan.schedule.lateness_ns"),
     ),
-    when="a manager enqueued the task of a tick, or someone ran the schedule by hand; also for a duplicate",
+    when="a manager enqueued the task of a tick, or someone ran the schedule by hand; also if a duplicate "
+    "was already waiting",
 )
 def ticked(event: ScheduleTicked) -> Line:
     moment = event.scheduled_for.isoformat()
@@ -68,7 +69,7 @@ def ticked(event: ScheduleTicked) -> Line:
     "Schedule %s skipped the tick for %s: task %s has not ended",
     by=(MANAGER,),
     fields=(*_NAMED, fields.QUEUE, keyword("partisan.task.id"), _SCHEDULED_FOR),
-    when="a schedule with `overlap` set to `False` has a tick while its last task waits or runs",
+    when="a schedule with `overlap` set to `False` has a tick while its last task is waiting or running",
 )
 def skipped(event: ScheduleSkipped) -> Line:
     moment = event.scheduled_for.isoformat()
@@ -87,7 +88,8 @@ def skipped(event: ScheduleSkipped) -> Line:
     "Schedule %s missed %s up to %s",
     by=(MANAGER,),
     fields=(*_NAMED, long("partisan.schedule.missed"), _SCHEDULED_FOR),
-    when="ticks were too late to be enqueued, by `catch_up` or the expiry; the newest one is named",
+    when="ticks were too late to be enqueued, according to `catch_up` or the expiry; the line contains the "
+    "time of the newest one",
 )
 def missed(event: ScheduleMissed) -> Line:
     moment = event.newest_at.isoformat()
@@ -105,7 +107,7 @@ def missed(event: ScheduleMissed) -> Line:
     "Schedule %s could not enqueue %s: %s",
     by=(MANAGER,),
     fields=(*_NAMED, _SCHEDULED_FOR, *fields.ERROR),
-    when="a tick could not be enqueued and will be tried again; once until the kind of error changes",
+    when="a tick could not be enqueued and will be tried again; logged once until the kind of error changes",
 )
 def failed(event: ScheduleFailed) -> Line:
     return (event.schedule, event.processor, quoted(event.error)), {
@@ -134,10 +136,11 @@ _OPERATIONS: Final = {
         keyword(_SCHEDULE.name, optional=True),
         *fields.ERROR,
     ),
-    when="an operation failed on all schedules, or on the one that is named: `compare` (settings with "
-    "rows), `enqueue` (ticks) or `look_up` (ended tasks). It is tried again after 1 to 60 s (`look_up`: "
-    "after about a minute). Logged once per kind of error, and again after ten minutes without it; a lock "
-    "that another transaction holds is logged after five attempts in a row",
+    when="an operation failed for all schedules, or only for the one that the line names: `compare` (compare "
+    "settings and rows), `enqueue` (enqueue ticks) or `look_up` (look up ended tasks). The operation is "
+    "tried again after 1 to 60 s (`look_up`: after about a minute). Each kind of error is logged once, and "
+    "again if it occurs after ten minutes without it. A lock that another transaction holds is logged only "
+    "after five failed attempts in a row",
 )
 def operation_failed(event: ScheduleOperationFailed) -> Line:
     which = "schedules" if event.schedule is None else f"schedule {event.schedule}"
@@ -161,7 +164,7 @@ def operation_failed(event: ScheduleOperationFailed) -> Line:
         keyword("partisan.schedule.change"),
         _NEXT_AT,
     ),
-    when="a schedule is `added`, `changed`, `stopped` (no live manager lists it), `restarted` or `removed`",
+    when="a schedule was `added`, `changed`, `stopped` (no live manager lists it), `restarted` or `removed`",
 )
 def changed(event: ScheduleChanged) -> Line:
     return (event.schedule, event.origin, event.change), {

@@ -47,7 +47,7 @@ def metrics_server_failed(event: MetricsServerFailed) -> Line:
     "Running without metrics until the port is free: a manager of the queue %r holds port %s",
     by=(MANAGER,),
     fields=(QUEUE, long("partisan.metrics.port"), keyword("partisan.metrics.holder")),
-    when="another manager holds the metrics port, as in a rolling restart",
+    when="another manager holds the metrics port, for example in a rolling restart",
 )
 def metrics_port_taken(event: MetricsPortTaken) -> Line:
     return (event.holder, event.port), {
@@ -64,7 +64,7 @@ def metrics_port_taken(event: MetricsPortTaken) -> Line:
     "Serving metrics on %s: the port is free",
     by=(MANAGER,),
     fields=(QUEUE, keyword("partisan.manager.metrics_address")),
-    when="the metrics port is free after `metrics.port_taken`, and metrics are served",
+    when="the metrics port has become free after `metrics.port_taken`, and metrics are served",
 )
 def metrics_served(event: MetricsServed) -> Line:
     return (event.address,), {
@@ -80,7 +80,8 @@ def metrics_served(event: MetricsServed) -> Line:
     "Could not read the metrics from the database: %s",
     by=(MANAGER,),
     fields=(QUEUE, *fields.ERROR),
-    when="metrics from the database, or only those of schedules, cannot be read; once per change of state",
+    when="metrics from the database, or only those of schedules, cannot be read; logged once per change of "
+    "state",
 )
 def metrics_database_failed(event: MetricsDatabaseFailed) -> Line:
     return (quoted(event.error),), of_failure(event.queue, event.error)

@@ -101,7 +101,8 @@ def worker_ready(event: WorkerReady) -> Line:
         fields.ENQUEUED_TRACE_ID,
         long("partisan.worker.peak_resident_bytes", optional=True),
     ),
-    when="a worker process exited; at info if recycled, stopped, or killed because its run was interrupted",
+    when="a worker process exited; at level info if it was recycled, stopped, or killed because an "
+    "interrupted run did not end",
     lower=LowerLevel(INFO, lambda event: event.reason in _EXPECTED_EXITS),
 )
 def worker_exited(event: WorkerExited) -> Line:
@@ -132,7 +133,8 @@ def worker_exited(event: WorkerExited) -> Line:
     "Task %s (%s) interrupted after %.3f s (%s)",
     by=(MANAGER,),
     fields=(*_INTERRUPTED, keyword("partisan.interrupt.comment", optional=True)),
-    when="a run was interrupted, for its time limit or because its task was cancelled; at info if cancelled",
+    when="a run was interrupted because it exceeded its time limit or because its task was cancelled; at "
+    "level info if cancelled",
     lower=LowerLevel(INFO, lambda event: event.reason == REASON_CANCELLED),
 )
 def interrupted(event: RunInterrupted) -> Line:
@@ -164,7 +166,8 @@ def worker_killed(event: WorkerKilled) -> Line:
     "%g s",
     by=(WORKER,),
     fields=(QUEUE, DURATION),
-    when="the worker exited before receivers of `worker_stopping`, exit handlers or children had ended",
+    when="the worker exited before receivers of `worker_stopping`, exit handlers or child processes had "
+    "ended",
 )
 def exit_timed_out(event: ExitTimedOut) -> Line:
     return (event.seconds,), {

@@ -8,7 +8,7 @@ import socket
 def add_queues(parser: argparse.ArgumentParser, which: str) -> None:
     """Add the options for one queue or all queues; ``which`` describes all queues in the help."""
     group = parser.add_mutually_exclusive_group(required=True)
-    group.add_argument("--queue-name", "--queue_name", metavar="NAME", help="this queue")
+    group.add_argument("--queue-name", "--queue_name", metavar="NAME", help="name of the queue")
     group.add_argument("--all", action="store_true", help=f"every queue {which}")
 
 

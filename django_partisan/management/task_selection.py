@@ -28,36 +28,38 @@ _DESCRIBED: Final = {
 def add_filters(parser: argparse.ArgumentParser) -> None:
     """Add the options that select tasks; a task must match all that are given."""
     group = parser.add_argument_group("tasks", "Which tasks to select; without any of these options, all.")
-    group.add_argument("--processor", metavar="NAME", help="of this processor, by its registered name")
-    group.add_argument("--queue-name", "--queue_name", metavar="NAME", help="of this queue")
-    group.add_argument("--id", type=int, nargs="+", action="extend", metavar="ID", help="these tasks")
-    group.add_argument("--limit", type=_number, metavar="N", help="at most N tasks, the lowest ids first")
+    group.add_argument(
+        "--processor", metavar="NAME", help="only tasks of this processor (its registered name)"
+    )
+    group.add_argument("--queue-name", "--queue_name", metavar="NAME", help="only tasks of this queue")
+    group.add_argument("--id", type=int, nargs="+", action="extend", metavar="ID", help="only these tasks")
+    group.add_argument("--limit", type=_number, metavar="N", help="at most N tasks, lowest ids first")
 
 
 def add_failure_filters(parser: argparse.ArgumentParser) -> None:
     """Add the options that select failed tasks, by how and when they failed."""
     add_filters(parser)
-    group = parser.add_argument_group("failures", f"How and when they failed. A moment is {MOMENT}.")
-    group.add_argument("--reason", choices=REASONS, help="why they failed")
+    group = parser.add_argument_group("failures", f"How and when they failed. Write moments in {MOMENT}.")
+    group.add_argument("--reason", choices=REASONS, help="only tasks that failed for this reason")
     group.add_argument(
         "--error-type",
         "--error_type",
         metavar="CLASS",
-        help="with this error: the class, with or without its module",
+        help="only tasks that failed with this error: the class, with or without its module",
     )
     group.add_argument(
         "--failed-after",
         "--failed_after",
         type=moment,
         metavar="TIME",
-        help="that failed at or after this moment",
+        help="only tasks that failed at or after this moment",
     )
     group.add_argument(
         "--failed-before",
         "--failed_before",
         type=moment,
         metavar="TIME",
-        help="that failed before this moment",
+        help="only tasks that failed before this moment",
     )
 
 

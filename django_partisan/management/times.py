@@ -11,9 +11,9 @@ from django.utils.timezone import is_aware, make_aware, make_naive
 
 from django_partisan.moments import LONGEST_DELAY_SECONDS, storable
 
-DURATION: Final = "seconds, or a number with s, m, h or d, such as 8s, 5m, 2h, 7d"
+DURATION: Final = "a number of seconds, or a number followed by s, m, h or d, such as 8s, 5m, 2h, 7d"
 MOMENT: Final = (
-    "ISO 8601, such as 2026-11-29T18:00 or 2026-11-29T18:00:00+01:00; without an offset, local time"
+    "ISO 8601, such as 2026-11-29T18:00 or 2026-11-29T18:00:00+01:00; without an offset, in local time"
 )
 
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)([smhd]?)", re.ASCII)

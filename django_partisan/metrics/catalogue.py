@@ -33,8 +33,14 @@ _CACHED = (
 )
 _TOTALS_OF_SCHEDULES = f"Covers the first 200 schedules in alphabetical order. {_CACHED}"
 _SCHEDULES = (
-    "Covers the first 200 schedules in alphabetical order; _other reports the worst value of the rest. "
-    f"{_CACHED}"
+    "Covers the first 200 schedules in alphabetical order; the others share the series `_other`, which has"
+)
+_EARLIEST = f"{_SCHEDULES} the earliest time. {_CACHED}"
+_LATEST = f"{_SCHEDULES} the latest time. {_CACHED}"
+_LARGEST = f"{_SCHEDULES} the largest value. {_CACHED}"
+_LARGEST_OVERDUE = (
+    f"{_SCHEDULES} the largest value of those that are not paused and whose tick has been open for over "
+    f"300 s longer than the time between two ticks. {_CACHED}"
 )
 
 
@@ -87,7 +93,7 @@ def initial_series(metric: Metric, queue: str, processors: Iterable[str]) -> Ite
 TASKS_ENQUEUED = _declare(
     "partisan_tasks_enqueued_total", COUNTER, "queue processor scheduled", "W app",
     "How many tasks are enqueued from inside tasks (with CLIENT_METRICS, also by the application)?",
-    "Tasks enqueued from inside tasks, by the queue they went to.",
+    "Tasks enqueued from inside tasks, by the queue that they were added to.",
     scheduled=BOOLEANS,
 )
 TASKS_DEDUPLICATED = _declare(
@@ -103,7 +109,7 @@ TASKS_CLAIMED = _declare(
 TASKS_STARTED = _declare(
     "partisan_tasks_started_total", COUNTER, "queue processor", "W",
     "Do runs start?",
-    "Runs that started, counted with their outcome.",
+    "Runs that started, counted at the same time as their outcome.",
 )
 TASKS_COMPLETED = _declare(
     "partisan_tasks_completed_total", COUNTER, "queue processor", "W",
@@ -129,7 +135,7 @@ TASKS_FAILED = _declare(
 RUNS_INTERRUPTED = _declare(
     "partisan_runs_interrupted_total", COUNTER, "queue reason", "M",
     "Are runs interrupted?",
-    "Runs that were interrupted, for their time limit or because their task was cancelled.",
+    "Runs that were interrupted because they exceeded their time limit or because their task was cancelled.",
     reason=(outcomes.REASON_TIMEOUT, outcomes.REASON_CANCELLED),
 )
 TASK_ERRORS = _declare(
@@ -141,11 +147,11 @@ TASK_ERRORS = _declare(
 TASKS_ENQUEUE_FAILED = _declare(
     "partisan_tasks_enqueue_failed_total", COUNTER, "queue processor", "W app",
     "Do inserts fail?",
-    "Inserts of tasks, from inside tasks, that failed.",
+    "Failed inserts of tasks, attempted from inside tasks.",
 )
 TASKS_RESCUED = _declare(
     "partisan_tasks_rescued_total", COUNTER, "queue reason", "M",
-    "Do crashes interrupt tasks?",
+    "Are tasks rescued after crashes?",
     "Tasks taken over from a lost worker or manager, to be run again.",
     reason=(outcomes.REASON_MANAGER_LOST, outcomes.REASON_WORKER_LOST, outcomes.REASON_STOPPED),
 )
@@ -163,7 +169,7 @@ TASKS_REQUEUED = _declare(
 TASKS_CHANGED = _declare(
     "partisan_tasks_changed_total", COUNTER, "queue change", "W app",
     "How many tasks do operators change?",
-    "Tasks that were made due, given another priority, or deleted, from inside tasks.",
+    "Tasks that were made due, given another priority, or deleted from inside tasks.",
     change=outcomes.CHANGES,
 )
 TASKS_CANCELLED = _declare(
@@ -179,13 +185,13 @@ TASKS_EXPIRED = _declare(
 TASKS_HELD = _declare(
     "partisan_tasks_held_total", COUNTER, "queue reason", "M",
     "Are tasks held?",
-    "Tasks that were held because no manager could run them; they are resumed when one can.",
+    "Tasks that were held because no manager could run them; they are resumed when a manager can run them.",
     reason=outcomes.HELD_REASONS,
 )
 TASKS_PRUNED = _declare(
     "partisan_tasks_pruned_total", COUNTER, "queue status", "M",
     "Are old rows deleted?",
-    "Rows that this manager pruned, of all queues.",
+    "Rows of all queues that this manager pruned.",
     status=PRUNED_STATUSES,
 )
 TASKS_CLAIM_LOST = _declare(
@@ -209,7 +215,7 @@ TASK_QUEUE_WAIT = _declare(
 TASK_ATTEMPTS = _declare(
     "partisan_task_attempts", HISTOGRAM, "queue", "W",
     "How many runs does a task need?",
-    "Runs a task needed until it completed or failed.",
+    "Number of runs that a task needed until it completed or failed.",
     ATTEMPT_BUCKETS,
 )
 
@@ -228,12 +234,12 @@ OLDEST_RUN_AGE = _declare(
 RUN_LIMIT = _declare(
     "partisan_run_limit_seconds", GAUGE, "queue processor", "M",
     "Does a run exceed its limit?",
-    "Time limit of a processor plus INTERRUPT_GRACE_SECONDS; absent if it has no limit.",
+    "Time limit of a processor plus INTERRUPT_GRACE_SECONDS; absent if the processor has no limit.",
 )
 LAST_TASK_FINISHED = _declare(
     "partisan_last_task_finished_timestamp_seconds", GAUGE, "queue", "M",
     "When did a run last end?",
-    "When the last outcome arrived; absent until there is one.",
+    "When the last outcome arrived; absent before the first one.",
 )
 BUFFER_TASKS = _declare(
     "partisan_buffer_tasks", GAUGE, "queue", "M",
@@ -243,7 +249,7 @@ BUFFER_TASKS = _declare(
 BUFFER_LIMIT = _declare(
     "partisan_buffer_limit", GAUGE, "queue", "M",
     "Is the buffer filled?",
-    "MAX_QUEUE_SIZE.",
+    "The value of MAX_QUEUE_SIZE.",
 )
 WORKERS = _declare(
     "partisan_workers", GAUGE, "queue state", "M",
@@ -254,13 +260,13 @@ WORKERS = _declare(
 WORKERS_CONFIGURED = _declare(
     "partisan_workers_configured", GAUGE, "queue", "M",
     "How many workers should there be?",
-    "WORKERS_COUNT.",
+    "The value of WORKERS_COUNT.",
 )
 WORKER_EXITS = _declare(
     "partisan_worker_exits_total", COUNTER, "queue reason", "M",
     "Do workers die?",
-    "Workers that exited; stopped includes workers killed by a forced stop. timeout and cancelled are "
-    "workers killed because an interrupted run did not end.",
+    "Workers that exited, by reason. The reason `stopped` includes workers that were killed by a forced "
+    "stop; with `timeout` and `cancelled`, a worker was killed because an interrupted run did not end.",
     reason=(
         outcomes.REASON_RECYCLED, outcomes.REASON_STOPPED, outcomes.REASON_ERROR, outcomes.REASON_SIGNAL,
         outcomes.REASON_TIMEOUT, outcomes.REASON_CANCELLED
@@ -269,12 +275,13 @@ WORKER_EXITS = _declare(
 WORKER_CRASHES = _declare(
     "partisan_worker_crashes_total", COUNTER, "queue processor", "M",
     "Which kinds of task kill workers?",
-    "Workers that died by an error or a signal, by the processor they ran; _none if they ran no task.",
+    "Workers that died because of an error or a signal, by the processor that they were running; `_none` if "
+    "they were running no task.",
 )
 MAX_CRASHES = _declare(
     "partisan_max_crashes", GAUGE, "queue", "M",
     "How many workers may one task kill?",
-    "MAX_CRASHES: how many times a task is run again after its worker died. After that it fails.",
+    "MAX_CRASHES: how many times a task is run again after its worker died. After that, the task fails.",
 )
 WORKER_CPU = _declare(
     "partisan_worker_cpu_seconds_total", COUNTER, "queue worker", "M",
@@ -294,30 +301,30 @@ WORKER_PEAK_MEMORY = _declare(
 MEMORY_LIMIT = _declare(
     "partisan_memory_limit_bytes", GAUGE, "queue", "M",
     "How much memory is there?",
-    "Memory of the host, or the limit of a control group of the manager, whichever has the least memory "
-    "left. Absent if it is not known.",
+    "Memory of the host, or the memory limit of a control group of the manager, whichever has the least "
+    "memory left. Absent if it is not known.",
 )
 MEMORY_USED = _declare(
     "partisan_memory_used_bytes", GAUGE, "queue", "M",
-    "Does memory run out?",
-    "Memory in use by all processes of that host or control group, without what the kernel can reclaim (in a "
-    "control group: inactive page cache).",
+    "Is memory running out?",
+    "Memory in use by all processes of the host or control group of partisan_memory_limit_bytes, without the "
+    "memory that the kernel can reclaim (in a control group: the inactive page cache).",
 )
 CLAIMS = _declare(
     "partisan_claims_total", COUNTER, "queue", "M",
     "Is polling useful?",
-    "Claims that the database answered, with or without rows, and polls of an idle manager that found "
-    "nothing.",
+    "Claims that the database answered, whether or not they found a row, and polls by an idle manager that "
+    "found nothing.",
 )
 CLAIMS_EMPTY = _declare(
     "partisan_claims_empty_total", COUNTER, "queue", "M",
     "Is polling useful?",
-    "Claims that found no row, and polls of an idle manager that found nothing to claim.",
+    "Claims that found no row, and polls by an idle manager that found nothing to claim.",
 )
 CLAIM_ERRORS = _declare(
     "partisan_claim_errors_total", COUNTER, "queue", "M",
     "Is polling failing?",
-    "Failed claims, and failures of the polls and heartbeats that claims wait for.",
+    "Failed claims, and failed polls and heartbeats on which a claim depends.",
 )
 CLAIM_DURATION = _declare(
     "partisan_claim_duration_seconds", HISTOGRAM, "queue", "M",
@@ -355,7 +362,7 @@ LEASE_LOST = _declare(
 WORKER_BUSY = _declare(
     "partisan_worker_busy_seconds_total", COUNTER, "queue worker", "M",
     "How busy are workers, even if runs are shorter than the scrape interval?",
-    "Time the workers of a slot spent in runs.",
+    "Time that the workers of a slot spent in runs.",
 )
 LAST_LOOP = _declare(
     "partisan_manager_last_loop_timestamp_seconds", GAUGE, "queue", "M",
@@ -365,27 +372,27 @@ LAST_LOOP = _declare(
 LAST_CLAIM = _declare(
     "partisan_manager_last_claim_timestamp_seconds", GAUGE, "queue", "M",
     "Is the loop alive?",
-    "When a claim, or a poll of an idle manager, was last answered; absent until one has been.",
+    "When the database last answered a claim, or a poll by an idle manager; absent before the first answer.",
 )
 DRAINING = _declare(
     "partisan_manager_draining", GAUGE, "queue", "M",
     "Is the manager stopping?",
-    "1 while the manager drains, else 0.",
+    "1 while the manager is draining, else 0.",
 )
 QUEUE_PAUSED = _declare(
     "partisan_queue_paused", GAUGE, "queue", "M",
     "Is the queue paused?",
-    "1 while the manager starts nothing because its queue is paused, else 0.",
+    "1 while the manager starts no tasks because its queue is paused, else 0.",
 )
 QUEUE_PAUSED_SECONDS = _declare(
     "partisan_queue_paused_seconds", GAUGE, "queue", "M",
     "Was a pause forgotten?",
-    "How long the queue has been paused, 0 if it is not.",
+    "How long the queue has been paused, 0 if it is not paused.",
 )
 MAX_WAIT = _declare(
     "partisan_queue_max_wait_seconds", GAUGE, "queue", "M",
     "How long may a task wait?",
-    "MAX_WAIT_SECONDS, the wait objective of the queue; absent if it has none.",
+    "MAX_WAIT_SECONDS, the wait objective of the queue; absent if the queue has none.",
 )
 BUILD_INFO = _declare(
     "partisan_build_info", INFO, "version django python postgresql", "M",
@@ -398,13 +405,13 @@ BUILD_INFO = _declare(
 QUEUE_TASKS = _declare(
     "partisan_queue_tasks", GAUGE, "queue state", "D",
     "How deep is the backlog?",
-    "Tasks in the table by state. Counts up to 100000 are exact, higher ones are the planner's estimates. "
-    f"The state error does not include cancelled and expired tasks. {_CACHED}",
+    "Tasks in the table by state. Counts up to 100000 are exact; higher counts are estimates by PostgreSQL's "
+    f"planner. The state `error` does not include cancelled and expired tasks. {_CACHED}",
 )
 QUEUE_HELD_TASKS = _declare(
     "partisan_queue_held_tasks", GAUGE, "queue processor reason", "D",
     "Which tasks are held, and why?",
-    f"Held tasks of at most 50 processors, counted up to 10000 for each. {_CACHED}",
+    f"Held tasks of at most 50 processors; the count for each processor stops at 10000. {_CACHED}",
 )
 OLDEST_DUE_AGE = _declare(
     "partisan_queue_oldest_due_age_seconds", GAUGE, "queue", "D",
@@ -414,19 +421,20 @@ OLDEST_DUE_AGE = _declare(
 OLDEST_DUE_TASK_AGE = _declare(
     "partisan_oldest_due_task_age_seconds", GAUGE, "queue processor", "D",
     "Which kind of task is late?",
-    f"How long the oldest waiting task has been due, with its processor; absent if there is none. {_CACHED}",
+    "How long the oldest waiting task has been due, with the processor of that task; absent if there is "
+    f"none. {_CACHED}",
 )
 UNSERVED_DUE_TASKS = _declare(
     "partisan_unserved_due_tasks", GAUGE, "queue", "D",
     "Which queues wait for a manager?",
-    "Due tasks of each queue that no live manager serves; a queue without due tasks has no series. At "
-    f"most 20 queues, counted up to 1000 tasks for each. {_CACHED}",
+    "Due tasks of each queue that no live manager serves; a queue without due tasks has no series. Covers at "
+    f"most 20 queues; the count for each queue stops at 1000. {_CACHED}",
 )
 MANAGERS_ALIVE = _declare(
     "partisan_managers_alive", GAUGE, "queue", "D",
     "How many managers serve this queue, on all hosts?",
-    "Managers whose lease has not expired, without workers that have lost their manager; also for up to "
-    f"200 other queues. {_CACHED}",
+    "Managers whose lease has not expired, not counting workers that have lost their manager. Up to 200 "
+    f"other queues have a series too. {_CACHED}",
 )
 SCHEDULE_TICKS = _declare(
     "partisan_schedule_ticks_total", COUNTER, "schedule outcome", "D",
@@ -437,60 +445,60 @@ SCHEDULE_TICKS = _declare(
 SCHEDULE_NEXT_TICK = _declare(
     "partisan_schedule_next_tick_timestamp_seconds", GAUGE, "schedule", "D",
     "When is the next tick?",
-    f"When a schedule ticks next, by the database's clock; absent while the schedule is paused. {_SCHEDULES}",
+    "Time of a schedule's next tick, by the database's clock; absent while the schedule is paused or "
+    f"stopped. {_EARLIEST}",
 )
 SCHEDULE_LAST_TICK = _declare(
     "partisan_schedule_last_tick_timestamp_seconds", GAUGE, "schedule", "D",
     "When was the last tick?",
-    "Time of a schedule's last tick, whatever its outcome; absent before the first tick. "
-    "Covers the first 200 schedules in alphabetical order; _other reports the latest tick of the rest. "
-    f"{_CACHED}",
+    f"Time of a schedule's last tick, whatever its outcome; absent before the first tick. {_LATEST}",
 )
 SCHEDULE_LAST_COMPLETED = _declare(
     "partisan_schedule_last_completed_timestamp_seconds", GAUGE, "schedule", "D",
-    "When did it last complete?",
-    f"When a task of a schedule last completed, accurate to a minute; absent until one has. {_SCHEDULES}",
+    "When did a task of the schedule last complete?",
+    "When a task of a schedule last completed, accurate to a minute; absent before the first one. "
+    f"{_EARLIEST}",
 )
 SCHEDULE_LATENESS = _declare(
     "partisan_schedule_lateness_seconds", GAUGE, "schedule", "D",
-    "Does it tick on time?",
-    f"How long a tick has been due without being enqueued, 0 if there is none. {_SCHEDULES}",
+    "Does a schedule tick on time?",
+    f"How long a tick has been due without being enqueued, 0 if there is none. {_LARGEST}",
 )
 SCHEDULE_OPEN = _declare(
     "partisan_schedule_open_seconds", GAUGE, "schedule", "D",
-    "Do its tasks end?",
-    f"Age of the oldest tick whose task is not known to have ended, 0 if there is none. {_SCHEDULES}",
+    "Do the tasks of a schedule end?",
+    f"Age of the oldest tick whose task is not known to have ended, 0 if there is none. {_LARGEST_OVERDUE}",
 )
 SCHEDULE_LAST_FAILED = _declare(
     "partisan_schedule_last_failed", GAUGE, "schedule", "D",
-    "Do its tasks complete?",
-    "1 if the last ended task of a schedule failed, accurate to a minute; otherwise, or while the schedule "
-    f"is paused or stopped, 0. {_SCHEDULES}",
+    "Do the tasks of a schedule complete?",
+    "1 if the most recently ended task of a schedule failed, accurate to a minute; 0 otherwise, and while "
+    f"the schedule is paused or stopped. {_LARGEST}",
 )
 TABLE_INSERTS = _declare(
     "partisan_task_table_inserts_total", COUNTER, "", "D",
-    "How fast are tasks enqueued, from everywhere?",
-    f"Rows inserted into the task table, by PostgreSQL's own statistics. {_CACHED}",
+    "How fast are tasks enqueued by all processes?",
+    f"Rows inserted into the task table, according to PostgreSQL's own statistics. {_CACHED}",
 )
 TABLE_LIVE_ROWS = _declare(
     "partisan_task_table_live_rows", GAUGE, "", "D",
     "Does the table bloat?",
-    f"Live rows of the task table, as estimated by PostgreSQL. {_CACHED}",
+    f"Live rows in the task table, as estimated by PostgreSQL. {_CACHED}",
 )
 TABLE_DEAD_ROWS = _declare(
     "partisan_task_table_dead_rows", GAUGE, "", "D",
     "Does the table bloat?",
-    f"Dead rows of the task table, as estimated by PostgreSQL. {_CACHED}",
+    f"Dead rows in the task table, as estimated by PostgreSQL. {_CACHED}",
 )
 TABLE_BYTES = _declare(
     "partisan_task_table_bytes", GAUGE, "", "D",
     "Does the table bloat?",
-    f"Size of the task table with its indexes. {_CACHED}",
+    f"Size of the task table, including its indexes. {_CACHED}",
 )
 LAST_PRUNE = _declare(
     "partisan_last_prune_timestamp_seconds", GAUGE, "", "D",
     "When did a manager last prune?",
-    f"When a manager last pruned, by the database's clock; absent until one has. {_CACHED}",
+    f"When a manager last pruned rows, by the database's clock; absent before the first time. {_CACHED}",
 )
 OLDEST_TRANSACTION_AGE = _declare(
     "partisan_oldest_transaction_age_seconds", GAUGE, "", "D",
@@ -501,7 +509,7 @@ DB_UP = _declare(
     "partisan_db_up", GAUGE, "queue", "D",
     "Are the metrics from the database current?",
     "1 if PostgreSQL answered the last query for metrics, else 0. An error because a table, column or "
-    "privilege is missing counts as an answer.",
+    "privilege is missing also counts as an answer.",
 )
 DB_WRITABLE = _declare(
     "partisan_db_writable", GAUGE, "queue", "D",
@@ -511,7 +519,8 @@ DB_WRITABLE = _declare(
 DB_SCHEDULES_READABLE = _declare(
     "partisan_db_schedules_readable", GAUGE, "queue", "D",
     "Are the metrics of schedules available?",
-    f"1 if the query for the metrics of schedules succeeded, 0 if it failed and there are none. {_CACHED}",
+    "1 if the query for the metrics of schedules succeeded, 0 if it failed and these metrics are absent. "
+    f"{_CACHED}",
 )
 DB_SCRAPE_DURATION = _declare(
     "partisan_db_scrape_duration_seconds", GAUGE, "queue", "D",
@@ -533,25 +542,25 @@ DB_CLOCK_SKEW = _declare(
 
 TELEMETRY_MESSAGES = _declare(
     "partisan_telemetry_messages_total", COUNTER, "queue", "M",
-    "Do reports of workers arrive?",
+    "Do reports from workers arrive?",
     "Messages from workers that carried metrics.",
 )
 TELEMETRY_DROPPED = _declare(
     "partisan_telemetry_dropped_total", COUNTER, "queue reason", "M",
     "Is telemetry lost?",
-    "Telemetry that was dropped.",
+    "Dropped telemetry, such as log lines and spans, by reason.",
     reason=(DROPPED_PIPE, DROPPED_CONTEXT, DROPPED_FLUSH, DROPPED_UNKNOWN, *_DROPPED_SPANS, *_DROPPED_LINES),
 )
 LABEL_OVERFLOW = _declare(
     "partisan_telemetry_label_overflow_total", COUNTER, "label", "W M",
     "Which labels have too many values?",
-    "Additions made to _other because a label had too many values.",
+    "Increments that were added to `_other` because a label had too many values.",
     label=("processor", "error_type"),
 )
 TELEMETRY_ERRORS = _declare(
     "partisan_telemetry_errors_total", COUNTER, "signal", "W M",
     "Do logs, traces or metrics fail?",
-    "Errors of logs, traces and metrics that were caught.",
+    "Errors in logs, traces and metrics that were caught.",
     signal=("logs", "traces", "metrics"),
 )
 # fmt: on

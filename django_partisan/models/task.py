@@ -70,10 +70,10 @@ class TaskQuerySet(models.QuerySet["Task"]):
         return self.filter(status__in=(Task.STATUS_NEW, Task.STATUS_IN_PROCESS))
 
     def cancel(self, comment: str = "") -> "CancelResult":
-        """Cancel the tasks among these that have not ended; return how many were cancelled and requested.
+        """Cancel the tasks among these that have not ended; return how many were cancelled or asked to end.
 
-        A waiting task fails with the reason ``cancelled``, and never starts. If a manager has claimed the
-        task, its end is requested: ``TaskCancelled`` is raised inside ``run()``. ``comment`` is stored in the
+        A waiting task fails with the reason ``cancelled``, and never starts. A task that a manager has
+        claimed is asked to end: ``TaskCancelled`` is raised inside ``run()``. ``comment`` is stored in the
         history of each task.
         """
         from django_partisan.cancelling import CancelResult, cancel_all
@@ -234,7 +234,7 @@ class Task(models.Model):
         return is_requeued
 
     def cancel(self, comment: str = "") -> "CancelResult":
-        """Cancel this task unless it has ended; return whether it was cancelled or its end was requested.
+        """Cancel this task unless it has ended; return whether it was cancelled or was asked to end.
 
         This object is reloaded if the row still exists. ``comment`` is stored in the task's history.
         """

@@ -47,17 +47,24 @@ SPANS: Final[dict[str, Span]] = {
     SEND: Span("send", SpanKind.PRODUCER, "delay()", "child of the current span"),
     CREATE: Span("create", SpanKind.PRODUCER, "bulk_delay(), one per task", "child of the batch send"),
     BATCH_SEND: Span(
-        "send", SpanKind.CLIENT, "bulk_delay()", "child of the current span, links to the creates"
+        "send", SpanKind.CLIENT, "bulk_delay()", "child of the current span, links to the create spans"
     ),
     CLAIM: Span(
         "claim", SpanKind.INTERNAL, "manager, if rows were claimed", "root, a link per task", typed=False
     ),
     PROCESS: Span(
-        "process", SpanKind.CONSUMER, "worker, around run(), or manager", "link, child with a link, or none"
+        "process",
+        SpanKind.CONSUMER,
+        "worker, around run(), or manager",
+        "depends on TRACE_PROPAGATION: link, child with a link, or none",
     ),
     SETTLE: Span("settle", SpanKind.CLIENT, "manager", "root, a link per run"),
     SCHEDULE: Span(
-        "schedule", SpanKind.PRODUCER, "manager, per batch of ticks", "root, runs link to it", typed=False
+        "schedule",
+        SpanKind.PRODUCER,
+        "manager, per batch of ticks",
+        "root, the spans of the runs link to it",
+        typed=False,
     ),
 }
 
@@ -88,32 +95,43 @@ _ENQUEUED: Final = "once the row is written"
 _SETTINGS: Final = "if set in the settings or libpq's variables"
 
 ATTRIBUTES: Final = (
-    Attribute(MESSAGING_SYSTEM, str, _ALL, SYSTEM),
-    Attribute(OPERATION_NAME, str, _ALL, "first word of the name"),
-    Attribute(OPERATION_TYPE, str, (SEND, CREATE, BATCH_SEND, PROCESS, SETTLE), "the same word"),
-    Attribute(DESTINATION_NAME, str, _ALL, "queue"),
-    Attribute(MESSAGE_ID, str, _SINGLE, "primary key as text", _ENQUEUED),
-    Attribute(MESSAGE_COUNT, int, _BATCH, "rows"),
-    Attribute(CLIENT_ID, str, (PROCESS, SETTLE, CLAIM, SCHEDULE), "host:manager pid:slot; manager: no slot"),
+    Attribute(MESSAGING_SYSTEM, str, _ALL, f"`{SYSTEM}`"),
+    Attribute(OPERATION_NAME, str, _ALL, "first word of the span's name"),
+    Attribute(
+        OPERATION_TYPE, str, (SEND, CREATE, BATCH_SEND, PROCESS, SETTLE), f"same as `{OPERATION_NAME}`"
+    ),
+    Attribute(DESTINATION_NAME, str, _ALL, "name of the queue"),
+    Attribute(MESSAGE_ID, str, _SINGLE, "primary key of the task, as text", _ENQUEUED),
+    Attribute(MESSAGE_COUNT, int, _BATCH, "number of rows"),
+    Attribute(
+        CLIENT_ID,
+        str,
+        (PROCESS, SETTLE, CLAIM, SCHEDULE),
+        "host, pid of the manager, and slot of the worker if there is one, separated by colons",
+    ),
     Attribute(SERVER_ADDRESS, str, _ALL, "database host or socket directory", _SETTINGS),
     Attribute(SERVER_PORT, int, _ALL, "database port", _SETTINGS),
-    Attribute(PROCESSOR, str, _SINGLE, "registered name"),
+    Attribute(PROCESSOR, str, _SINGLE, "registered name of the processor"),
     Attribute(ATTEMPT, int, (PROCESS,), "number of this run, from 1"),
-    Attribute(RETRIES, int, (PROCESS,), "retries so far"),
-    Attribute(POSTPONES, int, (PROCESS,), "postpones so far"),
-    Attribute(PRIORITY, int, (PROCESS,), "the lower number runs first"),
-    Attribute(WAIT_SECONDS, float, (PROCESS,), "from due to started", "if it is known"),
+    Attribute(RETRIES, int, (PROCESS,), "number of retries so far"),
+    Attribute(POSTPONES, int, (PROCESS,), "number of postpones so far"),
+    Attribute(PRIORITY, int, (PROCESS,), "priority of the task; tasks with lower numbers run first"),
+    Attribute(WAIT_SECONDS, float, (PROCESS,), "time from the due time to the start", "if it is known"),
     Attribute(
         OUTCOME,
         str,
         (PROCESS,),
-        "completed, postponed, retried, failed, cancelled",
+        "`completed`, `postponed`, `retried`, `failed` or `cancelled`",
         "unless the task was rescued",
     ),
     Attribute(DELAY_SECONDS, float, (PROCESS,), "delay before the next run", "if postponed or retried"),
     Attribute(DEDUPLICATED, bool, (SEND,), "whether a duplicate was found", _ENQUEUED),
     Attribute(
-        ERROR_TYPE, str, (SEND, BATCH_SEND, PROCESS, SCHEDULE), "qualified class name", "if failed or retried"
+        ERROR_TYPE,
+        str,
+        (SEND, BATCH_SEND, PROCESS, SCHEDULE),
+        "qualified name of the error's class",
+        "if the operation failed, or the run failed or will be retried",
     ),
 )
 

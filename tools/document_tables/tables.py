@@ -17,7 +17,7 @@ from django_partisan.tracing import spans
 from tools.document_tables import commands
 from tools.document_tables.markdown import table
 
-COMPUTED_DEFAULTS: Final = {"WORKERS_COUNT": "the cores that this process may use"}
+COMPUTED_DEFAULTS: Final = {"WORKERS_COUNT": "the number of cores that this process may use"}
 
 GROUPS: Final = {"R": fields.RUN, "T": fields.TASK, "P": fields.WORKER_FIELDS, "E": fields.ERROR}
 """Letters for groups of fields in log events. A run's group includes a task's, so it comes first."""
@@ -29,7 +29,7 @@ def queue_settings() -> str:
         (*_setting(name, setting), "yes" if setting.flat else "no", setting.meaning)
         for name, setting in queue_keys.KEYS.items()
     )
-    return table(("Key", "Default", "Accepts", "Flat name too", "Meaning"), rows)
+    return table(("Key", "Default", "Accepts", "Also a flat name", "Meaning"), rows)
 
 
 def queue_settings_in_short() -> str:
@@ -69,7 +69,7 @@ def log_fields() -> str:
     groups = {
         "every line": fields.COMMON,
         "**T**, a task": fields.TASK,
-        "**R**, a run: T and": fields.RUN[len(fields.TASK) :],
+        "**R**, a run: **T** and also": fields.RUN[len(fields.TASK) :],
         "**P**, a worker process": fields.WORKER_FIELDS,
         "**E**, an error": fields.ERROR,
     }

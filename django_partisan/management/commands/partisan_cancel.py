@@ -13,9 +13,9 @@ from django_partisan.outcomes import REASON_CANCELLED
 
 EPILOG: Final = f"""\
 A waiting task ends with the reason {REASON_CANCELLED}, and never starts. If a manager holds the task,
-cancellation is requested: TaskCancelled is raised inside its run within a second, or with the manager's
-next heartbeat at the latest. Tasks that have ended are not changed. To run a cancelled task after all,
-requeue it.
+cancellation is requested: TaskCancelled is raised inside the run of this task within a second, or with the
+manager's next heartbeat at the latest. Tasks that have ended are not changed. To run a cancelled task after
+all, requeue it.
 
 examples:
   manage.py partisan_cancel --processor SendMail --waiting --comment "sent twice"
@@ -30,7 +30,7 @@ _STATUSES: Final = {WAITING: Task.STATUS_NEW, RUNNING: Task.STATUS_IN_PROCESS}
 class Command(OperatorCommand):
     """Cancel tasks; see ``--help``."""
 
-    help = "Cancel waiting and running tasks. Prints how many, and asks for confirmation."
+    help = "Cancel waiting and running tasks, after printing their number and asking for confirmation."
     epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -44,7 +44,7 @@ class Command(OperatorCommand):
             group.add_argument(f"--{state}", action="store_const", const=state, dest="state", help=text)
         add_confirmation(parser)
         parser.add_argument(
-            "--comment", default="", metavar="TEXT", help="a text for the error message of each task"
+            "--comment", default="", metavar="TEXT", help="a text to store as the error message of each task"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

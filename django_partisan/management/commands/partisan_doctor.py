@@ -29,14 +29,17 @@ examples:
 class Command(OperatorCommand):
     """Check the installation; see ``--help``."""
 
-    help = "Check this installation, and print each finding with its cure."
+    help = "Check this installation, and print each finding and how to fix it."
     epilog = EPILOG
     checks_database = False
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add the options: those that the manager is started with, and the rules to compare."""
         parser.add_argument(
-            "--queue-name", "--queue_name", default=queues.DEFAULT_QUEUE, help="queue (default: %(default)s)"
+            "--queue-name",
+            "--queue_name",
+            default=queues.DEFAULT_QUEUE,
+            help="queue to check (default: %(default)s)",
         )
         parser.add_argument("--metrics-url", metavar="URL", help="address of the manager's metrics port")
         parser.add_argument("--metrics-ca", metavar="FILE", help="CA file for the port's certificate")
@@ -44,7 +47,10 @@ class Command(OperatorCommand):
         parser.add_argument("--log-format", choices=FORMATS, default="auto", help="as for start_partisan")
         parser.add_argument("--log-file", metavar="FILE", help="as for start_partisan")
         parser.add_argument(
-            "--rules", type=Path, metavar="DIR", help="folder that partisan_export grafana wrote"
+            "--rules",
+            type=Path,
+            metavar="DIR",
+            help="folder to which partisan_export grafana wrote the rules",
         )
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 

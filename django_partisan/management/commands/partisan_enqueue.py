@@ -21,7 +21,7 @@ from django_partisan.management.times import DURATION, MOMENT, duration, moment
 from django_partisan.models import Task
 
 EPILOG: Final = f"""\
-A moment is {MOMENT}.
+Write moments in {MOMENT}.
 A duration is {DURATION}.
 
 examples:
@@ -41,10 +41,20 @@ class Command(OperatorCommand):
         """Add the options for the processor, its arguments, and the time."""
         parser.add_argument("name", metavar="NAME", help="registered name of the processor")
         parser.add_argument(
-            "--args", type=_array, default=[], dest="task_args", metavar="JSON", help="a JSON array"
+            "--args",
+            type=_array,
+            default=[],
+            dest="task_args",
+            metavar="JSON",
+            help="positional arguments, as a JSON array",
         )
         parser.add_argument(
-            "--kwargs", type=_object, default={}, dest="task_kwargs", metavar="JSON", help="a JSON object"
+            "--kwargs",
+            type=_object,
+            default={},
+            dest="task_kwargs",
+            metavar="JSON",
+            help="keyword arguments, as a JSON object",
         )
         parser.add_argument(
             "--at", type=_start, metavar="TIME", help="earliest start: a moment, or a duration from now"
@@ -60,10 +70,13 @@ class Command(OperatorCommand):
             "--priority",
             type=int,
             metavar="N",
-            help="lower numbers run first; by default the processor's priority",
+            help="priority; lower numbers run first (default: the processor's priority)",
         )
         parser.add_argument(
-            "--queue-name", "--queue_name", metavar="NAME", help="by default the processor's queue"
+            "--queue-name",
+            "--queue_name",
+            metavar="NAME",
+            help="queue of the task (default: the processor's queue)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -18,7 +18,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add the options for the files and the folder."""
-        parser.add_argument("what", choices=sorted(bundled_files.PARTS), help="which files")
+        parser.add_argument("what", choices=sorted(bundled_files.PARTS), help="the files to write")
         parser.add_argument(
             "folder", type=Path, metavar="DIR", help="target folder; created if it does not exist"
         )

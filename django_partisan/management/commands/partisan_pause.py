@@ -31,14 +31,14 @@ examples:
 class Command(OperatorCommand):
     """Pause queues; see ``--help``."""
 
-    help = "Pause a queue: none of its tasks starts until it is resumed or the pause ends."
+    help = "Pause a queue: none of its tasks starts until the queue is resumed or the pause ends."
     epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add the options for the queues, the duration, and the comment."""
-        add_queues(parser, "of the settings")
+        add_queues(parser, "in the settings")
         parser.add_argument(
-            "--for", type=_length, dest="length", metavar="DURATION", help="resume after this time"
+            "--for", type=_length, dest="length", metavar="DURATION", help="resume the queue after this time"
         )
         parser.add_argument("--comment", default="", metavar="TEXT", help="why the queue is paused")
 

@@ -30,9 +30,9 @@ INTERRUPTED: Final = 130
 STATUSES: Final = {"finished": Task.STATUS_FINISHED, "failed": Task.STATUS_ERROR}
 
 EPILOG: Final = """\
-Without --older-than, this deletes the rows that managers would delete, according to KEEP_FINISHED_SECONDS
-and KEEP_FAILED_SECONDS of the processor or the queue. Rows of queues that the settings do not name are
-deleted only with --queue-name or --older-than. Waiting and running tasks are never deleted.
+Without --older-than, the command deletes the rows that managers would delete according to
+KEEP_FINISHED_SECONDS and KEEP_FAILED_SECONDS of the processor or the queue. Rows of queues that the settings
+do not name are deleted only with --queue-name or --older-than. Waiting and running tasks are never deleted.
 No manager is needed. Cancelled and expired tasks count as failed tasks.
 
 examples:
@@ -45,28 +45,35 @@ examples:
 class Command(OperatorCommand):
     """Prune rows; see ``--help``."""
 
-    help = "Delete rows of tasks that ended long ago. Prints how many, and asks for confirmation."
+    help = (
+        "Delete rows of tasks that ended long ago, after printing their number and asking for confirmation."
+    )
     epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add the options that select rows, the rate, and the confirmation."""
         group = parser.add_argument_group("tasks", "Which tasks to select; a task must match all options.")
-        group.add_argument("--processor", metavar="NAME", help="of this processor, by its registered name")
-        group.add_argument("--queue-name", "--queue_name", metavar="NAME", help="of this queue")
-        group.add_argument("--status", nargs="+", choices=tuple(STATUSES), help="how they ended")
+        group.add_argument(
+            "--processor", metavar="NAME", help="only tasks of this processor (its registered name)"
+        )
+        group.add_argument("--queue-name", "--queue_name", metavar="NAME", help="only tasks of this queue")
+        group.add_argument(
+            "--status", nargs="+", choices=tuple(STATUSES), help="only tasks that ended in this way"
+        )
         group.add_argument(
             "--older-than",
             "--older_than",
             type=duration,
             metavar="DURATION",
-            help=f"that ended longer ago than this, whatever the settings say: {DURATION}; needs --status",
+            help=f"only tasks that ended longer ago than this, regardless of the settings: {DURATION}; needs "
+            "--status",
         )
         group.add_argument(
             "--without-finished-at",
             "--without_finished_at",
             action="store_true",
-            help="select only rows of version 1, which have no finished_at; needs --older-than, which then "
-            "applies to the last change of a row",
+            help="only rows of version 1, which have no finished_at; needs --older-than, which then applies "
+            "to the last change of a row",
         )
         parser.add_argument(
             "--rows-per-second",

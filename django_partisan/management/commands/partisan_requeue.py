@@ -11,10 +11,11 @@ from django_partisan.outcomes import REASONS_TO_NAME
 from django_partisan.requeueing import requeue_all
 
 EPILOG: Final = f"""\
-A requeued task is due at once. Its counts of retries, postpones and crashes are reset to 0; its count of
-attempts is not.
+A requeued task is due at once. Its counts of retries, postpones and crashes are reset to 0. Its count of
+attempts is kept.
 If a duplicate is already waiting, both tasks wait. Tasks that a manager holds are never changed.
-Tasks whose reason is {" or ".join(REASONS_TO_NAME)} are requeued only if --reason or --id names them.
+Tasks that failed with the reason {" or ".join(REASONS_TO_NAME)} are requeued only if --reason names this
+reason or --id names the task.
 
 examples:
   manage.py partisan_requeue --processor SendMail --reason retries_exhausted
@@ -26,7 +27,7 @@ examples:
 class Command(OperatorCommand):
     """Requeue failed tasks; see ``--help``."""
 
-    help = "Make failed tasks wait again. Prints how many, and asks for confirmation."
+    help = "Make failed tasks wait again, after printing their number and asking for confirmation."
     epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -34,7 +35,7 @@ class Command(OperatorCommand):
         add_failure_filters(parser)
         add_confirmation(parser)
         parser.add_argument(
-            "--comment", default="", metavar="TEXT", help="a text for the history of each task"
+            "--comment", default="", metavar="TEXT", help="a text to store in the history of each task"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -11,8 +11,8 @@ from django_partisan.management.queue_selection import add_queues
 from django_partisan.pausing import paused_queues, resume
 
 EPILOG: Final = """\
-A manager without notifications (LISTEN is False, or a pooler in transaction mode) continues with its next
-heartbeat.
+A manager that gets no notifications (because LISTEN is False, or behind a pooler in transaction mode) notices
+the end of the pause at its next heartbeat.
 
 examples:
   manage.py partisan_resume --queue-name mail

@@ -26,7 +26,7 @@ JSON: Final = "json"
 COUNT: Final = 5
 COUNT_MAX: Final = 10_000
 EPILOG: Final = f"""\
-A moment is {MOMENT}.
+Write moments in {MOMENT}.
 
 examples:
   manage.py partisan_schedules
@@ -41,26 +41,36 @@ class Command(OperatorCommand):
     """Show schedules and act on them; see ``--help``."""
 
     help = (
-        "List schedules with their next and last ticks; show the next ticks of one; run, pause or resume one."
+        "List schedules with their next and last ticks; show the next ticks of one schedule; or run, pause "
+        "or resume a schedule."
     )
     epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add the options for the output and the actions."""
         group = parser.add_mutually_exclusive_group()
-        group.add_argument("--upcoming", metavar="NAME", help="show a schedule's next ticks; changes nothing")
-        group.add_argument("--run", metavar="NAME", help="enqueue a schedule's task now, even while paused")
-        group.add_argument("--pause", metavar="NAME", help="pause a schedule until it is resumed")
-        group.add_argument("--resume", metavar="NAME", help="resume a schedule with its first tick from now")
+        group.add_argument("--upcoming", metavar="NAME", help="show the next ticks of this schedule")
+        group.add_argument(
+            "--run",
+            metavar="NAME",
+            help="enqueue the task of this schedule now, even if the schedule is paused",
+        )
+        group.add_argument("--pause", metavar="NAME", help="pause this schedule until it is resumed")
+        group.add_argument("--resume", metavar="NAME", help="resume this schedule from its next tick")
         parser.add_argument(
             "--count", type=_count, metavar="N", help=f"with --upcoming: how many ticks (default: {COUNT})"
         )
         parser.add_argument(
             "--from", type=moment, dest="after", metavar="TIME",
-            help="with --upcoming: the ticks after this moment (default: now)",
+            help="with --upcoming: show the ticks after this moment (default: now)",
         )  # fmt: skip
-        parser.add_argument("--comment", metavar="TEXT", help="with --pause: why it is paused")
-        parser.add_argument("--format", choices=(TABLE, JSON), default=TABLE, help="default: %(default)s")
+        parser.add_argument("--comment", metavar="TEXT", help="with --pause: why the schedule is paused")
+        parser.add_argument(
+            "--format",
+            choices=(TABLE, JSON),
+            default=TABLE,
+            help="format of the list, by default %(default)s",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Show schedules, or act on one."""

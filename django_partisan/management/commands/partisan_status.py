@@ -32,12 +32,13 @@ PROMETHEUS: Final = "prometheus"
 REDRAW: Final = "\x1b[H\x1b[J"
 
 EPILOG: Final = f"""\
-Managers report runs with each heartbeat, and every 2 s while a run takes longer than 1 s.
-Counts above 100000 are estimates. SECONDS is {DURATION}.
+Managers report their runs with each heartbeat, and every 2 s while any run has been going for more than 1 s.
+Counts above 100000 are estimates.
+SECONDS is {DURATION}.
 
 examples:
-  manage.py partisan_status                         all queues, managers of all hosts, running tasks
-  manage.py partisan_status --watch                 again every 2 s, until Ctrl-C
+  manage.py partisan_status                         all queues, managers on all hosts, running tasks
+  manage.py partisan_status --watch                 the same, every 2 s until Ctrl-C
   manage.py partisan_status --task 4711             why this task waits, or what it does
   manage.py partisan_status --format json | jq '.queues[] | select(.due > 0)'
 """
@@ -46,19 +47,24 @@ examples:
 class Command(OperatorCommand):
     """Show the status; see ``--help``."""
 
-    help = "Show queues, managers of all hosts, running tasks and failures; with --task, why a task waits."
+    help = (
+        "Show queues, managers on all hosts, running tasks and failures. With --task, show why a task waits."
+    )
     epilog = EPILOG
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         """Add the options for the contents and the format."""
-        parser.add_argument("--queue-name", "--queue_name", metavar="NAME", help="only this queue")
+        parser.add_argument("--queue-name", "--queue_name", metavar="NAME", help="show only this queue")
         parser.add_argument("--task", type=int, metavar="ID", help="explain one task in a sentence")
         parser.add_argument(
             "--watch", nargs="?", type=_interval, const=WATCH_SECONDS, metavar="SECONDS",
-            help=f"repeat the output every SECONDS ({WATCH_SECONDS:g} without a number)",
+            help=f"repeat the output at this interval ({WATCH_SECONDS:g} s if none is given)",
         )  # fmt: skip
         parser.add_argument(
-            "--format", choices=(TABLE, JSON, PROMETHEUS), default=TABLE, help="default: %(default)s"
+            "--format",
+            choices=(TABLE, JSON, PROMETHEUS),
+            default=TABLE,
+            help="format of the output, by default %(default)s",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -80,7 +80,7 @@ class Command(OperatorCommand):
         ending = parser.add_mutually_exclusive_group()
         ending.add_argument("--once", action="store_true", help="Run until no task is due, then exit.")
         ending.add_argument(
-            *_spellings("until_empty"), action="store_true", help="Run until no task waits, then exit."
+            *_spellings("until_empty"), action="store_true", help="Run until no task is waiting, then exit."
         )
         starting = parser.add_argument_group("starting")
         starting.add_argument(
@@ -98,7 +98,7 @@ class Command(OperatorCommand):
             "than set DJANGO_SETTINGS_MODULE (default: the environment variable PARTISAN_SETUP).",
         )
         starting.add_argument(
-            "--autoreload", action="store_true", help="Restart when code changes, for development."
+            "--autoreload", action="store_true", help="Restart when code changes (for development)."
         )
         telemetry.add_arguments(parser, _spellings)
 

@@ -25,7 +25,7 @@ EXIT_HANDLERS_SECONDS: Final = 0.5
 TLS_OPTIONS: Final = {
     "metrics_certfile": "Serve metrics over TLS with this certificate. Use it if others share the network.",
     "metrics_keyfile": "Private key of the certificate, if it is in a separate file.",
-    "metrics_client_ca": "Require client certificates that this CA signed. Use it if a token is not enough.",
+    "metrics_client_ca": "Require client certificates signed by this CA. Use it if a token is not enough.",
 }
 
 
@@ -41,8 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser, spellings: Callable[[str], li
         *spellings("log_format"),
         default="auto",
         choices=logs.FORMATS,
-        help="Format of log lines (default: auto). With host, LOGGING configures the format. auto means host "
-        "if LOGGING has a handler for the library, and console otherwise.",
+        help="Format of log lines (default: auto). With 'host', LOGGING configures the format. With 'auto', "
+        "the format is 'host' if LOGGING has a handler for the library, and 'console' otherwise.",
     )
     group.add_argument(*spellings("log_file"), metavar="FILE", help="Append log lines to this file.")
 

@@ -15,20 +15,23 @@ PAGE: Final = ROOT / "docs" / "game-day.md"
 TOP: Final = """\
 # The game day
 
-This page shows which alerts fire for a fault, and how soon.
+On a game day, faults are injected into a running system on purpose, to test its alerts.
+This page shows which alerts fired for each fault, and how soon.
 Each fault was injected into real managers under load, with a real Prometheus and Alertmanager that used the
 rules and inhibition rules of `grafana/`.
-In each row, exactly the listed alerts fired, and all of them were resolved, some during the fault and the
+For each fault, exactly the alerts in its row fired, and all of them resolved, some during the fault and the
 others after the recovery.
 An alert in the column *Also fired* is a warning about a consequence of the fault.
 
-For the test, the minutes in the rules were shortened to seconds, so the times are those of the shortened
-rules.
-They are counted from the end of the injection, which itself takes some seconds.
-Some losses are counted once a minute, so their alerts can be resolved while the fault lasts.
+For the test, the durations in the rules were shortened from minutes to seconds. The columns *After* and
+*Resolved* show the times with the shortened rules.
+The times in *After* are counted from the end of the injection, which itself takes some seconds. The times in
+*Resolved* are counted from the beginning of the recovery.
+Some losses of telemetry are counted only once a minute, so the alerts about them can resolve while the fault
+lasts.
 The [runbooks](runbooks.md) describe what to do for each alert.
 
-`make game-day` injects the fault of each row, and writes this page if all rows are as expected.
+`make game-day` injects the faults, and writes this page if the alerts for every fault are as expected.
 
 """
 NOTHING: Final = "nothing"
@@ -74,7 +77,10 @@ def bottom() -> str:
     """Return the end of the page: the alerts that no row requires."""
     required = {alert for row in ROWS.values() for alert in row.alerts}
     others = ", ".join(_linked(alert) for alert in WAITS if alert not in required)
-    covered = "No row requires these alerts; promtool's cases in `grafana/alerts/tests` cover them"
+    covered = (
+        "No fault in the table requires the following alerts; "
+        "promtool's test cases in `grafana/alerts/tests` cover them"
+    )
     return f"\n{covered}: {others}.\n"
 
 
