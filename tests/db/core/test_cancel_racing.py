@@ -62,15 +62,18 @@ class Operator(Racer):
 
 
 class Manager(Racer):
-    """Run tasks one after another, as a manager does."""
+    """Run tasks one after another, as a manager does, and hold claimed tasks in between."""
 
     def __init__(self, seed: int, ids: list[int], key: UUID) -> None:
         super().__init__(seed, ids, key)
         self.id = register_manager()
+        self.held: list[TaskRow] = []
 
     def step(self, own: BaseDatabaseWrapper) -> None:
         chance = self.random.random()
-        if chance < 0.2:
+        if self.held and self.random.random() < 0.4:
+            self.run(own, self.held.pop())
+        elif chance < 0.2:
             self.note("cancelled", end_waiting_tasks(own, self.id))
         elif chance < 0.3:
             claim(own, "default", self.id, 2)
@@ -80,10 +83,10 @@ class Manager(Racer):
             for task in rescued:
                 self.run(own, task.row)
         else:
-            for row in claim(own, "default", self.id, self.random.randint(1, 4)):
-                self.run(own, row)
+            self.held += claim(own, "default", self.id, self.random.randint(1, 4))
 
     def die(self, own: BaseDatabaseWrapper) -> None:
+        self.held.clear()
         leasing.deregister(own, self.id)
         self.id = register_manager(connection=own)
 
@@ -124,7 +127,11 @@ def test_each_end_of_a_task_is_followed_by_a_requeue_or_is_the_last(seed):
 
     race([racer.step for racer in racers], STEPS)
 
-    # What remains: tasks not settled since their manager died, and requests for waiting tasks.
+    # What remains: tasks held by managers, dead or alive, and requests for waiting tasks.
+    for racer in racers:
+        if isinstance(racer, Manager):
+            for row in racer.held:
+                racer.run(of_the_test, row)
     last = Manager(seed, ids, key)
     for rescued in rescuing.rescue(of_the_test, "default", last.id, new_token(), dead()):
         last.run(of_the_test, rescued.row)
