@@ -67,6 +67,8 @@ class Pauses(Component):
         The table is always read after the first heartbeat: that precedes the LISTEN of its connection, so a
         notification may have been missed.
         """
+        if self.is_stopped:
+            return
         has_changed = is_paused != self._pause.is_on
         if has_changed and is_paused:
             self._begin()

@@ -15,6 +15,7 @@ from django_partisan.engine.manager.run_until import Until
 from django_partisan.models import ManagerLease, Pause
 from django_partisan.pausing import pause, resume
 from django_partisan.processor import BaseTaskProcessor
+from django_partisan.sql import leasing
 from django_partisan.sql.connection import execute, open_connection
 from django_partisan.telemetry.events.operators import QueuePaused, QueueResumed
 from django_partisan.telemetry.events.queues import TasksReleased
@@ -105,12 +106,12 @@ def test_of_what_a_worker_holds_only_the_run_goes_on_and_the_rest_is_released(
 def test_what_a_claim_under_way_brings_is_released(open_harness, recorded_events: RecordedEvents):
     harness = open_harness(lease_seconds=3000)
     harness.turn_until(is_asleep)
-    claims = harness.manager._parts.claimer._claims
+    claims = harness.manager._threads["claim"]
     with closing(open_connection("another")) as other:
         other.set_autocommit(False)
         execute(other, "LOCK TABLE django_partisan_task IN SHARE ROW EXCLUSIVE MODE")
         harness.manager._on_notified({"default"})
-        harness.turn_until(lambda: harness.manager._parts.claimer._claims > claims)
+        harness.turn_until(lambda: claims.is_busy)
         pause("default")
         harness.turn_until(lambda: is_paused(harness))
         execute(
@@ -121,7 +122,7 @@ def test_what_a_claim_under_way_brings_is_released(open_harness, recorded_events
         )
         other.commit()
 
-    harness.turn_until(lambda: not harness.manager._threads["claim"].is_busy)
+    harness.turn_until(lambda: not claims.is_busy)
     harness.turn_until(lambda: number_of("new") == 3)
 
     assert recorded_events.of(TaskStarted) == []
@@ -259,9 +260,9 @@ def test_a_manager_that_drains_obeys_no_pause_any_more(open_harness, gate: Gate)
     harness.manager._parts.drain.request()
 
     pause("default")
+    heartbeats = harness.sent("pulse", leasing._HEARTBEAT)
     harness.manager._on_control(None)
-    for _ in range(10):
-        harness.manager.turn(0.02)
+    harness.turn_until(lambda: heartbeats and not harness.manager._threads["pulse"].is_busy)
 
     assert not is_paused(harness)
 
