@@ -40,6 +40,8 @@ from django_partisan.telemetry.events.runs import TransactionLeftOpen, WrittenOu
 from django_partisan.telemetry.reporting import reporting, stop
 
 IDLE_SECONDS: Final = 1.0
+REFRESH_SECONDS: Final = 0.1
+"""The minimum time in seconds between two questions of an idle worker about what the subscribers want."""
 LEASE_CHECK_SECONDS: Final = 0.05
 """How often a worker that holds tasks checks whether the expired lease was extended, in seconds."""
 MAXRSS_UNIT_BYTES: Final = 1 if sys.platform == "darwin" else 1024
@@ -102,6 +104,7 @@ class Worker:
         self._limit = spec.config.tasks_per_worker_instance
         # As last read from the presence file; the manager only ever extends it.
         self._lease_until = 0.0
+        self._refresh_at = 0.0
 
     def allow_interruptions(self) -> None:  # pragma: no cover: child process
         """Allow runs to be interrupted; call it in the main thread, which runs the tasks."""
@@ -147,11 +150,14 @@ class Worker:
                 self._report.send(self._send)
             return True
         self._running = None
-        self._page.idle(monotonic())
+        idle_since = monotonic()
+        self._page.idle(idle_since)
         self._report.send(self._send)
         if self._tasks.stopping or (self._limit is not None and self._page.begun >= self._limit):
             return False
-        bus.refresh()  # now, so that it does not delay the tasks that arrive next
+        if idle_since >= self._refresh_at:  # while there are no tasks, so that it delays none
+            self._refresh_at = idle_since + REFRESH_SECONDS
+            bus.refresh()
         if self._tasks.wait(IDLE_SECONDS if may_start else LEASE_CHECK_SECONDS, may_start):
             self._connections.before_chunk()
         self._threads.close_ended()

@@ -17,11 +17,12 @@ from django_partisan.engine.pipe import ManagerEnd
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.engine.protocol import RunTasks, Stop
 from django_partisan.engine.worker.report import EVERY_SECONDS
-from django_partisan.engine.worker.worker import Worker
+from django_partisan.engine.worker.worker import REFRESH_SECONDS, Worker
 from django_partisan.models import ManagerLease
 from django_partisan.processor import BaseTaskProcessor
 from django_partisan.sql.claiming import ID
 from django_partisan.sql.connection import fetch_all
+from django_partisan.telemetry.bus import Subscriber
 from django_partisan.telemetry.events.runs import TransactionLeftOpen, WrittenOutsideAtomic
 from tests.app.models import Note as NoteRow
 from tests.support.engine import spec_of
@@ -163,3 +164,25 @@ def test_when_its_manager_has_died_a_worker_settles_what_it_ran_and_releases_the
     side.worker.run()
 
     assert statuses_of(done[ID], waits[ID]) == ["finished", "new"]
+
+
+class Asked(Subscriber):
+    """A subscriber that counts how often it is asked what it wants."""
+
+    times = 0
+
+    def surrounds_every_run(self) -> bool:
+        self.times += 1
+        return False
+
+
+def test_subscribers_are_asked_again_what_they_want_between_tasks_but_not_after_each(side):
+    with subscribed(Asked()) as asked:
+        asked.times = 0
+        side.runs(PLAIN)
+        assert asked.times == 1
+        assert side.worker._refresh_at > REFRESH_SECONDS
+
+        side.worker._refresh_at = math.inf
+        side.runs(PLAIN)
+        assert asked.times == 1
