@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.sql.connection import execute, fetch_all
+from django_partisan.sql.preparable import Preparable
 
 TaskRow: TypeAlias = tuple[int, str, str, int, int, int, int, int, float, str | None, int, float | None, int]
 """A claimed task: the columns of ``RETURNING``. It is sent through the pipe to the worker as it is."""
@@ -64,8 +65,12 @@ _CLAIM = f"""
 _WITHOUT: Final = "AND NOT processor_class = ANY(%s::text[])"
 # By whether a claim starts behind a row, and whether it leaves out processors.
 _CLAIMS: Final = {
-    (is_behind, is_limited): _CLAIM.format(
-        behind="AND (priority, id) > (%s, %s)" if is_behind else "", without=_WITHOUT if is_limited else ""
+    (is_behind, is_limited): Preparable(
+        "claim",
+        _CLAIM.format(
+            behind="AND (priority, id) > (%s, %s)" if is_behind else "",
+            without=_WITHOUT if is_limited else "",
+        ),
     )
     for is_behind in (False, True)
     for is_limited in (False, True)
@@ -119,7 +124,7 @@ def claim(
     walk over the index entries of all tasks that were claimed since the last vacuum. ``without`` names
     processors whose tasks are left to other managers.
     """
-    sql = _CLAIMS[behind is not None, bool(without)]
+    sql = _CLAIMS[behind is not None, bool(without)].for_rows(limit)
     left_out = [list(without)] if without else []
     parameters = (token, manager, queue, *(behind or ()), *left_out, manager, limit)
     ours = (token,)  # one object for all rows; reading it from and sending it with each row costs more

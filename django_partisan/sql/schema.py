@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Final
 
+from django_partisan.sql.preparable import Preparable
+
 # Returns ``none`` if the tables are not found.
 SCHEMA_OF_TASKS: Final = (
     "SELECT relnamespace::regnamespace::text FROM pg_class WHERE oid = to_regclass('django_partisan_task')"
@@ -24,12 +26,16 @@ _TABLE: Final = re.compile(
 STATEMENTS_REMEMBERED: Final = 256
 
 
-@lru_cache(STATEMENTS_REMEMBERED)
+@lru_cache(STATEMENTS_REMEMBERED, typed=True)
 def qualified(sql: str, schema: str, has_parameters: bool) -> str:
     """Return a statement with ``schema``, quoted for SQL, before the name of each table of the library."""
     if has_parameters:
         schema = schema.replace("%", "%%")  # a single % would begin a placeholder
-    return _TABLE.sub(lambda _: f"{schema}.", sql)
+
+    def change(part: str) -> str:
+        return _TABLE.sub(lambda _: f"{schema}.", part)
+
+    return sql.changed(change) if isinstance(sql, Preparable) else change(sql)
 
 
 class SchemaResolver:

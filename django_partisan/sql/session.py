@@ -12,12 +12,13 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from django.db import Error, OperationalError, ProgrammingError
 
 from django_partisan.sql.connection import fetch_all, has_ended, open_connection
 from django_partisan.sql.errors import ErrorKind, kind_of, sqlstate
+from django_partisan.sql.preparable import Preparable
 
 ANSWER_SECONDS_MIN: Final = 2.0
 GRACE_SECONDS: Final = 1.0
@@ -26,6 +27,8 @@ IDLE_SECONDS: Final = 1.0
 """A connection that was idle for longer is checked before it is used."""
 END_MILLISECONDS: Final = 1000
 """How long the server may take to end the session that was abandoned before."""
+UNPREPARED: Final = frozenset({"26000", "42P05", "0A000"})
+"""Errors of a prepared statement: it is missing, it exists already, or the type of a column has changed."""
 NO_TRANSACTION: Final = 0
 """libpq's PQTRANS_IDLE, the same number in both drivers."""
 
@@ -72,6 +75,8 @@ class Session:
         self._identified: Any = None
         self._backend: Backend | None = None
         self._abandoned: Backend | None = None
+        self._prepared: set[str] | None = None
+        """The statements prepared on this connection; ``None`` while none may be."""
         self._idle_since = 0.0
         self.is_trusted = True
         """False if another connection to the server was cut off since this one connected."""
@@ -150,13 +155,34 @@ class Session:
             self._duplicate_socket()
         limits = self._limit if self.connection.autocommit else self._limit + self._idle_limit
         self.waits_since = time.monotonic()
-        result = execute(limits + sql, params, many, context)
+        if self._prepared is not None and isinstance(sql, Preparable) and self.connection.autocommit:
+            result = self._execute_prepared(execute, limits, sql, params, many, context)
+        else:
+            result = execute(limits + sql, params, many, context)
         self.waits_since = time.monotonic()
         return result
+
+    def _execute_prepared(
+        self, execute: Any, limits: str, sql: Preparable, params: Any, many: bool, context: dict[str, Any]
+    ) -> Any:
+        """Execute a prepared statement; prepare it first if this connection has not yet."""
+        prepared = cast(set[str], self._prepared)
+        try:
+            if sql.preparation not in prepared:
+                execute(limits + sql.settings + sql.preparation, None, False, context)
+                prepared.add(sql.preparation)
+                self.waits_since = time.monotonic()
+            return execute(limits + sql.execution, params, many, context)
+        except Error as error:
+            if sqlstate(error) not in UNPREPARED:
+                raise
+        self._prepared = None  # until the next connection
+        return execute(limits + sql, params, many, context)
 
     def _duplicate_socket(self) -> None:
         """Keep a duplicate of the new connection's socket, for ``shut_down_connection()``."""
         self._duplicated_for = raw = self.connection.connection
+        self._prepared = None  # until this connection is identified
         self._keep_socket(socket.socket(fileno=os.dup(raw.fileno())))
 
     def _keep_socket(self, kept: socket.socket | None) -> None:
@@ -184,6 +210,7 @@ class Session:
                 self._backend = Backend(pid, started_at)
             is_short = 0 < limit <= self._answer_seconds
         self._limit = "" if is_short else self._our_limit
+        self._prepared = None if self._backend is None else set()
         self._abandoned = None
         self._identified = self.connection.connection
 

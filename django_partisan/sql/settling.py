@@ -5,7 +5,7 @@ error of ``ErrorKind.LOCKED``. The limit is sent in the statement's own message 
 """
 
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from operator import itemgetter
 from time import monotonic
 from typing import Any, Final
@@ -14,6 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.sql.array_literals import array_of, element
 from django_partisan.sql.connection import fetch_all
+from django_partisan.sql.preparable import ROWS_AT_MOST, Preparable
 from django_partisan.sql.row_changes import Crash, Item, Kept, Pair, RowChange, StoppedRun, microseconds
 from django_partisan.sql.schema import qualified
 from django_partisan.sql.settling_statements import (
@@ -25,6 +26,7 @@ from django_partisan.sql.settling_statements import (
     LOCKED,
     RELEASE,
     TAKEN_OVER,
+    Sized,
 )
 
 _id = itemgetter(0)
@@ -42,8 +44,10 @@ def delete_completed(
     ``again`` means that the answer to a first attempt was lost. ``schema``, quoted for SQL, names the schema
     of the table if the caller may have changed ``search_path``.
     """
-    sql = _limited(DELETE, lock_timeout_ms, schema)
-    return _lost(connection, pairs, _ids(fetch_all(connection, sql, _named(pairs))), again)
+    sql, rows = _for(DELETE, pairs)
+    parameters = (*_id_arrays(pairs), *rows)
+    settled = _ids(fetch_all(connection, _limited(sql, lock_timeout_ms, schema), parameters))
+    return _lost(connection, pairs, settled, again)
 
 
 def finish_completed(
@@ -57,9 +61,10 @@ def finish_completed(
 
     The options are those of ``delete_completed()``.
     """
-    sql = _limited(FINISH, lock_timeout_ms, schema)
-    parameters = (*_kept_arrays(runs), *_id_bounds(runs))
-    return _lost(connection, runs, _ids(fetch_all(connection, sql, parameters)), again)
+    sql, rows = _for(FINISH, runs)
+    parameters = (*_kept_arrays(runs), *rows)
+    settled = _ids(fetch_all(connection, _limited(sql, lock_timeout_ms, schema), parameters))
+    return _lost(connection, runs, settled, again)
 
 
 def apply_changes(
@@ -77,9 +82,9 @@ def apply_changes(
     other options are those of ``delete_completed()``.
     """
     *columns, started = (list(column) for column in zip(*outcomes, strict=True))
-    sql = _limited(APPLY, lock_timeout_ms, schema)
-    parameters = (*columns, _ages(started), keep_keys, *_id_bounds(outcomes))
-    settled = _ids(fetch_all(connection, sql, parameters))
+    sql, rows = _for(APPLY, outcomes)
+    parameters = (*columns, _ages(started), keep_keys, *rows)
+    settled = _ids(fetch_all(connection, _limited(sql, lock_timeout_ms, schema), parameters))
     return _lost(connection, outcomes, settled, again)
 
 
@@ -126,10 +131,18 @@ def locked_by_others(
     return set(_ids(fetch_all(connection, _limited(LOCKED, lock_timeout_ms), (*named, *named))))
 
 
-@cache
+def _for(statement: Sized, items: Sequence[Item]) -> tuple[str, tuple[object, ...]]:
+    """Return the form of a statement for this number of rows, and the parameters that name the rows."""
+    if len(items) <= ROWS_AT_MOST:
+        return statement.few, (array_of(map(_id, items)),)
+    return statement.many, _id_bounds(items)
+
+
+@lru_cache(maxsize=None, typed=True)
 def _limited(sql: str, lock_timeout_ms: int | None, schema: str = "") -> str:
     if lock_timeout_ms is not None:
-        sql = f"SET LOCAL lock_timeout = {lock_timeout_ms:d}; {sql}"
+        limit = f"SET LOCAL lock_timeout = {lock_timeout_ms:d}; "
+        sql = sql.limited(limit) if isinstance(sql, Preparable) else limit + sql
     return qualified(sql, schema, has_parameters=True) if schema else sql
 
 

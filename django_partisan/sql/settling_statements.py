@@ -1,19 +1,23 @@
 """The SQL statements of ``settling``."""
 
-from typing import Final
+from typing import Final, NamedTuple
 
 from django_partisan.outcomes import REASON_UNREGISTERED
 from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.history import appended
+from django_partisan.sql.preparable import Preparable
 from django_partisan.sql.tokens import NO_CLAIM
 
 # Tasks that end together usually have ids that are close to each other. Without the bounds, the planner would
 # scan all older rows instead of looking up a few thousand ids.
-_ARE_NAMED = "task.id = outcome.id AND task.id BETWEEN %s AND %s"
+_ARE_BETWEEN: Final = "task.id BETWEEN %s AND %s"
+# The bounds of a few ids may be far apart, and a prepared plan may read all rows between them.
+_ARE_AMONG: Final = "task.id = ANY (%s::bigint[])"
+_ARE_NAMED: Final = f"task.id = outcome.id AND {_ARE_BETWEEN}"
 # A row carries a claim's token only while it is in process under that claim, so an outcome of a claim
 # that was lost is never written. The status is not compared, because that would allow a plan that scans
 # all rows in process to find a few.
-_ARE_OURS = f"{_ARE_NAMED} AND task.claim_token = outcome.token"
+_ARE_OURS: Final = f"task.id = outcome.id AND task.claim_token = outcome.token AND {_ARE_BETWEEN}"
 # Many rows share few tokens: each row has the position of its token in a list that is sent once.
 _TOKEN = "(%s::bigint[])[place] AS token"
 _PAIRS = f"(SELECT id, {_TOKEN} FROM unnest(%s::bigint[], %s::int[]) AS o (id, place)) AS outcome"
@@ -23,7 +27,19 @@ _SECOND: Final = "interval '1 second'"
 _NOW: Final = "statement_timestamp()"
 _STARTED_AT: Final = f"{_NOW} - outcome.age * {_SECOND}"
 
-FINISH: Final = f"""
+
+class Sized(NamedTuple):
+    """A statement in the forms for few rows and for many; the last parameters are the ids or their bounds."""
+
+    few: Preparable
+    many: str
+
+
+def _sized(name: str, many: str) -> Sized:
+    return Sized(Preparable(name, many.replace(_ARE_BETWEEN, _ARE_AMONG)), many)
+
+
+_FINISH: Final = f"""
     UPDATE django_partisan_task AS task
        SET status = 'finished', claim_token = NULL, attempts = task.attempts + 1,
            started_at = {_NOW} - (%s::bigint - outcome.started) * interval '1 microsecond',
@@ -34,7 +50,11 @@ FINISH: Final = f"""
                 AS o (id, place, started, worker, result)) AS outcome WHERE {_ARE_OURS}
     RETURNING task.id
 """
-DELETE: Final = f"DELETE FROM django_partisan_task AS task USING {_PAIRS} WHERE {_ARE_OURS} RETURNING task.id"
+_DELETE: Final = (
+    f"DELETE FROM django_partisan_task AS task USING {_PAIRS} WHERE {_ARE_OURS} RETURNING task.id"
+)
+FINISH: Final = _sized("finish", _FINISH)
+DELETE: Final = _sized("delete", _DELETE)
 
 # After a lost answer: rows that are deleted or have no claim's token were settled by the first attempt. But a
 # waiting row with the token NO_CLAIM was enqueued again since, and counts as taken over.
@@ -47,7 +67,7 @@ TAKEN_OVER: Final = f"""
 _APPENDED: Final = appended(
     "task.history", "outcome.entry::jsonb", "nullif(task.attempts + outcome.attempts, 0)", _STARTED_AT
 )
-APPLY: Final = f"""
+_APPLY: Final = f"""
     WITH outcome AS (
         SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::float8[],
                              %s::int[], %s::int[], %s::int[], %s::int[],
@@ -88,6 +108,7 @@ APPLY: Final = f"""
       FROM outcome WHERE {_ARE_OURS}
     RETURNING task.id
 """
+APPLY: Final = _sized("apply", _APPLY)
 
 # As after an insert, managers that sleep are notified, whoever released the tasks. The caller names the tasks
 # that have started: nothing else in their rows shows it, and only a task that never started expires.

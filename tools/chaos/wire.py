@@ -24,15 +24,22 @@ STATEMENTS = {
     "rescue": re.compile(
         r"NOT EXISTS \(SELECT FROM (?:\w+\.)?django_partisan_manager.*FOR UPDATE OF task", re.DOTALL
     ),
-    "claim": re.compile(r"SET status = 'in_process', ready = false", re.DOTALL),
-    "settle": re.compile(r"task\.id = outcome\.id AND .{0,60}task\.claim_token = outcome\.token"),
+    "claim": re.compile(r"SET status = 'in_process', ready = false|EXECUTE partisan_claim_"),
+    "settle": re.compile(
+        r"task\.id = outcome\.id AND .{0,60}task\.claim_token = outcome\.token"
+        r"|EXECUTE partisan_(?:delete|finish|apply)_"
+    ),
     "enqueue": re.compile(r"INSERT INTO (?:\w+\.)?django_partisan_task\b"),
 }
 """Patterns of the statements for which losses can be planned, by name."""
+PREPARATION = re.compile(r"\bPREPARE partisan_")
+"""The pattern of a statement that only prepares one of them."""
 
 
 def name_of(statement: str) -> str | None:
     """Return the name of a statement, or `None` if no pattern matches."""
+    if PREPARATION.search(statement):
+        return None
     return next((name for name, pattern in STATEMENTS.items() if pattern.search(statement)), None)
 
 

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from django.db import connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
 from django_partisan.models import Task
 from django_partisan.retention import rules_of_age
@@ -17,6 +19,7 @@ from django_partisan.sql.backlog import waiting
 from django_partisan.sql.claiming import check_queue
 from django_partisan.sql.connection import execute, fetch_all, open_connection
 from django_partisan.sql.forgotten import restore
+from django_partisan.sql.preparable import Preparable
 from django_partisan.sql.pruning import Walk
 from django_partisan.sql.queue_statistics import StatisticsQuery
 from django_partisan.sql.row_changes import Crash, RowChange
@@ -316,6 +319,67 @@ def test_a_batch_of_pruning_reads_no_more_of_a_table_without_statistics():
     [plan] = found
     assert set(plan.scans) == {"Index Scan"}
     assert 0 < plan.blocks < 8 * walk.read
+
+
+@contextmanager
+def prepared_plans() -> Iterator[list[Plan]]:
+    """Prepare and explain each preparable statement executed inside the block, as a session executes it."""
+    found: list[Plan] = []
+    done = set()
+
+    def explain(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if not isinstance(sql, Preparable):
+            return execute(sql, params, many, context)
+        if sql.preparation not in done:
+            execute(sql.preparation, None, many, context)
+            done.add(sql.preparation)
+        explained = sql.execution.replace("EXECUTE", "EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) EXECUTE")
+        execute(explained, params, many, context)
+        cursor = context["cursor"]
+        while is_psycopg3 and cursor.nextset():
+            pass
+        [answer] = cursor.fetchone()
+        found.append(Plan((json.loads(answer) if isinstance(answer, str) else answer)[0]["Plan"]))
+        return execute(sql.execution, params, many, context)
+
+    with connection.execute_wrapper(explain):
+        yield found
+    execute(connection, "DEALLOCATE ALL")
+
+
+FAR_APART = [(number, 0) for number in (1, 25_000, 49_000, 50_000)]
+
+
+@pytest.mark.parametrize("rows", [0, 100, 1500])
+@pytest.mark.parametrize(
+    "act",
+    [
+        *(
+            partial(claiming.claim, connection, "default", MANAGER, 1, 10, behind, without)
+            for behind in (None, (5, 1000))
+            for without in ((), ("Bill",))
+        ),
+        partial(settling.delete_completed, connection, FAR_APART),
+        partial(settling.finish_completed, connection, [(*pair, 0, "here:1", None) for pair in FAR_APART]),
+        partial(settling.apply_changes, connection, [RowChange(*pair, "error") for pair in FAR_APART]),
+    ],
+)
+def test_the_plan_of_a_prepared_statement_is_made_with_few_rows_and_good_for_many(act, rows):
+    with transaction.atomic():
+        execute(connection, EMPTY_TABLE)
+        leasing.register(connection, MANAGER, "default", "here", 1, uuid4(), 30)
+        execute(connection, FILL.replace("50000", str(rows)))
+        execute(connection, f"ANALYZE {TABLE}")
+        with prepared_plans() as found:
+            act()
+            execute(connection, FILL)
+            act()
+        transaction.set_rollback(True)
+
+    for plan in found:
+        assert plan.scans
+        assert set(plan.scans) <= {"Index Scan", "Index Only Scan"}
+        assert plan.blocks < 60
 
 
 def test_a_heartbeat_does_not_scan_the_table_for_held_tasks_however_many_there_are_behind_other_rows():

@@ -4,18 +4,21 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import Error, OperationalError, connection
+from django.db import Error, OperationalError, ProgrammingError, connection
 
 from django_partisan.sql.connection import execute, fetch_all, open_connection
 from django_partisan.sql.errors import sqlstate
+from django_partisan.sql.preparable import Preparable
 from django_partisan.sql.session import ANSWER_SECONDS_MIN, IDLE_SECONDS, Session, answer_seconds
 from tests.db.engine.database_thread_harness import PATIENT_SECONDS, has_ended
+from tests.support.database import open_transaction
 from tests.support.waiting import let_pass, wait_until
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 READ_ONLY = "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY"
 WRITE = "DELETE FROM django_partisan_task"
+ADD = Preparable("add", "SELECT %s::int + %s::int")
 END_OWN = "SELECT pg_terminate_backend(pg_backend_pid())"
 
 
@@ -258,3 +261,114 @@ def test_the_hosts_limits_of_the_network_are_kept(variables, timeout, monkeypatc
         99,
         2,
     )
+
+
+def prepared(session: Session) -> list[str]:
+    """Return the names of the statements prepared on the session's connection, without their checksums."""
+    rows = fetch_all(session.connection, "SELECT name FROM pg_prepared_statements ORDER BY prepare_time")
+    return [name.rpartition("_")[0] for (name,) in rows]
+
+
+def test_a_statement_is_prepared_once_for_each_connection(sessions):
+    session = sessions.open()
+    for _ in range(2):
+        assert [fetch_all(session.connection, ADD, (number, 1)) for number in (1, 2)] == [[(2,)], [(3,)]]
+        assert fetch_all(session.connection, str(ADD), (1, 1)) == [(2,)]
+        assert prepared(session) == ["partisan_add"]
+        assert fetch_all(session.connection, "SELECT generic_plans FROM pg_prepared_statements") == [(2,)]
+        session.close()
+        session.open()
+        assert prepared(session) == []
+
+
+def test_what_a_prepared_statement_needs_is_set_for_its_transaction_only(sessions):
+    session = sessions.open(0.2)
+    show = Preparable("show", "SELECT current_setting('jit'), current_setting('lock_timeout'), %s::int")
+
+    rows = fetch_all(session.connection, show.limited("SET LOCAL lock_timeout = 5; "), (1,))
+
+    assert rows == [("off", "5ms", 1)]
+    assert outside(session, "lock_timeout") == outside(session, "statement_timeout") == "0"
+    assert outside(session, "plan_cache_mode") == "auto"
+    assert {outside(session, f"enable_{name}") for name in ("seqscan", "bitmapscan")} == {"on"}
+
+
+def test_in_a_transaction_nothing_is_prepared(sessions):
+    session = sessions.open()
+    session.connection.set_autocommit(False)
+
+    assert fetch_all(session.connection, ADD, (1, 1)) == [(2,)]
+
+    assert prepared(session) == []
+
+
+def test_behind_a_pooler_nothing_is_prepared(sessions, replaced):
+    other = pid_of(sessions.open())
+    execute(
+        connection,
+        f"CREATE FUNCTION {replaced}.pg_backend_pid() RETURNS int LANGUAGE sql AS 'SELECT {other}'",
+    )
+    session = sessions.open(options=f"-c search_path={replaced},pg_catalog,public")
+
+    assert fetch_all(session.connection, ADD, (1, 1)) == [(2,)]
+
+    assert prepared(session) == []
+
+
+@pytest.mark.parametrize(
+    "cause", ["DEALLOCATE ALL", "ALTER TABLE changing ALTER number TYPE bigint"], ids=["lost", "changed"]
+)
+def test_where_a_prepared_statement_is_no_longer_valid_its_text_is_executed(cause, sessions):
+    session = sessions.open()
+    execute(session.connection, "CREATE TEMPORARY TABLE changing AS SELECT 1 AS number")
+    read = Preparable("read", "SELECT number FROM changing WHERE number = %s")
+    assert fetch_all(session.connection, read, (1,)) == [(1,)]
+    execute(session.connection, cause)
+    before = prepared(session)
+
+    assert fetch_all(session.connection, read, (1,)) == [(1,)]
+    assert fetch_all(session.connection, ADD, (1, 1)) == [(2,)]
+    assert prepared(session) == before
+
+
+def test_other_errors_of_a_prepared_statement_are_raised(sessions):
+    session = sessions.open()
+    execute(session.connection, "CREATE TEMPORARY TABLE dropped AS SELECT 1 AS number")
+    read = Preparable("read", "SELECT number FROM dropped WHERE number = %s")
+    fetch_all(session.connection, read, (1,))
+    execute(session.connection, "DROP TABLE dropped")
+
+    with pytest.raises(ProgrammingError, match="does not exist"):
+        fetch_all(session.connection, read, (1,))
+
+    assert fetch_all(session.connection, ADD, (1, 1)) == [(2,)]
+    assert prepared(session) == ["partisan_read", "partisan_add"]
+
+
+def test_a_statement_is_prepared_within_its_own_limits(sessions):
+    session = sessions.open()
+    count = Preparable("count", "SELECT count(*) FROM django_partisan_task WHERE id = %s")
+    with open_transaction("LOCK TABLE django_partisan_task"), pytest.raises(Error) as raised:
+        fetch_all(session.connection, count.limited("SET LOCAL lock_timeout = 50; "), (1,))
+
+    assert sqlstate(raised.value) == "55P03"
+
+
+def test_where_a_statement_is_prepared_already_its_text_is_executed(sessions):
+    session = sessions.open()
+    execute(session.connection, ADD.preparation)
+
+    assert fetch_all(session.connection, ADD, (1, 1)) == [(2,)]
+
+
+def test_on_a_connection_made_during_a_call_nothing_is_prepared_until_the_next(sessions):
+    session = sessions.open()
+    fetch_all(session.connection, ADD, (1, 1))
+    session.connection.close()
+
+    assert fetch_all(session.connection, ADD, (1, 1)) == [(2,)]
+    assert prepared(session) == []
+
+    session.open()
+    assert fetch_all(session.connection, ADD, (1, 1)) == [(2,)]
+    assert prepared(session) == ["partisan_add"]

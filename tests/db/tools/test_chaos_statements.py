@@ -7,13 +7,15 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from django_partisan.sql import leasing, rescuing, settling
+from django_partisan.sql import claiming, leasing, rescuing, settling
 from django_partisan.sql.row_changes import RowChange
+from django_partisan.sql.settling_statements import APPLY, DELETE, FINISH
 from django_partisan.sql.tokens import new_token
 from tests.support.rows import claim, dead, insert, register_manager
 from tools.chaos import wire
 
 pytestmark = pytest.mark.django_db
+HOT = (*claiming._CLAIMS.values(), DELETE.few, FINISH.few, APPLY.few)
 
 
 def statements(act: Callable[[], object]) -> set[str | None]:
@@ -43,3 +45,11 @@ def test_heartbeat_claim_settle_and_rescue_are_recognised():
     assert "settle" in statements(lambda: settling.finish_completed(connection, [(1, 1, 0, "", None)]))
     assert "settle" in statements(lambda: settling.apply_changes(connection, [change]))
     assert "rescue" in statements(lambda: rescue(manager))
+
+
+@pytest.mark.parametrize("statement", HOT)
+def test_a_prepared_statement_is_recognised_when_it_is_executed(statement):
+    name = "claim" if statement.name == "claim" else "settle"
+
+    assert wire.name_of(statement) == wire.name_of(f"SET LOCAL a = 1; {statement.execution}") == name
+    assert wire.name_of(f"SET LOCAL a = 1; {statement.preparation}") is None
