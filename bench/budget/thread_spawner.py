@@ -12,7 +12,7 @@ from django_partisan.config.queues import DEFAULT_QUEUE, queue_config
 from django_partisan.engine import pipe
 from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager import startup
-from django_partisan.engine.manager.database_thread import Deliver
+from django_partisan.engine.manager.database_call import Deliver
 from django_partisan.engine.manager.manager import Manager
 from django_partisan.engine.manager.worker_process import ProcessHandle, WorkerProcess
 from django_partisan.engine.pipe import ManagerEnd

@@ -5,6 +5,7 @@ import os
 import selectors
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Final, NamedTuple, cast
@@ -16,8 +17,10 @@ from django_partisan import __version__
 from django_partisan.config.queues import QueueConfig, queue_config
 from django_partisan.engine import protocol
 from django_partisan.engine.forkserver.spawner import Spawner
+from django_partisan.engine.manager.claim_call import ClaimCall
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
-from django_partisan.engine.manager.database_thread import Call, DatabaseThread, Done
+from django_partisan.engine.manager.database_call import Call, Done, SubmittedCall
+from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.delayed_outcomes import Part
 from django_partisan.engine.manager.dispatcher import Dispatcher
 from django_partisan.engine.manager.drain import Drain
@@ -79,14 +82,17 @@ class FakeDatabaseThread(DatabaseThread):
     """A database thread that executes no calls: the test inspects each call and answers it."""
 
     needs_connection = False
+    is_listening = True
 
     def __init__(self) -> None:
         self.calls: list[tuple[Call, Done]] = []
-        self._pending = 0
+        self._submitted = deque()
+        self._standing = None
         self.deliver = lambda call: call()
 
     def submit(self, call: Call, done: Done) -> None:
-        self._pending += 1
+        self.stand_down()
+        self._submitted.append(SubmittedCall(call, done))
         self.calls.append((call, done))
 
     @property
@@ -100,13 +106,23 @@ class FakeDatabaseThread(DatabaseThread):
         if not self.calls:
             return None
         call = self.call
+        if isinstance(call, ClaimCall):
+            return "claim"
         return str(call.func.__name__ if isinstance(call, partial) else call.__name__)
 
     def answer(self, result: Any) -> None:
         """Answer the oldest unanswered call."""
         _, done = self.calls.pop(0)
-        self._pending -= 1
+        self._submitted.popleft()
         done(result)
+
+    def notify(self) -> Any:
+        """Begin the standing call, and return it; the test answers it like a submitted one."""
+        standing = self._standing
+        assert standing is not None
+        assert standing.take()
+        self.calls.append((standing.call, standing.done))
+        return standing.call
 
 
 class FakeProcess:

@@ -17,7 +17,7 @@ from multiprocessing.connection import Pipe
 from typing import Any, Final
 
 from django_partisan.engine.forkserver.worker_source import ForkServer, FreshProcesses, WorkerSource
-from django_partisan.engine.manager.database_thread import Deliver
+from django_partisan.engine.manager.database_call import Deliver
 from django_partisan.engine.manager.worker_process import ProcessHandle, WorkerProcess, exit_descriptor
 from django_partisan.engine.pipe import ManagerEnd
 from django_partisan.engine.worker_spec import WorkerSpec, packed

@@ -167,7 +167,7 @@ class Assembly:
         self.controls = Controls(config.queue, spec.schema, readers)
         ending = [RunUntil(until, self.drain, self.promoter, pause, finders, holders)] if until else []
         pruner = Pruner(config, threads["chores"], outage, self._claiming_id)
-        watch = ConnectionWatch(threads.values(), self.reconciliation.require_comparison)
+        watch = ConnectionWatch(threads.values(), threads["pulse"], self.reconciliation.require_comparison)
         # These come first, because a task that was just claimed or enqueued waits for them.
         first: list[Component] = [self.pool, suspects, dispatcher, watch, self.reconciliation, self.claimer]
         others = [

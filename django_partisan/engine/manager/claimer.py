@@ -2,24 +2,26 @@
 
 While there is a backlog, one claim follows another. When a claim returns fewer tasks than its limit, the
 promoter checks whether any task is due; if none is, the manager publishes that it sleeps, so that ``delay()``
-wakes it. Nothing is claimed from a paused queue.
+wakes it. While it sleeps and a worker is idle, a claim stands by: its thread makes it as soon as the
+notification arrives, without a turn of the loop. Nothing is claimed from a paused queue.
 """
 
 import time
 from collections.abc import Callable
 from enum import Enum
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from uuid import UUID
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.config.queues import QueueConfig
-from django_partisan.engine import boot_clock
 from django_partisan.engine.manager.batch_limit import BatchLimit
+from django_partisan.engine.manager.claim_call import ClaimCall
 from django_partisan.engine.manager.claim_cursor import ClaimCursor
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.component import NEVER, Component
+from django_partisan.engine.manager.database_call import StandingCall
 from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.dispatcher import Dispatcher
 from django_partisan.engine.manager.outage import Outage
@@ -27,6 +29,7 @@ from django_partisan.engine.manager.promoter import Promoter
 from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.sql import claiming
 from django_partisan.sql.claiming import CONTEXT, ID, TaskRow
+from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.session import answer_seconds
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.queues import ClaimErrored, PollFoundNothing, TasksClaimed
@@ -43,17 +46,10 @@ class NextStep(Enum):
     REST = "nothing was due: wait for a notification, or for the promoter"
 
 
-class _SentAt(NamedTuple):
-    """When a claim was sent, by the monotonic clock and by the boot clock, which leases and expiries use."""
-
-    at: float
-    boot_at: float
-
-
 class Claimer(Component):
     """The component that claims tasks of one queue for the dispatcher, over one connection.
 
-    ``identity`` returns the manager's id while it may claim, else ``None``.
+    ``identity`` returns the manager's id while it may claim, else ``None``; it is also called in the thread.
     """
 
     def __init__(
@@ -82,6 +78,8 @@ class Claimer(Component):
         self._was_empty = False
         self._answered_at = 0.0
         self._claims = 0
+        self._standing_for: tuple[UUID | None, int, list[str]] | None = None
+        """Manager, limit and processors left out of the claim that stands by."""
         self._limit = BatchLimit(max(config.max_queue_size, config.workers_count))
         self.last_claim_at: float | None = None
         """Unix time of the last answered claim, or of the last poll by an idle or paused manager."""
@@ -97,6 +95,8 @@ class Claimer(Component):
         self._next_at = NEVER
         if self.is_stopped or self._thread.is_busy:
             return
+        if self._pause.is_on or self._identity() is None:
+            self._thread.stand_down()
         if self._pause.is_on:
             self._rest_while_paused()
             return
@@ -104,9 +104,17 @@ class Claimer(Component):
         if now < self._outage.retry_at:
             self._next_at = self._outage.retry_at
         elif self._next_step is NextStep.CLAIM or self._outage.is_on:  # only an answer ends an outage
-            self._claim_if_possible(now)
-        elif self._next_step is NextStep.REST and self._config.listen and not self._is_asleep:
+            if self._thread.stand_down():
+                self._claim_if_possible(now)
+        elif self._is_asleep:
+            self._stand_by(now)
+        elif self._next_step is NextStep.REST and self._config.listen:
             self._publish(asleep=True)
+
+    def stop(self) -> None:
+        """Claim no more."""
+        super().stop()
+        self._thread.stand_down()
 
     def notified(self) -> None:
         """Claim next, from the start of the queue, because a task may have been enqueued."""
@@ -159,59 +167,92 @@ class Claimer(Component):
         if self._is_asleep and self._full_claims >= AWAKE_AFTER_FULL_CLAIMS:
             self._publish(asleep=False)
             return
-        room = min(room, self._limit.rows)
-        behind = self._cursor.start(now)
-        queue = self._config.queue
-        token = self._tokens.draw()
-        claim: Callable[[BaseDatabaseWrapper], Any] = partial(
-            claiming.claim,
-            queue=queue,
-            manager=manager,
-            token=token,
-            limit=room,
-            behind=behind,
-            without=self._promoter.left_to_others,
-        )
-        sent = _SentAt(now, boot_clock.now())
-        self._claims += 1
-        if self._claims % self._config.checks_before_cleanup == 0:
-            claim = partial(_check_connection_first, claim)
-        self._thread.submit(claim, partial(self._on_claimed, sent, token, room, behind is None))
+        call = self._call(now, manager, min(room, self._limit.rows), self._cursor.start(now))
+        self._thread.submit(call, partial(self._on_claimed, call))
 
-    def _on_claimed(self, sent: _SentAt, token: int, limit: int, is_from_start: bool, result: Any) -> None:
+    def _stand_by(self, now: float) -> None:
+        """Let the next notification start a claim, unless one stands by already.
+
+        While no worker is idle, how much may be claimed also depends on the time of the notification.
+        """
+        manager = self._identity()
+        room = min(self._dispatcher.room(), self._limit.rows) if self._dispatcher.has_idle_worker else 0
+        standing_for = (manager, room, self._promoter.left_to_others)
+        if self._thread.is_standing_by and standing_for == self._standing_for:
+            return
+        is_free = self._thread.stand_down()
+        if not is_free or manager is None or room <= 0 or self._is_check_due:
+            return
+        if self._thread.needs_connection or not self._thread.is_listening:
+            self._thread.submit(_connect, self._on_connected)
+            return
+        self._standing_for = standing_for
+        call = self._call(now, manager, room, None)
+        self._thread.stand_by(
+            StandingCall(
+                CHANNEL,
+                self._config.queue,
+                call,
+                done=partial(self._on_claimed, call),
+                may_begin=lambda: self._identity() == manager,
+                withdrawn=partial(self._tokens.forget, call.token),
+            )
+        )
+
+    @property
+    def _is_check_due(self) -> bool:
+        """True if the connection is to be checked before the next claim."""
+        return (self._claims + 1) % self._config.checks_before_cleanup == 0
+
+    def _call(self, now: float, manager: UUID, limit: int, behind: tuple[int, int] | None) -> ClaimCall:
+        return ClaimCall(
+            self._config.queue,
+            manager,
+            self._tokens.draw(),
+            limit,
+            behind,
+            self._promoter.left_to_others,
+            self._is_check_due,
+            now,
+        )
+
+    def _on_claimed(self, call: ClaimCall, result: Any) -> None:
+        self._claims += 1
+        seconds = time.monotonic() - call.made_at
         if isinstance(result, Exception):
-            self._tokens.failed(token)
-            is_early = time.monotonic() - sent.at < answer_seconds(self._config.lease_seconds)
-            if error := self._limit.judge(result, limit, is_early):
+            self._tokens.failed(call.token)
+            is_early = seconds < answer_seconds(self._config.lease_seconds)
+            if error := self._limit.judge(result, call.limit, is_early):
                 self._fail(error)
             else:  # repeat the claim at once, for fewer tasks
+                self._next_step = NextStep.CLAIM
                 bus.emit(ClaimErrored, self._config.queue)
             return
-        self._limit.finished(limit)
+        self._limit.finished(call.limit)
         self._outage.end()
         self.last_claim_at = time.time()
-        if not self._tokens.answered(token):
+        if not self._tokens.answered(call.token):
             return
         rows: list[TaskRow] = result
-        seconds = time.monotonic() - sent.at
-        self._cursor.claimed(seconds, is_from_start)
+        self._cursor.claimed(seconds, call.is_from_start)
         if bus.wanted(TasksClaimed):
             contexts = tuple(row[CONTEXT] for row in rows if row[CONTEXT] is not None)
             ids = tuple(row[ID] for row in rows[:EMITTED_IDS])
             bus.emit(TasksClaimed, self._config.queue, len(rows), ids, seconds, contexts)
-        if len(rows) >= limit:
+        if len(rows) >= call.limit:
+            self._next_step = NextStep.CLAIM
             self._full_claims += 1
             self._cursor.move_behind(rows[-1])
         else:
             self._cursor.reset()
-            if is_from_start:  # else more may be due before the last row claimed
+            if call.is_from_start:  # else more may be due before the last row claimed
                 self._full_claims = 0
                 self._was_empty = not rows
                 self._next_step = NextStep.CHECK
                 self._answered_at = time.monotonic()
                 self._promoter.check_now()
         if rows:
-            self._dispatcher.take(rows, sent.boot_at)
+            self._dispatcher.take(rows, call.made_boot_at)
 
     def _on_connected(self, result: Any) -> None:
         if isinstance(result, Exception):
@@ -241,10 +282,3 @@ class Claimer(Component):
 
 def _connect(connection: BaseDatabaseWrapper) -> None:
     """Do nothing: submitting any call replaces a lost connection."""
-
-
-def _check_connection_first(
-    call: Callable[[BaseDatabaseWrapper], Any], connection: BaseDatabaseWrapper
-) -> Any:
-    connection.close_if_unusable_or_obsolete()
-    return call(connection)

@@ -14,20 +14,21 @@ class ConnectionWatch(Component):
     """The component that shuts down connections whose answers are late.
 
     Their calls fail, and are repeated over new connections. The cause has probably affected all connections,
-    so the others are replaced too. After connections were lost, ``lost`` is called, because PostgreSQL may
-    have crashed.
+    so the others are replaced too. They are also replaced if the server closes the connection of ``pulse``:
+    it sends heartbeats, so it is never idle for so long that only this connection would be closed. After
+    connections were lost, ``lost`` is called, because PostgreSQL may have crashed.
     """
 
-    def __init__(self, threads: Collection[DatabaseThread], lost: Callable[[], None]) -> None:
+    def __init__(
+        self, threads: Collection[DatabaseThread], pulse: DatabaseThread, lost: Callable[[], None]
+    ) -> None:
         self._threads = threads
+        self._pulse = pulse
         self._on_lost = lost
         self._lost = 0
 
     def turn(self, now: float) -> None:
-        """Shut down connections whose answers are late.
-
-        All connections are replaced if one is late, or if the server closed one that listened.
-        """
+        """Shut down connections whose answers are late."""
         late = [thread for thread in self._threads if thread.shut_down_if_late(now)]
         if late:
             for thread in self._threads:
@@ -35,8 +36,7 @@ class ConnectionWatch(Component):
         lost = sum([thread.lost for thread in self._threads])
         if lost != self._lost:
             self._lost = lost
-            ended = [thread for thread in self._threads if thread.take_ended()]
-            if ended:
+            if self._pulse.take_ended():
                 for thread in self._threads:
                     thread.renew()
             self._on_lost()

@@ -5,48 +5,33 @@ The loop never waits for PostgreSQL. Duties that must not wait for each other us
 | | written by |
 | --- | --- |
 | `_calls` | appended by the loop, popped by the thread |
-| `_pending`, `_submitted`, `_shut_down_since` | the loop |
+| `_submitted`, `_standing`, `_shut_down_since` | the loop; the thread takes the standing call |
 | `_has_ended` | set by the thread, cleared by the loop |
 | `lost` | the thread |
-| `_waiting`, `_listener`, the session (except where it allows any thread) | the thread |
+| `_waiting`, `_notifications`, the session (except where it allows any thread) | the thread |
 """
 
 import os
 import selectors
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from django.db import Error, OperationalError
-from django.db.backends.base.base import BaseDatabaseWrapper
 
+from django_partisan.engine.manager.database_call import Call, Deliver, Done, StandingCall, SubmittedCall
+from django_partisan.engine.manager.notifications import Notifications, Notified
 from django_partisan.sql.blocking import with_blockers
-from django_partisan.sql.listening import Listener
 from django_partisan.sql.session import ANSWER_SECONDS_MIN, Session
 from django_partisan.telemetry import bus
-
-Call: TypeAlias = Callable[[BaseDatabaseWrapper], Any]
-Done: TypeAlias = Callable[[Any], None]
-Deliver: TypeAlias = Callable[[Callable[[], None]], None]
-Notified: TypeAlias = Callable[[set[str] | None], None]
 
 GIVE_UP_SECONDS: Final = 1.0
 """A call that has not ended this many seconds after ``shut_down_connection()`` counts as failed.
 
 Such a call was still connecting, so there was no socket to shut down.
 """
-
-
-class Submitted:
-    """A submitted call, and the callback for its result."""
-
-    def __init__(self, call: Call, done: Done) -> None:
-        self.call = call
-        self.done = done
-        self.is_given_up = False
 
 
 class DatabaseThread:
@@ -58,9 +43,7 @@ class DatabaseThread:
     if it is unusable, and opened again for the next call. A call that gets no answer fails, because the loop
     calls ``shut_down_if_late()``.
 
-    With ``listeners``, by channel, the connection listens for notifications after its first call. Each
-    listener gets the payloads of its channel, if any, or ``None`` if some may have been missed: when the
-    connection is lost, and when a new connection starts to listen.
+    With ``listeners``, by channel, the connection listens for notifications after its first call.
     """
 
     def __init__(
@@ -73,39 +56,65 @@ class DatabaseThread:
     ) -> None:
         self._session = Session(role, answer_seconds, schema)
         self.deliver = deliver
-        self._calls: deque[Submitted | None] = deque()
-        self._submitted: deque[Submitted] = deque()
+        self._calls: deque[SubmittedCall | None] = deque()
+        self._submitted: deque[SubmittedCall] = deque()
+        self._standing: StandingCall | None = None
         self._shut_down_since: float | None = None
         self._bell, self._ring = os.pipe()
-        self._listeners = listeners
-        self._has_listened = False
+        self._notifications = Notifications(listeners, deliver)
         self._has_ended = False
         self.lost = 0
         """Number of connections lost or replaced so far."""
         self._waiting = selectors.DefaultSelector()
         self._waiting.register(self._bell, selectors.EVENT_READ)
-        self._listener: Listener | None = None
-        self._pending = 0
         self._thread = threading.Thread(target=self._run, name=f"partisan-{role}", daemon=True)
         self._thread.start()
 
     @property
     def is_busy(self) -> bool:
         """True while a call is waiting or under way."""
-        return self._pending > 0
+        return bool(self._submitted) and (self._standing is None or self._standing.is_taken)
+
+    @property
+    def is_standing_by(self) -> bool:
+        """True while a call waits for a notification."""
+        return self._standing is not None and not self._standing.is_taken
 
     @property
     def needs_connection(self) -> bool:
         """True if the next call will replace the connection; must be read only while no call is under way."""
-        return self._session.must_reconnect or (self._listener is None and self._session.has_ended_idle)
+        return self._session.must_reconnect or (not self.is_listening and self._session.has_ended_idle)
+
+    @property
+    def is_listening(self) -> bool:
+        """True if notifications arrive over this connection; must be read only while no call is under way."""
+        return self._notifications.is_on
 
     def submit(self, call: Call, done: Done) -> None:
-        """Make a call after all those submitted before."""
-        self._pending += 1
-        submitted = Submitted(call, done)
+        """Make a call after all those submitted before; withdraw a standing call."""
+        self.stand_down()
+        submitted = SubmittedCall(call, done)
         self._submitted.append(submitted)
         self._calls.append(submitted)
         os.write(self._ring, b"!")
+
+    def stand_by(self, standing: StandingCall) -> None:
+        """Make a call as soon as it is notified, without a turn of the loop.
+
+        The listener of the channel is not called for this notification. Use it only after ``stand_down()``
+        has returned True.
+        """
+        self._standing = standing
+        self._submitted.append(standing)
+
+    def stand_down(self) -> bool:
+        """Withdraw the standing call if it has not begun; return whether no call is waiting or under way."""
+        standing = self._standing
+        if standing is not None and standing.take():
+            self._standing = None
+            self._submitted.remove(standing)
+            standing.withdrawn()
+        return not self.is_busy
 
     def late_at(self) -> float | None:
         """Return the monotonic time of the next action on a late answer; ``None`` if there is none."""
@@ -149,10 +158,12 @@ class DatabaseThread:
 
     def renew(self) -> None:
         """Replace the connection before the next call."""
+        self.stand_down()
         self._session.must_reconnect = True
 
     def distrust(self) -> None:
         """Replace the connection before the next call; wait at most a second for the current answer."""
+        self.stand_down()
         self._session.distrust()
 
     def shut_down_connection(self) -> None:
@@ -161,6 +172,7 @@ class DatabaseThread:
 
     def end(self) -> None:
         """Request the end of the thread after the calls submitted before; do not wait."""
+        self.stand_down()
         self._calls.append(None)
         os.write(self._ring, b"!")
 
@@ -189,15 +201,16 @@ class DatabaseThread:
                 if key.fd == self._bell:
                     os.read(self._bell, 4096)
                 else:
-                    self._take_notifications(key.data)
+                    self._take_notifications()
             while self._calls:
                 submitted = self._calls.popleft()
                 if submitted is None:
                     self._disconnect()
                     return
                 self._make(submitted)
+                self._take_notifications()  # some may have been read with the answer
 
-    def _make(self, submitted: Submitted) -> None:
+    def _make(self, submitted: SubmittedCall) -> None:
         session = self._session
         session.begin()
         result: Any
@@ -206,8 +219,9 @@ class DatabaseThread:
                 self._disconnect()
             session.open()
             result = submitted.call(session.connection)
-            if self._listeners and self._listener is None:
-                self._listen()
+            if self._notifications.are_missing:
+                fd = self._notifications.begin(session.connection)
+                self._waiting.register(fd, selectors.EVENT_READ)
         except Error as error:
             if session.is_lost(error):
                 self._disconnect()
@@ -217,14 +231,13 @@ class DatabaseThread:
         except Exception as error:  # an error in our own code: the loop handles it, this thread goes on
             result = error
             self._disconnect()
-        if self._listener is not None:  # notifications may have been read with the answer
-            self._take_notifications(self._listener)
         session.end()
         self.deliver(lambda: self._finish(submitted, result))
 
-    def _finish(self, submitted: Submitted, result: Any) -> None:
-        self._pending -= 1
+    def _finish(self, submitted: SubmittedCall, result: Any) -> None:
         self._submitted.popleft()
+        if submitted is self._standing:
+            self._standing = None
         if not submitted.is_given_up:
             submitted.done(result)
 
@@ -234,32 +247,18 @@ class DatabaseThread:
         submitted.done(OperationalError(f"PostgreSQL has not answered for {seconds:.1f} s"))
 
     def _disconnect(self) -> None:
-        if self._listener is not None:
-            self._waiting.unregister(self._listener.fd)
-            self._listener = None
+        fd = self._notifications.fd
+        if fd is not None:
+            self._waiting.unregister(fd)
+            self._notifications.end()
         self._session.close()
         self.lost += 1
 
-    def _listen(self) -> None:
-        self._listener = listener = Listener(self._session.connection, *self._listeners)
-        self._waiting.register(listener.fd, selectors.EVENT_READ, listener)
-        if self._has_listened:
-            self._deliver_missed()
-        self._has_listened = True
-
-    def _take_notifications(self, listener: Listener) -> None:
+    def _take_notifications(self) -> None:
         try:
-            arrived = listener.take()
+            while standing := self._notifications.pass_on(self._standing):
+                self._make(standing)
         except Error:
             self._has_ended = True  # set before `lost` grows, because the loop checks `lost` first
             self._disconnect()  # the next call reconnects and listens again
-            self._deliver_missed()
-            return
-        for channel, payloads in arrived.items():
-            notified = self._listeners.get(channel)
-            if notified is not None:  # code of the project may listen too, as on `connection_created`
-                self.deliver(partial(notified, payloads))
-
-    def _deliver_missed(self) -> None:
-        for notified in self._listeners.values():
-            self.deliver(partial(notified, None))
+            self._notifications.deliver_missed()

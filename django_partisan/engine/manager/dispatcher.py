@@ -39,6 +39,13 @@ class Dispatcher(Component):
         self._may_start = may_start
         self._sharing = sharing
 
+    @property
+    def has_idle_worker(self) -> bool:
+        """True if a worker is idle and no task is buffered for it."""
+        return not self._buffer and any(
+            worker.takes_tasks and not worker.held for worker in self._pool.workers
+        )
+
     def room(self) -> int:
         """Return how many tasks may be claimed now.
 

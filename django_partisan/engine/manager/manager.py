@@ -18,8 +18,9 @@ import django_partisan
 from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.liveness import remove_stale_files
 from django_partisan.engine.manager.assembly import Assembly, Resources
-from django_partisan.engine.manager.database_thread import DatabaseThread, Notified
+from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.loop_calls import LoopCalls
+from django_partisan.engine.manager.notifications import Notified
 from django_partisan.engine.manager.process_signals import ProcessSignals
 from django_partisan.engine.manager.run_until import Until
 from django_partisan.engine.manager.thread_shutdown import end_all
@@ -78,8 +79,12 @@ class Manager:
         self._presence = PresenceFile(
             instance, config.workers_count, identity_of(connections[task_database()])
         )
-        channels: dict[str, Notified] = {CHANNEL: self._on_notified, CONTROL_CHANNEL: self._on_control}
-        listeners = {"pulse": channels} if config.listen else {}
+        listeners: dict[str, dict[str, Notified]] = {}
+        if config.listen:
+            listeners = {
+                "claim": {CHANNEL: self._on_notified},
+                "pulse": {CONTROL_CHANNEL: self._on_control},
+            }
         patience = answer_seconds(config.lease_seconds)
         self._threads = {
             role: DatabaseThread(
@@ -196,13 +201,12 @@ class Manager:
         return is_stuck or is_silent or now >= forced_at + FORCED_SETTLE_SECONDS
 
     def _on_notified(self, queues: set[str] | None) -> None:
-        if queues is None:  # some may have been missed: listen again with the next heartbeat, and claim
-            self._parts.lease.heartbeat_soon()
-            self._parts.claimer.notified()
-        elif self._config.queue in queues:
+        if queues is None or self._config.queue in queues:  # None: some may have been missed
             self._parts.claimer.notified()
 
     def _on_control(self, payloads: set[str] | None) -> None:
+        if payloads is None:  # some may have been missed: listen again with the next heartbeat
+            self._parts.lease.heartbeat_soon()
         self._parts.controls.notified(payloads)
 
     def _take_snapshot(self) -> None:

@@ -27,7 +27,8 @@ from django_partisan.config.queues import QueueConfig
 from django_partisan.engine import boot_clock
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.component import NEVER, Component
-from django_partisan.engine.manager.database_thread import Call, DatabaseThread, Done
+from django_partisan.engine.manager.database_call import Call, Done
+from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.intake import Intake
 from django_partisan.engine.manager.outage import Outage
 from django_partisan.engine.manager.pool import Pool

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Final
 
 from django_partisan import registry
-from django_partisan.engine.manager.database_thread import Deliver
+from django_partisan.engine.manager.database_call import Deliver
 
 THREAD_NAME: Final = "partisan-imports"
 

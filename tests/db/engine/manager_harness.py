@@ -11,7 +11,7 @@ from django.db import connection, connections
 
 from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.component import Component
-from django_partisan.engine.manager.database_thread import Deliver
+from django_partisan.engine.manager.database_call import Deliver
 from django_partisan.engine.manager.manager import CLOSE_SECONDS, Manager
 from django_partisan.engine.manager.run_until import Until
 from django_partisan.engine.manager.worker_process import ProcessHandle, WorkerProcess

@@ -12,9 +12,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.connection_watch import ConnectionWatch
-from django_partisan.engine.manager.database_thread import (
-    GIVE_UP_SECONDS,
-)
+from django_partisan.engine.manager.database_call import Call, Done, StandingCall
+from django_partisan.engine.manager.database_thread import GIVE_UP_SECONDS, DatabaseThread
 from django_partisan.engine.manager.thread_shutdown import end_all
 from django_partisan.sql.connection import execute, fetch_all, open_connection
 from django_partisan.sql.control import Control, decoded, notify_control
@@ -257,7 +256,7 @@ def test_a_call_that_does_not_end_is_given_up_and_what_comes_later_is_dropped(ha
 
 def test_where_one_answer_is_late_the_others_are_granted_a_moment_and_other_connections(harness, stuck):
     silent = DatabaseThreadHarness()
-    watch = ConnectionWatch([silent.thread, harness.thread], lambda: None)
+    watch = ConnectionWatch([silent.thread, harness.thread], silent.thread, lambda: None)
     before = harness.session()
     assert watch.next_at() == NEVER
     silent.thread.submit(stuck, silent.results.append)
@@ -286,7 +285,7 @@ def test_where_one_answer_is_late_the_others_are_granted_a_moment_and_other_conn
 def test_a_call_that_was_granted_but_a_moment_takes_no_patience_from_the_others(harness, stuck):
     """Otherwise, where calls take longer than a moment, threads would abort each other's calls forever."""
     silent, slow = DatabaseThreadHarness(), Stuck()
-    watch = ConnectionWatch([silent.thread, harness.thread], lambda: None)
+    watch = ConnectionWatch([silent.thread, harness.thread], silent.thread, lambda: None)
     silent.thread.submit(stuck, silent.results.append)
     stuck.begun.wait(20)
     harness.session()
@@ -315,11 +314,13 @@ def test_a_call_that_was_granted_but_a_moment_takes_no_patience_from_the_others(
     silent.calls.close()
 
 
-def test_where_the_server_ended_one_idle_connection_the_others_are_replaced(harness):
+def test_where_the_server_ended_the_idle_connection_of_the_heartbeats_the_others_are_replaced(harness):
     other = DatabaseThreadHarness()
     lost: list[int] = []
     watch = ConnectionWatch(
-        [other.thread, harness.thread], lambda: lost.append(other.thread.lost + harness.thread.lost)
+        [other.thread, harness.thread],
+        other.thread,
+        lambda: lost.append(other.thread.lost + harness.thread.lost),
     )
     listening, before = other.session(), harness.session()
     watch.turn(time.monotonic())
@@ -341,6 +342,25 @@ def test_where_the_server_ended_one_idle_connection_the_others_are_replaced(harn
     assert lost == [1, 2]
     assert other.thread.close(20)
     other.calls.close()
+
+
+def test_where_the_server_ended_another_idle_connection_only_this_one_is_replaced(harness):
+    pulse = DatabaseThreadHarness()
+    lost: list[int] = []
+    watch = ConnectionWatch(
+        [pulse.thread, harness.thread], pulse.thread, lambda: lost.append(harness.thread.lost)
+    )
+    before, listening = pulse.session(), harness.session()
+
+    execute(connection, "SELECT pg_terminate_backend(%s)", (listening,))
+    harness.turn_until(lambda: harness.notified == [None])
+    watch.turn(time.monotonic())
+
+    assert lost == [1]
+    assert pulse.session() == before
+    assert harness.session() != listening
+    assert pulse.thread.close(20)
+    pulse.calls.close()
 
 
 def test_threads_end_together_and_those_that_wait_for_an_answer_are_hung_up(through, proxy, stuck):
@@ -380,3 +400,201 @@ def test_a_connection_that_cannot_even_be_closed_is_forgotten(harness, monkeypat
     kept.close()
 
     assert harness.session() > 0
+
+
+class Standing:
+    """A standing call for notifications of ``mail``, and what became of it."""
+
+    def __init__(
+        self, harness: DatabaseThreadHarness, call: Call | None = None, done: Done | None = None
+    ) -> None:
+        self.withdrawn = 0
+        self.may_begin = True
+        name = threading.current_thread
+        call = call or (lambda connection: (name().name, fetch_all(connection, "SELECT 1")))
+        harness.thread.stand_by(
+            StandingCall(
+                CHANNEL,
+                "mail",
+                call,
+                done or harness.results.append,
+                may_begin=lambda: self.may_begin,
+                withdrawn=self._on_withdrawn,
+            )
+        )
+
+    def _on_withdrawn(self) -> None:
+        self.withdrawn += 1
+
+
+def notify(queue: str) -> None:
+    execute(connection, "SELECT pg_notify(%s, %s)", (CHANNEL, queue))
+
+
+def test_a_standing_call_is_made_without_the_loop_when_it_is_notified(harness):
+    harness.session()
+    begun = threading.Event()
+
+    def call(called: BaseDatabaseWrapper) -> int:
+        begun.set()
+        return 7
+
+    standing = Standing(harness, call)
+    assert harness.thread.is_standing_by
+    assert not harness.thread.is_busy
+    assert harness.thread.late_at() is None
+
+    notify("mail")
+
+    assert begun.wait(PATIENT_SECONDS)
+    assert harness.thread.is_busy
+    assert not harness.thread.is_standing_by
+    harness.turn_until(lambda: not harness.thread.is_busy)
+    assert harness.results == [7]
+    assert harness.notified == []
+    assert standing.withdrawn == 0
+
+
+def test_a_standing_call_is_made_once_and_the_next_notification_comes_to_the_loop(harness):
+    harness.session()
+    Standing(harness)
+    notify("mail")
+    harness.turn_until(lambda: harness.results)
+
+    assert harness.is_notified("mail")
+    assert harness.results == [("partisan-test", [(1,)])]
+
+
+def test_a_notification_for_another_queue_or_channel_leaves_a_call_standing(harness):
+    harness.session()
+    Standing(harness)
+
+    assert harness.is_notified("letters")
+    notify_control(connection, "mail", "pause")
+    harness.turn_until(lambda: harness.controls)
+
+    assert harness.thread.is_standing_by
+    assert harness.results == []
+
+
+def test_it_listens_from_its_first_call_on_and_no_more_after_the_connection_was_lost_in_a_call(harness):
+    assert not harness.thread.is_listening
+    harness.session()
+    assert harness.thread.is_listening
+
+    harness.ask(end_of_session)
+
+    assert not harness.thread.is_listening
+    assert not harness.thread.needs_connection
+
+
+@pytest.mark.parametrize(
+    "withdraw",
+    [
+        DatabaseThread.stand_down,
+        DatabaseThread.renew,
+        DatabaseThread.distrust,
+        lambda thread: thread.submit(lambda connection: None, lambda result: None),
+    ],
+    ids=["asked", "renew", "distrust", "submit"],
+)
+def test_a_withdrawn_call_is_not_made(withdraw, harness):
+    harness.session()
+    standing = Standing(harness)
+
+    withdraw(harness.thread)
+    withdraw(harness.thread)
+
+    assert standing.withdrawn == 1
+    assert not harness.thread.is_standing_by
+    harness.session()
+    assert harness.is_notified("mail")
+    assert harness.results == []
+
+
+def test_a_call_that_may_not_begin_stays_and_the_notification_comes_to_the_loop(harness):
+    harness.session()
+    standing = Standing(harness)
+    standing.may_begin = False
+
+    assert harness.is_notified("mail")
+    assert harness.thread.is_standing_by
+
+    standing.may_begin = True
+    notify("mail")
+    harness.turn_until(lambda: harness.results)
+
+
+def test_what_is_submitted_after_a_standing_call_has_begun_follows_it(harness, stuck):
+    harness.session()
+    standing = Standing(harness, stuck)
+    assert harness.thread.stand_down()
+    standing = Standing(harness, stuck)
+    notify("mail")
+    assert stuck.begun.wait(PATIENT_SECONDS)
+    assert not harness.thread.stand_down()
+    harness.thread.submit(lambda connection: "next", harness.results.append)
+
+    stuck.go_on.set()
+    harness.turn_until(lambda: not harness.thread.is_busy)
+
+    assert harness.results == ["late", "next"]
+    assert standing.withdrawn == 0
+
+
+def test_a_notification_during_a_standing_call_comes_to_the_loop_after_its_result(harness, stuck):
+    harness.session()
+    notified_before: list[list[set[str] | None]] = []
+
+    def call(called: BaseDatabaseWrapper) -> None:
+        stuck(called)
+        execute(called, "SELECT")  # its answer brings the notification
+
+    Standing(harness, call, lambda _: notified_before.append([*harness.notified]))
+    notify("mail")
+    assert stuck.begun.wait(PATIENT_SECONDS)
+    notify("mail")
+    stuck.go_on.set()
+
+    harness.turn_until(lambda: harness.notified)
+
+    assert notified_before == [[]]
+
+
+def test_a_standing_call_that_does_not_end_is_given_up_like_any_other(harness, stuck):
+    harness.session()
+    Standing(harness, stuck)
+    notify("mail")
+    assert stuck.begun.wait(PATIENT_SECONDS)
+    late_at = wait_until(harness.thread.late_at)
+
+    assert harness.thread.shut_down_if_late(late_at)
+    assert not harness.thread.shut_down_if_late(late_at + GIVE_UP_SECONDS)
+
+    [error] = harness.results
+    assert isinstance(error, OperationalError)
+    assert harness.thread.is_busy
+
+
+def test_a_call_stands_no_more_when_its_thread_ends():
+    harness = DatabaseThreadHarness()
+    harness.session()
+    standing = Standing(harness)
+
+    assert harness.thread.close(20)
+
+    assert standing.withdrawn == 1
+    harness.calls.close()
+
+
+def test_a_call_whose_connection_is_lost_stands_until_it_is_withdrawn_and_is_not_made(harness):
+    pid = harness.session()
+    standing = Standing(harness)
+
+    execute(connection, "SELECT pg_terminate_backend(%s)", (pid,))
+    harness.turn_until(lambda: harness.notified == [None])
+    harness.session()
+
+    assert standing.withdrawn == 1
+    assert harness.is_notified("mail")
+    assert harness.results == []

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import override_settings
 
@@ -32,7 +32,7 @@ from django_partisan.telemetry.events.managers import (
 )
 from django_partisan.telemetry.events.queues import ClaimErrored, ClaimFailed, TasksReleased
 from django_partisan.telemetry.events.snapshot import QueueLimits
-from tests.db.engine.manager_harness import Gate, ManagerHarness, end_session
+from tests.db.engine.manager_harness import Gate, ManagerHarness
 from tests.support.events import RecordedEvents
 from tests.support.rows import claim, columns, insert_many, statuses_of
 from tests.support.waiting import PATIENCE_SECONDS, wait_until
@@ -153,18 +153,32 @@ def test_a_forced_stop_does_not_wait_for_a_database_that_is_away(
     assert statuses_of(*ids) == ["in_process"]
 
 
-def test_only_a_notification_for_its_queue_or_a_missed_one_wakes_it_and_then_it_listens_again(harness):
+@pytest.mark.parametrize("queues", [{"default"}, None], ids=["its queue", "some missed"])
+def test_only_a_notification_for_its_queue_or_a_missed_one_makes_it_claim(queues, harness):
     notify = harness.manager._on_notified
     notify({"mail"})
     assert harness.is_quiet
 
-    notify({"default"})
-    assert not harness.is_quiet
-    harness.turn_until(lambda: harness.is_quiet)
-    assert harness.manager._parts.lease.next_at() > time.monotonic()
-    notify(None)
+    notify(queues)
 
     assert not harness.is_quiet
+    harness.turn_until(lambda: harness.is_quiet)
+
+
+def test_a_task_is_claimed_without_a_turn_of_the_loop_while_a_worker_is_idle(harness):
+    harness.turn_until(lambda: harness.manager._threads["claim"].is_standing_by)
+
+    ids = insert_many(1)
+    wait_until(lambda: statuses_of(*ids) == ["in_process"])
+
+    harness.turn_until(lambda: statuses_of(*ids) == ["finished"])
+
+
+def test_after_missed_controls_it_sends_a_heartbeat_which_listens_again(harness):
+    assert harness.manager._parts.lease.next_at() > time.monotonic()
+
+    harness.manager._on_control(None)
+
     assert harness.manager._parts.lease.next_at() == 0.0
 
 
@@ -182,8 +196,9 @@ def test_tasks_of_a_claim_whose_answer_was_lost_are_found_and_run_also_if_it_is_
 
     if is_late:
         lose()
-    ids = insert_many(2)
-    assert len(claiming.claim(connection, "default", lease.id, token, 2)) == 2
+    with transaction.atomic():  # otherwise the manager would be notified and claim them itself
+        ids = insert_many(2)
+        assert len(claiming.claim(connection, "default", lease.id, token, 2)) == 2
     if not is_late:
         lose()
 
@@ -192,8 +207,9 @@ def test_tasks_of_a_claim_whose_answer_was_lost_are_found_and_run_also_if_it_is_
 
 
 def test_tasks_that_are_ours_by_the_table_alone_are_found_by_the_second_heartbeat(harness):
-    ids = insert_many(2)
-    assert len(claim(connection, "default", harness.manager._parts.lease.id, 2)) == 2
+    with transaction.atomic():
+        ids = insert_many(2)
+        assert len(claim(connection, "default", harness.manager._parts.lease.id, 2)) == 2
 
     for _ in range(2):
         harness.manager._parts.lease.heartbeat_soon()
@@ -203,10 +219,11 @@ def test_tasks_that_are_ours_by_the_table_alone_are_found_by_the_second_heartbea
 
 
 def test_a_claim_that_is_refused_is_told_once_and_tried_again(harness, recorded_events: RecordedEvents):
+    harness.cut_off("claim")
+    harness.turn_until(lambda: recorded_events.of(ClaimFailed))
     ids = insert_many(2)
-    end_session("claim")
+    harness.reconnect("claim")
 
-    harness.manager._on_notified({"default"})
     harness.turn_until(lambda: statuses_of(*ids) == ["finished", "finished"])
     harness.turn_until(lambda: recorded_events.of(DatabaseRestored))
 

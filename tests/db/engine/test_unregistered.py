@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from django_partisan import registry
@@ -90,8 +90,9 @@ def test_an_idle_manager_looks_once_and_again_only_after_a_heartbeat_that_found_
         harness.turn_until(lambda: len(heartbeats) >= number)  # noqa: B023
     assert len(looks) == 1
 
-    [pk] = insert_many(1, "Letter")
-    set_aside(pk)
+    with transaction.atomic():  # otherwise the manager would be notified before it is set aside
+        [pk] = insert_many(1, "Letter")
+        set_aside(pk)
 
     harness.turn_until(lambda: statuses_of(pk) == ["finished"])
     assert len(looks) > 1

@@ -1,6 +1,7 @@
 """When a manager claims, how many tasks and from where, and when it publishes that it sleeps."""
 
 import time
+from collections.abc import Callable
 from typing import Any, cast
 from uuid import UUID, uuid4
 
@@ -11,9 +12,11 @@ from django_partisan.engine import boot_clock
 from django_partisan.engine.manager.claim_cursor import FROM_START_SECONDS
 from django_partisan.engine.manager.claimer import AWAKE_AFTER_FULL_CLAIMS, Claimer
 from django_partisan.engine.manager.component import NEVER
+from django_partisan.engine.manager.outage import Outage
 from django_partisan.engine.manager.promoter import SOON_SECONDS
 from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.sql.claiming import QueueCheck, TaskRow
+from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.session import answer_seconds
 from django_partisan.telemetry.events.managers import DatabaseRestored
 from django_partisan.telemetry.events.queues import ClaimErrored, ClaimFailed, PollFoundNothing, TasksClaimed
@@ -37,6 +40,9 @@ class Harness(PromoterHarness):
         self.pause = QueuePause()
         self.ended: list[tuple[int, bool]] = []
         self.has_room_for = 2
+        self.has_idle_worker = True
+        self.forgotten: list[int] = []
+        self.before_identified: Callable[[], object] = lambda: None
         self.lease_holds = True
         self.taken: list[list[TaskRow]] = []
         self.sent_at: list[float] = []
@@ -48,10 +54,14 @@ class Harness(PromoterHarness):
             self.promoter,
             tokens,
             dispatcher,
-            identity=lambda: self.claiming_id,
+            identity=self.identify,
             pause=self.pause,
         )
         self.answers_check()
+
+    def identify(self) -> UUID | None:
+        self.before_identified()
+        return self.claiming_id
 
     def draw(self) -> int:
         return 100 + len(self.ended)
@@ -62,6 +72,9 @@ class Harness(PromoterHarness):
 
     def failed(self, token: int) -> None:
         self.ended.append((token, True))
+
+    def forget(self, token: int) -> None:
+        self.forgotten.append(token)
 
     def take(self, rows: list[TaskRow], since: float) -> None:
         self.taken.append(rows)
@@ -80,7 +93,7 @@ class Harness(PromoterHarness):
     def claim(self, *rows: TaskRow, later: float = 0.0) -> dict[str, Any]:
         """Answer the next claim; return its arguments."""
         assert self.turn(later) == "claim"
-        asked: dict[str, Any] = self.thread.call.keywords
+        asked: dict[str, Any] = self.thread.call.arguments
         self.thread.answer(list(rows))
         return asked
 
@@ -309,7 +322,7 @@ def test_a_claim_that_the_server_cancels_early_is_halved_and_no_outage_until_it_
     limits = []
     for _ in range(3):
         assert harness.turn() == "claim"
-        limits.append(harness.thread.call.keywords["limit"])
+        limits.append(harness.thread.call.arguments["limit"])
         harness.thread.answer(CANCELLED)
 
     assert limits == [5, 2, 1]
@@ -519,3 +532,175 @@ def test_tasks_are_taken_in_with_the_moment_at_which_their_claim_was_sent(harnes
 
     [moment] = harness.sent_at
     assert before <= moment <= sent_by
+
+
+def test_asleep_it_lets_a_claim_stand_by_with_the_room_that_there_is(harness):
+    harness.has_room_for = 5
+    harness.falls_asleep()
+    assert harness.turn() is None
+
+    call = harness.thread.notify()
+
+    assert call.arguments == {
+        "queue": "default",
+        "manager": harness.claiming_id,
+        "token": call.token,
+        "limit": 5,
+        "behind": None,
+        "without": [],
+    }
+    assert not harness.claimer.is_idle
+    harness.thread.answer([task_row(7)])
+    assert harness.taken == [[task_row(7)]]
+    assert harness.ended[-1] == (call.token, False)
+
+
+def test_a_claim_stands_by_while_the_queue_is_checked_and_not_while_it_is_awake(harness):
+    assert harness.turn() == "claim"
+    harness.thread.answer([])
+    harness.answers_check()
+    assert harness.turn() == "set_sleeping"
+    assert not harness.thread.is_standing_by
+    harness.thread.answer(None)
+
+    harness.turn()
+
+    assert harness.chores.calls
+    assert harness.thread.is_standing_by
+
+
+def test_after_a_standing_claim_that_was_full_it_claims_on_and_after_another_the_queue_is_checked(harness):
+    harness.falls_asleep().turn()
+    harness.thread.notify()
+    harness.thread.answer(list(FULL))
+
+    assert harness.claim()["behind"] == (4, 9)
+    assert harness.claim()["behind"] is None
+    assert harness.turn() is None
+    harness.answers_check()
+    harness.turn()
+    harness.thread.notify()
+    harness.thread.answer([task_row(7)])
+
+    assert harness.turn() is None
+    assert harness.chores.calls
+
+
+def test_a_standing_claim_that_fails_is_repeated(harness):
+    harness.falls_asleep().turn()
+    call = harness.thread.notify()
+    harness.thread.answer(AWAY)
+
+    assert harness.ended[-1] == (call.token, True)
+    assert harness.turn(later=10) == "claim"
+
+
+def test_the_claim_that_stands_by_is_replaced_when_it_would_be_another_one(harness):
+    harness.falls_asleep().turn()
+    harness.turn()
+    assert harness.forgotten == []
+
+    harness.has_room_for = 7
+    harness.turn()
+
+    assert len(harness.forgotten) == 1
+    assert harness.thread.notify().limit == 7
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda harness: setattr(harness, "has_room_for", 0),
+        lambda harness: setattr(harness, "has_idle_worker", False),
+        lambda harness: setattr(harness, "claiming_id", None),
+        lambda harness: harness.pause.begin(),
+        lambda harness: harness.claimer.stop(),
+        lambda harness: harness.claimer.notified(),
+    ],
+    ids=["no room", "no idle worker", "no lease", "paused", "stopped", "notified"],
+)
+def test_the_claim_is_withdrawn_when_it_must_not_be_made_by_itself(change, harness):
+    harness.falls_asleep().turn()
+
+    change(harness)
+    harness.turn()
+
+    assert not harness.thread.is_standing_by
+    assert len(harness.forgotten) == 1
+
+
+@pytest.mark.parametrize("is_notified", [True, False])
+def test_a_standing_claim_that_begins_during_a_turn_is_the_only_one(is_notified, harness):
+    harness.falls_asleep().turn()
+    if is_notified:
+        harness.claimer.notified()
+    else:
+        harness.has_room_for = 7
+
+    def begin() -> None:
+        harness.before_identified = lambda: None
+        harness.thread.notify()
+
+    harness.before_identified = begin
+    harness.turn()
+
+    assert len(harness.thread.calls) == 1
+    assert harness.thread.is_busy
+    assert harness.forgotten == []
+    harness.thread.answer(list(FULL))
+    assert harness.claim()["behind"] == (4, 9)
+
+
+def test_a_standing_claim_may_begin_only_under_the_lease_for_which_it_was_prepared(harness):
+    harness.falls_asleep().turn()
+    standing = harness.thread._standing
+    before = harness.claiming_id
+
+    for claiming_id, may_begin in ((None, False), (uuid4(), False), (before, True)):
+        harness.claiming_id = claiming_id
+        assert standing.begin(CHANNEL, {"default"}) == may_begin
+
+
+def test_during_an_outage_of_another_connection_no_claim_stands_by_without_a_lease(harness):
+    harness.falls_asleep().turn()
+    settles = Outage(harness.outage._shared)
+    for _ in range(2):
+        settles.fail(AWAY)
+    harness.turn()
+    assert harness.claimer.next_at() == harness.outage.retry_at > time.monotonic()
+    assert harness.thread.is_standing_by
+
+    harness.claiming_id = None
+    harness.turn()
+
+    assert not harness.thread.is_standing_by
+
+
+def test_no_claim_stands_by_when_the_connection_is_to_be_checked():
+    harness = Harness(checks_before_cleanup=3).falls_asleep()
+    harness.turn()
+    harness.thread.notify()
+    harness.thread.answer([])
+    harness.answers_check()
+
+    harness.turn()
+
+    assert not harness.thread.is_standing_by
+    harness.claimer.notified()
+    harness.turn()
+    assert harness.thread.call._checks_connection
+
+
+@pytest.mark.parametrize(
+    ("needs_connection", "is_listening"), [(True, True), (False, False)], ids=["to be replaced", "lost"]
+)
+def test_it_reconnects_in_order_to_be_notified(needs_connection, is_listening, harness):
+    harness.falls_asleep()
+    harness.thread.needs_connection, harness.thread.is_listening = needs_connection, is_listening
+
+    assert harness.turn() == "_connect"
+    harness.thread.answer(None)
+    harness.thread.needs_connection, harness.thread.is_listening = False, True
+    harness.turn()
+
+    assert harness.thread.is_standing_by

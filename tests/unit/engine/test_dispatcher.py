@@ -28,6 +28,18 @@ def test_the_buffer_is_refilled_when_it_runs_low(engine: IntakeHarness):
     assert engine.dispatcher.room() == 8
 
 
+def test_a_worker_is_idle_unless_it_holds_a_task_or_one_is_buffered_for_it(engine: IntakeHarness):
+    assert engine.dispatcher.has_idle_worker
+    engine.dispatch_to(0, task_row(1))
+    assert engine.dispatcher.has_idle_worker
+
+    engine.dispatcher.take([task_row(2)])
+    assert not engine.dispatcher.has_idle_worker
+
+    assert engine.dispatched()[1] == [2]
+    assert not engine.dispatcher.has_idle_worker
+
+
 def test_nothing_is_dispatched_while_others_may_have_taken_the_tasks(engine: IntakeHarness):
     engine.may_start = False
     engine.dispatcher.take([task_row(1)])

@@ -65,7 +65,7 @@ class Harness:
         self.parts.claimer.turn(now)
         thread = self.threads["claim"]
         assert thread.pending_call == "claim"
-        token = thread.call.keywords["token"]
+        token = thread.call.token
         return lambda *ids: thread.answer([task_row(task_id, token=token) for task_id in ids])
 
     def counts_a_crash(self, task_id: int) -> Callable[[], None]:
