@@ -49,7 +49,7 @@ def check_database(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any
     try:
         ensure_postgresql()
     except CannotStart as error:
-        return [CheckWarning(error.problem, hint=error.cure, id=NOT_POSTGRESQL.id)]
+        return [CheckWarning(error.problem, hint=error.remedy, id=NOT_POSTGRESQL.id)]
     return []
 
 

@@ -90,13 +90,13 @@ class WrongSetting(PartisanError, ValueError):
 class CannotStart(PartisanError):
     """``start_partisan`` cannot start; the message gives the problem and the remedy.
 
-    ``problem`` and ``cure`` are the two parts of the message; ``cure`` is empty if they are not separate.
+    ``problem`` and ``remedy`` are the two parts of the message; ``remedy`` is empty if they are not separate.
     """
 
-    def __init__(self, problem: str, cure: str = "") -> None:
-        super().__init__(f"{problem} {cure}".rstrip())
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        super().__init__(f"{problem} {remedy}".rstrip())
         self.problem = problem
-        self.cure = cure
+        self.remedy = remedy
 
 
 class ClaimLost(PartisanError):

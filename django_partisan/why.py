@@ -43,7 +43,7 @@ def sentence_without_row(task_id: int, latest: int | None) -> str:
 
 
 def sentence(situation: Situation, definition: TaskDefinition | None = None) -> str:
-    """Return the sentence for a task; ``definition`` has its limits of retries and postpones."""
+    """Return the sentence for a task; ``definition`` has its limits of retries and postponements."""
     task = situation.task
     says = {"new": _waiting, "in_process": _held_by_manager, "finished": _completed, "error": _failed}
     return f"Task {task.id} ({task.processor}) {says[task.status](situation, definition)}."

@@ -1,1 +1,1 @@
-"""The checks of ``manage.py partisan_doctor``, each with its findings and their cures."""
+"""The checks of ``manage.py partisan_doctor``, each with its findings and their remedies."""

@@ -69,7 +69,7 @@ def _findings_of(check: Check, subject: Subject) -> Iterator[Finding]:
         with limited() if check.reads else nullcontext():
             yield from check.run(subject)
     except CannotStart as error:
-        yield Finding(ERROR, error.problem, error.cure)
+        yield Finding(ERROR, error.problem, error.remedy)
     except Exception as error:  # an error here must not hide the findings of the other checks
         reason = " ".join(str(error).split())
         yield Finding(ERROR, f"The check failed: {type(error).__name__}: {reason}")

@@ -25,11 +25,11 @@ class Subject(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """One result of a check: its status, a message, the cure if it is not fine, and the check's name."""
+    """One result of a check: its status, a message, the remedy if it is not fine, and the check's name."""
 
     status: str
     message: str
-    cure: str = ""
+    remedy: str = ""
     check: str = ""
 
 

@@ -34,12 +34,12 @@ def _judge(processor: str, number: int, since: datetime, grace_seconds: float) -
     moment = since.astimezone(timezone.utc)
     if processor in registry.definitions:
         where = "It is registered on this host."
-        cure = "Restart the managers with the code of this host"
+        remedy = "Restart the managers with the code of this host"
     else:
         where = "It is not registered on this host either."
-        cure = f"Deploy managers whose code registers {processor}"
+        remedy = f"Deploy managers whose code registers {processor}"
     return Finding(
         WARNING,
         f"{tasks} held since {moment:%Y-%m-%d %H:%M} UTC: no manager has registered the processor. {where}",
-        f"{cure}; the tasks fail after {grace_seconds:g} s (UNREGISTERED_GRACE_SECONDS).",
+        f"{remedy}; the tasks fail after {grace_seconds:g} s (UNREGISTERED_GRACE_SECONDS).",
     )

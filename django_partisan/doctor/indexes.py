@@ -30,10 +30,10 @@ def check(subject: Subject) -> Iterator[Finding]:
         broken += [(model, one, one.name in valid) for one in declared if not valid.get(one.name)]
     for model, one, is_there in broken:
         said = "is invalid: its build was interrupted" if is_there else "does not exist"
-        cure = f"DROP INDEX CONCURRENTLY {one.name}; " if is_there else ""
-        cure += _statement(connection, model, one)
+        remedy = f"DROP INDEX CONCURRENTLY {one.name}; " if is_there else ""
+        remedy += _statement(connection, model, one)
         yield Finding(
-            ERROR, f"The index {one.name} of {model._meta.db_table} {said}.", f"Run this SQL: {cure}"
+            ERROR, f"The index {one.name} of {model._meta.db_table} {said}.", f"Run this SQL: {remedy}"
         )
     if not broken:
         yield Finding(FINE, f"All {expected} indexes and constraints exist.")

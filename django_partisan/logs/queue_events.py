@@ -154,7 +154,7 @@ def resumed(event: TasksResumed) -> Line:
     "Pruned %s and %s in %.1f s",
     by=(MANAGER,),
     fields=(QUEUE, DURATION, long("partisan.prune.finished"), long("partisan.prune.failed")),
-    when="a manager has pruned rows of all queues; at level debug if there were none to prune",
+    when="a manager has pruned rows of all queues; logged at level debug if there were none to prune",
     lower=LowerLevel(DEBUG, lambda event: not event.finished and not event.failed),
 )
 def pruned(event: PrunePassEnded) -> Line:

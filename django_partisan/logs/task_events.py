@@ -55,7 +55,8 @@ _IN_BULK: Final = LowerLevel(DEBUG, lambda event: event.in_bulk)
         Field("partisan.task.scheduled", "boolean"),
         fields.ARGUMENTS,
     ),
-    when="after the commit, so never for a row that was rolled back; at level debug for `bulk_delay()`",
+    when="the task was committed, so there is no event for a row that was rolled back; logged at level debug "
+    "for `bulk_delay()`",
     lower=_IN_BULK,
 )
 def enqueued(event: TaskEnqueued) -> Line:
@@ -75,7 +76,7 @@ def enqueued(event: TaskEnqueued) -> Line:
     "Task %s (%s) is already waiting; no duplicate enqueued",
     by=(APP, WORKER),
     fields=fields.TASK,
-    when="a waiting duplicate was found (the line contains its id); at level debug for `bulk_delay()`",
+    when="a waiting duplicate was found (the line contains its id); logged at level debug for `bulk_delay()`",
     lower=_IN_BULK,
 )
 def deduplicated(event: TaskDeduplicated) -> Line:
@@ -140,8 +141,8 @@ def claim_lost(event: TaskClaimLost) -> Line:
         OUTCOME._replace(optional=True),
         keyword("partisan.manager.previous", optional=True),
     ),
-    when="the task of a lost manager or worker will run again; with the outcome `failure` if a run was lost, "
-    "except by a forced stop",
+    when="the task of a lost manager or worker will run again; the event has the outcome `failure` if a run "
+    "was lost for any reason other than a forced stop",
 )
 def rescued(event: TaskRescued) -> Line:
     is_failure = event.lost is not None and event.reason != REASON_STOPPED

@@ -101,7 +101,7 @@ def worker_ready(event: WorkerReady) -> Line:
         fields.ENQUEUED_TRACE_ID,
         long("partisan.worker.peak_resident_bytes", optional=True),
     ),
-    when="a worker process exited; at level info if it was recycled, stopped, or killed because an "
+    when="a worker process exited; logged at level info if it was recycled, stopped, or killed because an "
     "interrupted run did not end",
     lower=LowerLevel(INFO, lambda event: event.reason in _EXPECTED_EXITS),
 )

@@ -92,7 +92,7 @@ def initial_series(metric: Metric, queue: str, processors: Iterable[str]) -> Ite
 
 TASKS_ENQUEUED = _declare(
     "partisan_tasks_enqueued_total", COUNTER, "queue processor scheduled", "W app",
-    "How many tasks are enqueued from inside tasks (with CLIENT_METRICS, also by the application)?",
+    "How many tasks are being enqueued from inside tasks (with CLIENT_METRICS, also by the application)?",
     "Tasks enqueued from inside tasks, by the queue that they were added to.",
     scheduled=BOOLEANS,
 )
@@ -103,100 +103,100 @@ TASKS_DEDUPLICATED = _declare(
 )
 TASKS_CLAIMED = _declare(
     "partisan_tasks_claimed_total", COUNTER, "queue", "M",
-    "Are tasks claimed?",
+    "Are tasks being claimed?",
     "Tasks claimed.",
 )
 TASKS_STARTED = _declare(
     "partisan_tasks_started_total", COUNTER, "queue processor", "W",
-    "Do runs start?",
+    "Are runs starting?",
     "Runs that started, counted at the same time as their outcome.",
 )
 TASKS_COMPLETED = _declare(
     "partisan_tasks_completed_total", COUNTER, "queue processor", "W",
-    "How many runs complete?",
+    "How many runs are completing?",
     "Runs that completed.",
 )
 TASKS_POSTPONED = _declare(
     "partisan_tasks_postponed_total", COUNTER, "queue processor", "W",
-    "How many runs are postponed?",
+    "How many runs are being postponed?",
     "Runs whose task asked to run again later.",
 )
 TASKS_RETRIED = _declare(
     "partisan_tasks_retried_total", COUNTER, "queue processor", "W",
-    "How many runs are retried?",
+    "How many runs are being retried?",
     "Runs that ended with an error and will be retried.",
 )
 TASKS_FAILED = _declare(
     "partisan_tasks_failed_total", COUNTER, "queue processor reason", "W M",
-    "How many tasks fail, and why?",
+    "How many tasks are failing, and why?",
     "Tasks that failed and will not run again.",
     reason=outcomes.FAILURE_REASONS,
 )
 RUNS_INTERRUPTED = _declare(
     "partisan_runs_interrupted_total", COUNTER, "queue reason", "M",
-    "Are runs interrupted?",
+    "Are runs being interrupted?",
     "Runs that were interrupted because they exceeded their time limit or because their task was cancelled.",
     reason=(outcomes.REASON_TIMEOUT, outcomes.REASON_CANCELLED),
 )
 TASK_ERRORS = _declare(
     "partisan_task_errors_total", COUNTER, "queue processor error_type outcome", "W M",
-    "Which errors occur?",
+    "Which errors are occurring?",
     "Errors that led to a retry or a failure, by class.",
     outcome=(outcomes.RETRIED, outcomes.FAILED),
 )
 TASKS_ENQUEUE_FAILED = _declare(
     "partisan_tasks_enqueue_failed_total", COUNTER, "queue processor", "W app",
-    "Do inserts fail?",
+    "Are inserts failing?",
     "Failed inserts of tasks, attempted from inside tasks.",
 )
 TASKS_RESCUED = _declare(
     "partisan_tasks_rescued_total", COUNTER, "queue reason", "M",
-    "Are tasks rescued after crashes?",
+    "Are tasks being rescued after crashes?",
     "Tasks taken over from a lost worker or manager, to be run again.",
     reason=(outcomes.REASON_MANAGER_LOST, outcomes.REASON_WORKER_LOST, outcomes.REASON_STOPPED),
 )
 TASKS_RELEASED = _declare(
     "partisan_tasks_released_total", COUNTER, "queue reason", "M",
-    "Are tasks released?",
+    "Are tasks being released?",
     "Claimed tasks that were released before they started.",
     reason=(outcomes.REASON_STOPPED, outcomes.REASON_SHARED, outcomes.REASON_PAUSED),
 )
 TASKS_REQUEUED = _declare(
     "partisan_tasks_requeued_total", COUNTER, "queue processor", "W app",
-    "How many failed tasks are requeued?",
+    "How many failed tasks are being requeued?",
     "Failed tasks that were requeued from inside tasks.",
 )
 TASKS_CHANGED = _declare(
     "partisan_tasks_changed_total", COUNTER, "queue change", "W app",
-    "How many tasks do operators change?",
+    "How many tasks are operators changing?",
     "Tasks that were made due, given another priority, or deleted from inside tasks.",
     change=outcomes.CHANGES,
 )
 TASKS_CANCELLED = _declare(
     "partisan_tasks_cancelled_total", COUNTER, "queue processor", "W M app",
-    "How many tasks are cancelled?",
+    "How many tasks are being cancelled?",
     "Tasks that were cancelled, before or during their run.",
 )
 TASKS_EXPIRED = _declare(
     "partisan_tasks_expired_total", COUNTER, "queue processor", "M",
-    "How many tasks expire?",
+    "How many tasks are expiring?",
     "Tasks that had not started when they expired, and ended without a run.",
 )
 TASKS_HELD = _declare(
     "partisan_tasks_held_total", COUNTER, "queue reason", "M",
-    "Are tasks held?",
+    "Are tasks being held?",
     "Tasks that were held because no manager could run them; they are resumed when a manager can run them.",
     reason=outcomes.HELD_REASONS,
 )
 TASKS_PRUNED = _declare(
     "partisan_tasks_pruned_total", COUNTER, "queue status", "M",
-    "Are old rows deleted?",
+    "Are old rows being deleted?",
     "Rows of all queues that this manager pruned.",
     status=PRUNED_STATUSES,
 )
 TASKS_CLAIM_LOST = _declare(
     "partisan_tasks_claim_lost_total", COUNTER, "queue", "M",
-    "Do managers lose claims?",
+    "Are managers losing claims?",
     "Outcomes that were not written because the manager had lost the claim.",
 )
 TASK_DURATION = _declare(
@@ -233,22 +233,22 @@ OLDEST_RUN_AGE = _declare(
 )
 RUN_LIMIT = _declare(
     "partisan_run_limit_seconds", GAUGE, "queue processor", "M",
-    "Does a run exceed its limit?",
+    "Is a run exceeding its limit?",
     "Time limit of a processor plus INTERRUPT_GRACE_SECONDS; absent if the processor has no limit.",
 )
 LAST_TASK_FINISHED = _declare(
     "partisan_last_task_finished_timestamp_seconds", GAUGE, "queue", "M",
     "When did a run last end?",
-    "When the last outcome arrived; absent before the first one.",
+    "When the last outcome arrived; absent until the first one has arrived.",
 )
 BUFFER_TASKS = _declare(
     "partisan_buffer_tasks", GAUGE, "queue", "M",
-    "Is the buffer filled?",
+    "How full is the buffer?",
     "Claimed tasks that have not started.",
 )
 BUFFER_LIMIT = _declare(
     "partisan_buffer_limit", GAUGE, "queue", "M",
-    "Is the buffer filled?",
+    "How full is the buffer?",
     "The value of MAX_QUEUE_SIZE.",
 )
 WORKERS = _declare(
@@ -264,7 +264,7 @@ WORKERS_CONFIGURED = _declare(
 )
 WORKER_EXITS = _declare(
     "partisan_worker_exits_total", COUNTER, "queue reason", "M",
-    "Do workers die?",
+    "Are workers dying?",
     "Workers that exited, by reason. The reason `stopped` includes workers that were killed by a forced "
     "stop; with `timeout` and `cancelled`, a worker was killed because an interrupted run did not end.",
     reason=(
@@ -274,7 +274,7 @@ WORKER_EXITS = _declare(
 )
 WORKER_CRASHES = _declare(
     "partisan_worker_crashes_total", COUNTER, "queue processor", "M",
-    "Which kinds of task kill workers?",
+    "Which kinds of task are killing workers?",
     "Workers that died because of an error or a signal, by the processor that they were running; `_none` if "
     "they were running no task.",
 )
@@ -285,12 +285,12 @@ MAX_CRASHES = _declare(
 )
 WORKER_CPU = _declare(
     "partisan_worker_cpu_seconds_total", COUNTER, "queue worker", "M",
-    "Which worker uses the CPU?",
+    "Which worker is using the CPU?",
     "User and system CPU time of the workers of a slot.",
 )
 WORKER_MEMORY = _declare(
     "partisan_worker_resident_memory_bytes", GAUGE, "queue worker", "M",
-    "Which worker uses the memory?",
+    "Which worker is using the memory?",
     "Resident memory of the worker of a slot.",
 )
 WORKER_PEAK_MEMORY = _declare(
@@ -335,19 +335,19 @@ CLAIM_DURATION = _declare(
 SETTLE_DURATION = _declare(
     "partisan_settle_duration_seconds", HISTOGRAM, "queue", "M",
     "Is settling slow?",
-    "Duration of a settle.",
+    "Duration of a settlement.",
     STATEMENT_BUCKETS,
 )
 SETTLE_BATCH = _declare(
     "partisan_settle_batch_tasks", HISTOGRAM, "queue", "M",
-    "Does group commit work?",
-    "Outcomes written by one settle.",
+    "Is group commit working?",
+    "Outcomes written by one settlement.",
     BATCH_BUCKETS,
 )
 SETTLE_ERRORS = _declare(
     "partisan_settle_errors_total", COUNTER, "queue", "M",
     "Are outcomes delayed?",
-    "Settles that failed.",
+    "Settlements that failed.",
 )
 UNSETTLED_TASKS = _declare(
     "partisan_unsettled_tasks", GAUGE, "queue", "M",
@@ -361,8 +361,8 @@ LEASE_LOST = _declare(
 )
 WORKER_BUSY = _declare(
     "partisan_worker_busy_seconds_total", COUNTER, "queue worker", "M",
-    "How busy are workers, even if runs are shorter than the scrape interval?",
-    "Time that the workers of a slot spent in runs.",
+    "How busy are the workers?",
+    "Time that the workers of a slot spent in runs. Includes runs shorter than the scrape interval.",
 )
 LAST_LOOP = _declare(
     "partisan_manager_last_loop_timestamp_seconds", GAUGE, "queue", "M",
@@ -372,7 +372,7 @@ LAST_LOOP = _declare(
 LAST_CLAIM = _declare(
     "partisan_manager_last_claim_timestamp_seconds", GAUGE, "queue", "M",
     "Is the loop alive?",
-    "When the database last answered a claim, or a poll by an idle manager; absent before the first answer.",
+    "When the database last answered a claim, or a poll by an idle manager; absent until the first answer.",
 )
 DRAINING = _declare(
     "partisan_manager_draining", GAUGE, "queue", "M",
@@ -396,7 +396,7 @@ MAX_WAIT = _declare(
 )
 BUILD_INFO = _declare(
     "partisan_build_info", INFO, "version django python postgresql", "M",
-    "Which versions run where?",
+    "Which versions are running where?",
     "Versions in use.",
 )
 
@@ -426,15 +426,15 @@ OLDEST_DUE_TASK_AGE = _declare(
 )
 UNSERVED_DUE_TASKS = _declare(
     "partisan_unserved_due_tasks", GAUGE, "queue", "D",
-    "Which queues wait for a manager?",
+    "Which queues are waiting for a manager?",
     "Due tasks of each queue that no live manager serves; a queue without due tasks has no series. Covers at "
     f"most 20 queues; the count for each queue stops at 1000. {_CACHED}",
 )
 MANAGERS_ALIVE = _declare(
     "partisan_managers_alive", GAUGE, "queue", "D",
     "How many managers serve this queue, on all hosts?",
-    "Managers whose lease has not expired, not counting workers that have lost their manager. Up to 200 "
-    f"other queues have a series too. {_CACHED}",
+    "Managers whose lease has not expired, not counting workers that have lost their manager. "
+    f"Queues that only other managers serve also have a series each, up to 200 of them. {_CACHED}",
 )
 SCHEDULE_TICKS = _declare(
     "partisan_schedule_ticks_total", COUNTER, "schedule outcome", "D",
@@ -451,58 +451,59 @@ SCHEDULE_NEXT_TICK = _declare(
 SCHEDULE_LAST_TICK = _declare(
     "partisan_schedule_last_tick_timestamp_seconds", GAUGE, "schedule", "D",
     "When was the last tick?",
-    f"Time of a schedule's last tick, whatever its outcome; absent before the first tick. {_LATEST}",
+    f"Time of a schedule's last tick, whatever its outcome; absent until the first tick. {_LATEST}",
 )
 SCHEDULE_LAST_COMPLETED = _declare(
     "partisan_schedule_last_completed_timestamp_seconds", GAUGE, "schedule", "D",
     "When did a task of the schedule last complete?",
-    "When a task of a schedule last completed, accurate to a minute; absent before the first one. "
+    "When a task of a schedule last completed, accurate to a minute; absent until one has completed. "
     f"{_EARLIEST}",
 )
 SCHEDULE_LATENESS = _declare(
     "partisan_schedule_lateness_seconds", GAUGE, "schedule", "D",
-    "Does a schedule tick on time?",
+    "Is the schedule ticking on time?",
     f"How long a tick has been due without being enqueued, 0 if there is none. {_LARGEST}",
 )
 SCHEDULE_OPEN = _declare(
     "partisan_schedule_open_seconds", GAUGE, "schedule", "D",
-    "Do the tasks of a schedule end?",
+    "Are the tasks of the schedule ending?",
     f"Age of the oldest tick whose task is not known to have ended, 0 if there is none. {_LARGEST_OVERDUE}",
 )
 SCHEDULE_LAST_FAILED = _declare(
     "partisan_schedule_last_failed", GAUGE, "schedule", "D",
-    "Do the tasks of a schedule complete?",
+    "Are the tasks of the schedule completing?",
     "1 if the most recently ended task of a schedule failed, accurate to a minute; 0 otherwise, and while "
     f"the schedule is paused or stopped. {_LARGEST}",
 )
 TABLE_INSERTS = _declare(
     "partisan_task_table_inserts_total", COUNTER, "", "D",
-    "How fast are tasks enqueued by all processes?",
+    "How fast are tasks being enqueued by all processes?",
     f"Rows inserted into the task table, according to PostgreSQL's own statistics. {_CACHED}",
 )
 TABLE_LIVE_ROWS = _declare(
     "partisan_task_table_live_rows", GAUGE, "", "D",
-    "Does the table bloat?",
+    "Is the table bloating?",
     f"Live rows in the task table, as estimated by PostgreSQL. {_CACHED}",
 )
 TABLE_DEAD_ROWS = _declare(
     "partisan_task_table_dead_rows", GAUGE, "", "D",
-    "Does the table bloat?",
+    "Is the table bloating?",
     f"Dead rows in the task table, as estimated by PostgreSQL. {_CACHED}",
 )
 TABLE_BYTES = _declare(
     "partisan_task_table_bytes", GAUGE, "", "D",
-    "Does the table bloat?",
+    "Is the table bloating?",
     f"Size of the task table, including its indexes. {_CACHED}",
 )
 LAST_PRUNE = _declare(
     "partisan_last_prune_timestamp_seconds", GAUGE, "", "D",
     "When did a manager last prune?",
-    f"When a manager last pruned rows, by the database's clock; absent before the first time. {_CACHED}",
+    "When a manager last pruned rows, by the database's clock; absent until a manager has pruned rows. "
+    f"{_CACHED}",
 )
 OLDEST_TRANSACTION_AGE = _declare(
     "partisan_oldest_transaction_age_seconds", GAUGE, "", "D",
-    "What holds vacuum back?",
+    "What is holding vacuum back?",
     f"Age of the oldest visible open transaction in the database, 0 if there is none. {_CACHED}",
 )
 DB_UP = _declare(
@@ -542,12 +543,12 @@ DB_CLOCK_SKEW = _declare(
 
 TELEMETRY_MESSAGES = _declare(
     "partisan_telemetry_messages_total", COUNTER, "queue", "M",
-    "Do reports from workers arrive?",
+    "Are reports from workers arriving?",
     "Messages from workers that carried metrics.",
 )
 TELEMETRY_DROPPED = _declare(
     "partisan_telemetry_dropped_total", COUNTER, "queue reason", "M",
-    "Is telemetry lost?",
+    "Is telemetry being lost?",
     "Dropped telemetry, such as log lines and spans, by reason.",
     reason=(DROPPED_PIPE, DROPPED_CONTEXT, DROPPED_FLUSH, DROPPED_UNKNOWN, *_DROPPED_SPANS, *_DROPPED_LINES),
 )
@@ -559,7 +560,7 @@ LABEL_OVERFLOW = _declare(
 )
 TELEMETRY_ERRORS = _declare(
     "partisan_telemetry_errors_total", COUNTER, "signal", "W M",
-    "Do logs, traces or metrics fail?",
+    "Are logs, traces or metrics failing?",
     "Errors in logs, traces and metrics that were caught.",
     signal=("logs", "traces", "metrics"),
 )

@@ -21,21 +21,21 @@ APP: Final = "django_partisan"
 class Refusal(NamedTuple):
     """A pattern for messages of PostgreSQL or libpq, their meaning, and the remedy.
 
-    ``start_partisan``, which can wait, uses ``start_meaning`` and ``start_cure`` instead, if they are set.
+    ``start_partisan``, which can wait, uses ``start_meaning`` and ``start_remedy`` instead, if they are set.
     """
 
     words: str
     meaning: str
-    cure: str
+    remedy: str
     start_meaning: str = ""
-    start_cure: str = ""
+    start_remedy: str = ""
 
 
 OUT_OF_REACH: Final = Refusal(
     "",
     "cannot be reached",
     "Start it, or correct DATABASES.",
-    start_cure="Start it, correct DATABASES, or wait for it with --wait-for-database SECONDS.",
+    start_remedy="Start it, correct DATABASES, or wait for it with --wait-for-database SECONDS.",
 )
 WITHOUT_RIGHTS: Final = Refusal(
     r"permission denied",
@@ -58,13 +58,13 @@ REFUSALS: Final = (
         r"too many (clients|connections)|connection slots are reserved",
         "has no free connection",
         "Close connections, or raise max_connections.",
-        start_cure="Close connections, raise max_connections, or wait with --wait-for-database SECONDS.",
+        start_remedy="Close connections, raise max_connections, or wait with --wait-for-database SECONDS.",
     ),
     Refusal(
         r"starting up|shutting down|recovery|not (yet )?accepting connections",
         "does not accept connections yet",
         "Try again when the server accepts connections.",
-        start_cure="Wait for it with --wait-for-database SECONDS.",
+        start_remedy="Wait for it with --wait-for-database SECONDS.",
     ),
     Refusal(
         r"invalid (dsn|integer|port|connection option|.* value)|unrecognized config|service \S+ not found",
@@ -82,7 +82,7 @@ REFUSALS: Final = (
         "ended the connection",
         "Try again.",
         start_meaning="ended the connection during the start",
-        start_cure="Start again, or wait for it with --wait-for-database SECONDS.",
+        start_remedy="Start again, or wait for it with --wait-for-database SECONDS.",
     ),
     WITHOUT_RIGHTS,
     WITHOUT_WRITES,
@@ -100,7 +100,7 @@ def refusal(connection: BaseDatabaseWrapper, error: Error | ImproperlyConfigured
     if found is None:
         found = Refusal("", "cannot be used", "Correct DATABASES.")
     problem = _problem(connection, found.start_meaning or found.meaning, error)
-    return CannotStart(problem, found.start_cure or found.cure)
+    return CannotStart(problem, found.start_remedy or found.remedy)
 
 
 def refusal_of_command(connection: BaseDatabaseWrapper, error: Error) -> str:
@@ -108,7 +108,7 @@ def refusal_of_command(connection: BaseDatabaseWrapper, error: Error) -> str:
     found = _found(connection, error)
     if found is None:
         found = Refusal("", "refused a statement", "Run the command with --traceback to see which.")
-    return f"{_problem(connection, found.meaning, error)} {found.cure}"
+    return f"{_problem(connection, found.meaning, error)} {found.remedy}"
 
 
 def command_to_migrate(connection: BaseDatabaseWrapper) -> str:
@@ -125,8 +125,8 @@ def _found(connection: BaseDatabaseWrapper, error: Error | ImproperlyConfigured)
     if code in READ_ONLY:
         return WITHOUT_WRITES
     if is_schema_error(error):
-        cure = f"Run: {command_to_migrate(connection)}"
-        return Refusal("", "lacks a table, column or function of this version", cure)
+        remedy = f"Run: {command_to_migrate(connection)}"
+        return Refusal("", "lacks a table, column or function of this version", remedy)
     reason = _reason(error)
     found = next((each for each in REFUSALS if re.search(each.words, reason)), None)
     return OUT_OF_REACH if found is None and is_temporary(error) else found

@@ -44,7 +44,7 @@ _REQUEUE: Final = f"""
 def requeue(
     connection: BaseDatabaseWrapper, ids: Sequence[int], keep_keys: bool = True, comment: str = ""
 ) -> list[ChangedTask]:
-    """Make the failed tasks among ``ids`` due, and reset their retries, postpones and crashes; return them.
+    """Make the failed tasks among ``ids`` due, reset their retries, postponements and crashes; return them.
 
     Raises ``IntegrityError`` if a task has a duplicate, and waits for the end of a transaction that has
     inserted one; with ``keep_keys=False``, the rows give up their unique keys. ``comment`` is stored in the

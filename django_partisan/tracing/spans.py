@@ -114,7 +114,7 @@ ATTRIBUTES: Final = (
     Attribute(PROCESSOR, str, _SINGLE, "registered name of the processor"),
     Attribute(ATTEMPT, int, (PROCESS,), "number of this run, from 1"),
     Attribute(RETRIES, int, (PROCESS,), "number of retries so far"),
-    Attribute(POSTPONES, int, (PROCESS,), "number of postpones so far"),
+    Attribute(POSTPONES, int, (PROCESS,), "number of postponements so far"),
     Attribute(PRIORITY, int, (PROCESS,), "priority of the task; tasks with lower numbers run first"),
     Attribute(WAIT_SECONDS, float, (PROCESS,), "time from the due time to the start", "if it is known"),
     Attribute(

@@ -11,10 +11,10 @@ from grafana_foundation_sdk.models import dashboard as model
 
 DASHBOARDS: Final = {
     "partisan-overview": ("Overview", "Is work late, is it failing, is capacity exhausted?"),
-    "partisan-processors": ("Processors", "Which kind of task fails, waits or takes long?"),
+    "partisan-processors": ("Processors", "Which kind of task is failing, waiting or taking a long time?"),
     "partisan-workers": ("Workers", "Are the worker and manager processes healthy?"),
     "partisan-database": ("Database", "Is PostgreSQL healthy, and can the figures be trusted?"),
-    "partisan-telemetry": ("Telemetry", "Do counters, logs and spans arrive?"),
+    "partisan-telemetry": ("Telemetry", "Are counters, logs and spans arriving?"),
 }
 """The title of each dashboard and the question it answers, by uid."""
 

@@ -1,4 +1,4 @@
-"""The dashboard Processors: which kind of task fails, waits or takes long?"""
+"""The dashboard Processors: which kind of task is failing, waiting or taking a long time?"""
 
 from itertools import pairwise
 from typing import Final

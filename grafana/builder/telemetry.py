@@ -1,4 +1,4 @@
-"""The dashboard Telemetry: do counters, logs and spans arrive, and what do scrapes cost?"""
+"""The dashboard Telemetry: are counters, logs and spans arriving, and what do scrapes cost?"""
 
 from typing import Final
 

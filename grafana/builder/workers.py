@@ -190,7 +190,7 @@ def _loop() -> list[Panel]:
             colours={"claim": BLUE, "settle": PURPLE},
         ),
         graph(
-            "Outcomes per settle",
+            "Outcomes per settlement",
             "How many outcomes are written at once. It grows with the load; 1 under heavy load would mean"
             " that group commit does not work.",
             Query(
@@ -215,7 +215,7 @@ def _loop() -> list[Panel]:
         ),
         graph(
             "Errors of the manager",
-            "Claims and settles that PostgreSQL refused, and lost leases. Each fires an alert; the log"
+            "Claims and settlements that PostgreSQL refused, and lost leases. Each fires an alert; the log"
             " events claim.failed and task.settle_failed contain PostgreSQL's error message.",
             Query("sum(increase(partisan_claim_errors_total{@queue}[$__rate_interval]))", "claim errors"),
             Query("sum(increase(partisan_settle_errors_total{@queue}[$__rate_interval]))", "settle errors"),

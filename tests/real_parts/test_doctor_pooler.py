@@ -72,4 +72,4 @@ def test_a_pooler_in_transaction_mode_is_named_with_what_it_costs(env: dict[str,
 
     assert lost["status"] == cursors["status"] == "warning"
     assert "the connection goes through a pooler in transaction mode" in lost["message"]
-    assert "DISABLE_SERVER_SIDE_CURSORS" in cursors["cure"]
+    assert "DISABLE_SERVER_SIDE_CURSORS" in cursors["remedy"]

@@ -1,4 +1,4 @@
-"""Check this installation, and print each finding with its cure."""
+"""Check this installation, and print each finding with its remedy."""
 
 import argparse
 import json
@@ -77,8 +77,8 @@ class Command(OperatorCommand):
         for finding in findings:
             status = styles[finding.status](f"{finding.status:<8}")
             self.stdout.write(f"{status} {finding.check:<14} {finding.message}")
-            if finding.cure:
-                self.stdout.write(f"{'':<23} cure: {finding.cure}")
+            if finding.remedy:
+                self.stdout.write(f"{'':<23} remedy: {finding.remedy}")
         bad = sum(EXIT_CODES[finding.status] > 0 for finding in findings)
         self.stdout.write(f"\nProblems: {bad}." if bad else "\nNo problems.")
 

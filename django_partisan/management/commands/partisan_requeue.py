@@ -11,7 +11,7 @@ from django_partisan.outcomes import REASONS_TO_NAME
 from django_partisan.requeueing import requeue_all
 
 EPILOG: Final = f"""\
-A requeued task is due at once. Its counts of retries, postpones and crashes are reset to 0. Its count of
+A requeued task is due at once. Its counts of retries, postponements and crashes are reset to 0. Its count of
 attempts is kept.
 If a duplicate is already waiting, both tasks wait. Tasks that a manager holds are never changed.
 Tasks that failed with the reason {" or ".join(REASONS_TO_NAME)} are requeued only if --reason names this

@@ -38,7 +38,7 @@ SECONDS is {DURATION}.
 
 examples:
   manage.py partisan_status                         all queues, managers on all hosts, running tasks
-  manage.py partisan_status --watch                 the same, every 2 s until Ctrl-C
+  manage.py partisan_status --watch                 the same output, every 2 s until Ctrl-C
   manage.py partisan_status --task 4711             why this task waits, or what it does
   manage.py partisan_status --format json | jq '.queues[] | select(.due > 0)'
 """

@@ -58,10 +58,10 @@ def test_the_exit_code_is_by_severity(status, code):
     assert run("--json", command=command)[1] == code
 
 
-def test_a_cure_stands_below_its_finding():
+def test_a_remedy_stands_below_its_finding():
     out, _ = run(command=StubbedCommand(Finding("warning", "Late.", "Wind it up.", "clock")))
 
-    assert "warning  clock          Late.\n                        cure: Wind it up.\n" in out
+    assert "warning  clock          Late.\n                        remedy: Wind it up.\n" in out
     assert out.endswith("\nProblems: 1.\n")
 
 
@@ -76,7 +76,7 @@ def test_json_has_every_finding():
         "version": __version__,
         "queue": "default",
         "status": "fine",
-        "findings": [{"check": "host", "status": "fine", "message": "Well.", "cure": ""}],
+        "findings": [{"check": "host", "status": "fine", "message": "Well.", "remedy": ""}],
     }
 
 

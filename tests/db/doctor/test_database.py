@@ -60,7 +60,7 @@ def test_a_database_out_of_reach_is_an_error_and_what_needs_it_is_skipped():
 
     assert findings["database"].status == ERROR
     assert "cannot be reached" in findings["database"].message
-    assert "correct DATABASES" in findings["database"].cure
+    assert "correct DATABASES" in findings["database"].remedy
     for name in ("migrations", "notifications", "clock", "managers", "paused", "held", "retention"):
         assert findings[name].status == SKIPPED
         assert findings[name].message == "Skipped: correct database first."
@@ -96,7 +96,7 @@ def test_a_missing_migration_is_an_error_with_the_command():
 
     assert finding.status == ERROR
     assert finding.message == f"Migrations of django_partisan are missing: {LATEST_MIGRATION}."
-    assert finding.cure == "Run: manage.py migrate django_partisan"
+    assert finding.remedy == "Run: manage.py migrate django_partisan"
 
 
 def test_a_column_that_is_gone_is_an_error_though_every_migration_is_recorded():
@@ -146,12 +146,12 @@ def test_a_missing_index_is_an_error_with_the_statement_that_makes_it(name):
     }
     execute(connection, drop[kind])
     finding = one("indexes")
-    execute(connection, finding.cure.removeprefix("Run this SQL: "))
+    execute(connection, finding.remedy.removeprefix("Run this SQL: "))
 
     assert finding.status == ERROR
     assert f"The index {name} of django_partisan_" in finding.message
     assert finding.message.endswith(" does not exist.")
-    assert "CONCURRENTLY" in finding.cure or kind == "CONSTRAINT"
+    assert "CONCURRENTLY" in finding.remedy or kind == "CONSTRAINT"
     assert one("indexes").status == FINE
 
 
@@ -178,7 +178,7 @@ def test_an_index_whose_build_was_interrupted_is_an_error_with_both_statements()
         finding.message
         == "The index partisan_task_failed of django_partisan_task is invalid: its build was interrupted."
     )
-    assert "DROP INDEX CONCURRENTLY partisan_task_failed; CREATE INDEX CONCURRENTLY" in finding.cure
+    assert "DROP INDEX CONCURRENTLY partisan_task_failed; CREATE INDEX CONCURRENTLY" in finding.remedy
 
 
 def test_a_notification_to_ourselves_arrives():
@@ -218,7 +218,7 @@ def test_a_queue_that_nobody_serves_is_a_warning_that_says_what_waits():
 
     assert finding.status == WARNING
     assert finding.message == "No manager serves the queue 'default'; 1 task waits."
-    assert finding.cure == "Run: manage.py start_partisan --queue-name default"
+    assert finding.remedy == "Run: manage.py start_partisan --queue-name default"
 
 
 def test_managers_that_serve_the_queue_are_named():
@@ -239,13 +239,13 @@ def test_that_nothing_is_set_aside_is_fine():
 
 
 @pytest.mark.parametrize(
-    ("processor", "where", "cure"),
+    ("processor", "where", "remedy"),
     [
         ("Gone", "It is not registered on this host either", "Deploy managers whose code registers Gone"),
         ("Pass", "It is registered on this host", "Restart the managers with the code of this host"),
     ],
 )
-def test_tasks_of_a_processor_that_no_manager_knows_are_a_warning_with_the_cure(processor, where, cure):
+def test_tasks_of_a_processor_that_no_manager_knows_are_a_warning_with_the_remedy(processor, where, remedy):
     for day in (2, 1, 3):
         since = datetime(2026, 1, day, tzinfo=timezone.utc)
         Task.objects.create(processor_class=processor, held="unregistered", unregistered_since=since)
@@ -257,7 +257,7 @@ def test_tasks_of_a_processor_that_no_manager_knows_are_a_warning_with_the_cure(
         f"3 tasks of {processor} have been held since 2026-01-01 00:00 UTC: "
         f"no manager has registered the processor. {where}."
     )
-    assert finding.cure == f"{cure}; the tasks fail after 86400 s (UNREGISTERED_GRACE_SECONDS)."
+    assert finding.remedy == f"{remedy}; the tasks fail after 86400 s (UNREGISTERED_GRACE_SECONDS)."
 
 
 def _lease(queue_name: str = "default", host: str = "here", pid: int = 1) -> ManagerLease:
@@ -278,7 +278,7 @@ def test_a_pause_is_reported_with_all_that_is_known_of_it():
         r" starts.",
         finding.message,
     )
-    assert finding.cure.endswith("manage.py partisan_resume --queue-name default")
+    assert finding.remedy.endswith("manage.py partisan_resume --queue-name default")
 
 
 def test_a_pause_of_which_nothing_is_known_is_reported_too():
@@ -311,7 +311,7 @@ def test_rows_that_are_late_are_a_warning_unless_a_manager_has_just_pruned():
     assert finding.message == (
         "No manager has pruned yet; 1 of the first 10000 rows should have been deleted more than 1 h ago."
     )
-    assert "manage.py partisan_prune" in finding.cure
+    assert "manage.py partisan_prune" in finding.remedy
     ended(16)
     Chore.objects.create(name="prune", last_at=datetime.now(timezone.utc) - timedelta(seconds=4000))
     assert "A manager pruned 40" in one("retention").message

@@ -78,8 +78,8 @@ def bottom() -> str:
     required = {alert for row in ROWS.values() for alert in row.alerts}
     others = ", ".join(_linked(alert) for alert in WAITS if alert not in required)
     covered = (
-        "No fault in the table requires the following alerts; "
-        "promtool's test cases in `grafana/alerts/tests` cover them"
+        "The game day does not require any of the following alerts to fire; "
+        "the promtool test cases in `grafana/alerts/tests` cover them instead"
     )
     return f"\n{covered}: {others}.\n"
 

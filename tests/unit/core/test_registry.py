@@ -85,7 +85,7 @@ def test_a_name_as_long_as_its_column_is_registered_and_a_longer_one_refused():
         registry.register(processor_named("L" * 256))
 
 
-def test_a_name_that_is_not_registered_is_told_with_the_cure():
+def test_a_name_that_is_not_registered_is_told_with_the_remedy():
     error = registry.unknown("Letter")
 
     assert registry.find("Letter") is None

@@ -23,7 +23,7 @@ def test_a_skew_has_a_direction_and_a_severity(skew, uncertainty, status, said):
 
     assert finding.status == status
     assert said in finding.message
-    assert bool(finding.cure) == (status != FINE)
+    assert bool(finding.remedy) == (status != FINE)
 
 
 def test_the_limit_of_an_error_is_the_alerts():

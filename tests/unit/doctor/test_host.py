@@ -54,4 +54,4 @@ def test_a_presence_folder_that_cannot_be_used_is_an_error(subject, tmp_path, sp
     _, _, presence = host.check(subject)
 
     assert presence.status == ERROR
-    assert "TMPDIR" in presence.cure
+    assert "TMPDIR" in presence.remedy

@@ -29,7 +29,7 @@ def test_a_lost_notification_is_a_warning_with_what_it_costs(judge):
     assert finding.status == WARNING
     assert "the reason is unknown" in finding.message
     assert "wait for 7 s" in finding.message
-    assert "LISTEN" in finding.cure
+    assert "LISTEN" in finding.remedy
 
 
 @pytest.mark.parametrize(("without_cursors", "count"), [(False, 2), (True, 1)])

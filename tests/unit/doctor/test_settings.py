@@ -29,9 +29,9 @@ def test_the_system_checks_and_the_queue_are_looked_at(given, queue, status, sai
     assert said in finding.message
 
 
-def test_a_wrong_setting_has_its_cure(subject, settings):
+def test_a_wrong_setting_has_its_remedy(subject, settings):
     settings.PARTISAN_CONFIG = {"default": {"WORKERS": 3}}
 
     [finding] = settings_check.check(subject)
 
-    assert finding.cure == "Correct the key, or remove it."
+    assert finding.remedy == "Correct the key, or remove it."

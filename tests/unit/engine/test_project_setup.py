@@ -93,14 +93,14 @@ def test_a_function_that_failed_in_the_fork_server_is_called_again_in_the_worker
     ],
 )
 def test_what_cannot_be_called_is_refused_in_one_line(path: str, why: str, monkeypatch: pytest.MonkeyPatch):
-    cure = "Give the dotted path of a function without arguments: package.module.function"
+    remedy = "Give the dotted path of a function without arguments: package.module.function"
     with pytest.raises(CannotStart) as refused:
         during(path)
     monkeypatch.setenv(VARIABLE, path)
     with pytest.raises(CannotStart) as refused_variable:
         during(None)
 
-    assert str(refused.value) == f"--setup is {path!r}, which cannot be called ({why}). {cure}"
+    assert str(refused.value) == f"--setup is {path!r}, which cannot be called ({why}). {remedy}"
     assert str(refused_variable.value).startswith(f"PARTISAN_SETUP is {path!r}, which")
 
 

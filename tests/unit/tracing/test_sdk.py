@@ -181,7 +181,7 @@ def test_provider_of_the_host_stays(otel, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize(
-    ("variables", "module", "cure"),
+    ("variables", "module", "remedy"),
     [
         (
             ENDPOINT,
@@ -197,8 +197,8 @@ def test_provider_of_the_host_stays(otel, monkeypatch: pytest.MonkeyPatch):
         ({"OTEL_TRACES_EXPORTER": "postcards"}, None, "'postcards'"),
     ],
 )
-def test_missing_exporter_is_one_line_that_names_the_cure(
-    otel, monkeypatch: pytest.MonkeyPatch, capsys, variables, module, cure
+def test_missing_exporter_is_one_line_that_names_the_remedy(
+    otel, monkeypatch: pytest.MonkeyPatch, capsys, variables, module, remedy
 ):
     if module:
         monkeypatch.setitem(sys.modules, module, None)
@@ -208,7 +208,7 @@ def test_missing_exporter_is_one_line_that_names_the_cure(
 
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("django_partisan: ")
-    assert cure in line
+    assert remedy in line
     assert otel == []
 
 
