@@ -78,6 +78,8 @@ class Claimer(Component):
         self._was_empty = False
         self._answered_at = 0.0
         self._claims = 0
+        self._claimed: TasksClaimed | None = None
+        """The event of the last claim, until it is emitted: the dispatcher has its turn first."""
         self._standing_for: tuple[UUID | None, int, list[str]] | None = None
         """Manager, limit and processors left out of the claim that stands by."""
         self._limit = BatchLimit(max(config.max_queue_size, config.workers_count))
@@ -93,6 +95,9 @@ class Claimer(Component):
     def turn(self, now: float) -> None:
         """Start the next call, if any is needed."""
         self._next_at = NEVER
+        if self._claimed is not None:
+            claimed, self._claimed = self._claimed, None
+            bus.emit(TasksClaimed, *claimed)
         if self.is_stopped or self._thread.is_busy:
             return
         if self._pause.is_on or self._identity() is None:
@@ -238,7 +243,7 @@ class Claimer(Component):
         if bus.wanted(TasksClaimed):
             contexts = tuple(row[CONTEXT] for row in rows if row[CONTEXT] is not None)
             ids = tuple(row[ID] for row in rows[:EMITTED_IDS])
-            bus.emit(TasksClaimed, self._config.queue, len(rows), ids, seconds, contexts)
+            self._claimed = TasksClaimed(self._config.queue, len(rows), ids, seconds, contexts)
         if len(rows) >= call.limit:
             self._next_step = NextStep.CLAIM
             self._full_claims += 1

@@ -425,6 +425,9 @@ def test_a_claim_is_emitted_with_its_contexts_and_at_most_a_hundred_ids(
     before = time.time()
 
     harness.claim(*rows)
+    assert harness.taken == [[*rows]]
+    assert recorded_events.of(TasksClaimed) == [], "the dispatcher has its turn before"
+    harness.turn()
 
     [claimed] = recorded_events.of(TasksClaimed)
     assert (claimed.queue, claimed.number, claimed.contexts) == ("default", 150, ('{"a":"b"}',))
