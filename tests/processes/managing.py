@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +43,16 @@ def processes(group: int | None = None) -> Iterator[Process]:
             continue  # the process ended in between
         if fields[0] not in "ZX":
             yield Process(pid, int(fields[1]), int(fields[2]), fields[0], command)
+
+
+def are_suspended(pids: Iterable[int]) -> bool:
+    """Return whether every thread of these processes is stopped; ``kill()`` returns before that."""
+    for pid in pids:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            state = (thread / "stat").read_text().rpartition(")")[2].split()[0]
+            if state not in "TZX":
+                return False
+    return True
 
 
 class JsonLines:
@@ -157,12 +167,19 @@ class ManagerProcess:
         return parent
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the manager alone."""
+        """Send a signal to the manager alone; after SIGSTOP, wait until all its threads are suspended."""
         self.process.send_signal(number)
+        if number is signal.SIGSTOP:
+            wait_until(lambda: are_suspended([self.pid]), what="the manager is suspended")
 
     def send_to_group(self, number: signal.Signals) -> None:
-        """Send a signal to the manager and every process of its group, as a terminal does."""
+        """Send a signal to the manager and every process of its group, as a terminal does.
+
+        After SIGSTOP, wait until all their threads are suspended; then no process starts any more.
+        """
         os.killpg(self.pid, number)
+        if number is signal.SIGSTOP:
+            wait_until(lambda: are_suspended(self._pids()), what="the group is suspended")
 
     def ended(self, seconds: float = PATIENCE_SECONDS) -> int:
         """Wait until the manager has ended; return its exit code."""

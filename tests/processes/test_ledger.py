@@ -63,7 +63,8 @@ def test_every_task_ends_though_workers_fork_servers_and_managers_are_killed_in_
         if round_ == 4:
             os.kill(manager.fork_server(), signal.SIGKILL)
         elif round_ == 8:
-            killed.update(manager.workers())
+            manager.send_to_group(signal.SIGSTOP)  # so that no worker starts before the others are killed
+            killed.update(process.pid for process in manager.process_tree())
             manager.send_to_group(signal.SIGKILL)
             wait_until(manager.is_gone)
             manager = bench.ready(**sizes)
