@@ -57,7 +57,8 @@ def test_every_task_ends_though_workers_fork_servers_and_managers_are_killed_in_
     sizes = {"WORKERS_COUNT": 4, "MAX_CRASHES": 99, "MIN_QUEUE_SIZE": 50, "MAX_QUEUE_SIZE": 200}
     ids = bulk_delay(processors.Pass(number, seconds=0.002) for number in range(4000))
     manager = bench.ready(**sizes)
-    choose, killed = random.Random(7), set()
+    choose = random.Random(7)
+    killed: set[int] = set()
     for round_ in range(12):
         let_pass(0.1)
         if round_ == 4:
