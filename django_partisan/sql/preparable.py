@@ -58,7 +58,7 @@ class Preparable(str):
         """Return the statement with ``change`` applied to it."""
         return Preparable(self.name, change(self.body), self.settings)
 
-    def limited(self, settings: str) -> "Preparable":
+    def with_settings(self, settings: str) -> "Preparable":
         """Return the statement with other ``settings``."""
         return Preparable(self.name, self.body, settings)
 

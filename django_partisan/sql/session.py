@@ -2,7 +2,7 @@
 
 | | written by |
 | --- | --- |
-| `waits_since`, `connection`, `_abandoned` | the thread that makes calls |
+| `waits_since`, `connection`, `_abandoned`, `_prepared` | the thread that makes calls |
 | `_socket` | that thread, while it holds `_lock` |
 | `is_trusted`, `must_reconnect` | the loop, and the thread when it connects |
 """

@@ -44,7 +44,7 @@ def delete_completed(
     ``again`` means that the answer to a first attempt was lost. ``schema``, quoted for SQL, names the schema
     of the table if the caller may have changed ``search_path``.
     """
-    sql, rows = _for(DELETE, pairs)
+    sql, rows = _form_for(DELETE, pairs)
     parameters = (*_id_arrays(pairs), *rows)
     settled = _ids(fetch_all(connection, _limited(sql, lock_timeout_ms, schema), parameters))
     return _lost(connection, pairs, settled, again)
@@ -61,7 +61,7 @@ def finish_completed(
 
     The options are those of ``delete_completed()``.
     """
-    sql, rows = _for(FINISH, runs)
+    sql, rows = _form_for(FINISH, runs)
     parameters = (*_kept_arrays(runs), *rows)
     settled = _ids(fetch_all(connection, _limited(sql, lock_timeout_ms, schema), parameters))
     return _lost(connection, runs, settled, again)
@@ -82,7 +82,7 @@ def apply_changes(
     other options are those of ``delete_completed()``.
     """
     *columns, started = (list(column) for column in zip(*outcomes, strict=True))
-    sql, rows = _for(APPLY, outcomes)
+    sql, rows = _form_for(APPLY, outcomes)
     parameters = (*columns, _ages(started), keep_keys, *rows)
     settled = _ids(fetch_all(connection, _limited(sql, lock_timeout_ms, schema), parameters))
     return _lost(connection, outcomes, settled, again)
@@ -131,7 +131,7 @@ def locked_by_others(
     return set(_ids(fetch_all(connection, _limited(LOCKED, lock_timeout_ms), (*named, *named))))
 
 
-def _for(statement: Sized, items: Sequence[Item]) -> tuple[str, tuple[object, ...]]:
+def _form_for(statement: Sized, items: Sequence[Item]) -> tuple[str, tuple[object, ...]]:
     """Return the form of a statement for this number of rows, and the parameters that name the rows."""
     if len(items) <= ROWS_AT_MOST:
         return statement.few, (array_of(map(_id, items)),)
@@ -142,7 +142,7 @@ def _for(statement: Sized, items: Sequence[Item]) -> tuple[str, tuple[object, ..
 def _limited(sql: str, lock_timeout_ms: int | None, schema: str = "") -> str:
     if lock_timeout_ms is not None:
         limit = f"SET LOCAL lock_timeout = {lock_timeout_ms:d}; "
-        sql = sql.limited(limit) if isinstance(sql, Preparable) else limit + sql
+        sql = sql.with_settings(limit) if isinstance(sql, Preparable) else limit + sql
     return qualified(sql, schema, has_parameters=True) if schema else sql
 
 

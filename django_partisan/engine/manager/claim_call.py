@@ -13,7 +13,7 @@ from django_partisan.sql.claiming import TaskRow
 
 
 class ClaimCall:
-    """A claim with the arguments of ``claiming.claim()``; it records when it was made.
+    """A claim with the arguments of ``claiming.claim()``; it records when it was sent.
 
     With ``checks_connection``, Django closes the connection first if it is unusable. ``now`` is the monotonic
     time at which the call is created.
@@ -42,13 +42,14 @@ class ClaimCall:
             "without": without,
         }
         self._checks_connection = checks_connection
-        self.made_at = now
-        self.made_boot_at = boot_clock.now()
+        self.sent_at = now
+        """When it was sent; until then, when it was created."""
+        self.sent_boot_at = boot_clock.now()
         """The same moment by the boot clock, which leases and expiries use."""
 
     def __call__(self, connection: BaseDatabaseWrapper) -> list[TaskRow]:
         """Claim over a connection."""
         if self._checks_connection:
             connection.close_if_unusable_or_obsolete()
-        self.made_at, self.made_boot_at = time.monotonic(), boot_clock.now()
+        self.sent_at, self.sent_boot_at = time.monotonic(), boot_clock.now()
         return claiming.claim(connection, **self.arguments)

@@ -1,4 +1,4 @@
-"""Track the tokens of a manager's claims: of calls under way, and of those with a lost or doubtful answer.
+"""Track the tokens of claims that stand by or are under way, and of those with a lost or doubtful answer.
 
 The token is drawn before the call is sent, so that tasks can be found by it if the answer is lost. With each
 token is stored why the tasks of the call were interrupted; ``None`` if they had not started.
@@ -77,7 +77,7 @@ class ClaimTokens:
             self._listed[token] = self._listed.pop(token)
 
     def begin_question(self) -> set[int]:
-        """Return the tokens of all calls under way, which deliver their tasks with their own answers.
+        """Return the tokens of all calls that stand by or are under way; their own answers bring their tasks.
 
         Tokens of calls that begin before ``end_question()`` are added to the set.
         """

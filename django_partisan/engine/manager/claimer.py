@@ -49,7 +49,8 @@ class NextStep(Enum):
 class Claimer(Component):
     """The component that claims tasks of one queue for the dispatcher, over one connection.
 
-    ``identity`` returns the manager's id while it may claim, else ``None``; it is also called in the thread.
+    ``identity`` returns the manager's id while it may claim, else ``None``; it is also called in the
+    database thread.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Claimer(Component):
         self._claimed: TasksClaimed | None = None
         """The event of the last claim, until it is emitted: the dispatcher has its turn first."""
         self._standing_for: tuple[UUID | None, int, list[str]] | None = None
-        """Manager, limit and processors left out of the claim that stands by."""
+        """What the standing claim was prepared for: manager, limit, and the processors that it leaves out."""
         self._limit = BatchLimit(max(config.max_queue_size, config.workers_count))
         self.last_claim_at: float | None = None
         """Unix time of the last answered claim, or of the last poll by an idle or paused manager."""
@@ -106,7 +107,7 @@ class Claimer(Component):
             self._rest_while_paused()
             return
         self._use_check()
-        if now < self._outage.retry_at:
+        if now < self._outage.retry_at:  # a claim may still stand by, and fail like any other
             self._next_at = self._outage.retry_at
         elif self._next_step is NextStep.CLAIM or self._outage.is_on:  # only an answer ends an outage
             if self._thread.stand_down():
@@ -178,18 +179,20 @@ class Claimer(Component):
     def _stand_by(self, now: float) -> None:
         """Let the next notification start a claim, unless one stands by already.
 
-        While no worker is idle, how much may be claimed also depends on the time of the notification.
+        While no worker is idle, how much may be claimed also depends on the time of the notification, so none
+        stands by then.
         """
         manager = self._identity()
         room = min(self._dispatcher.room(), self._limit.rows) if self._dispatcher.has_idle_worker else 0
         standing_for = (manager, room, self._promoter.left_to_others)
         if self._thread.is_standing_by and standing_for == self._standing_for:
             return
-        is_free = self._thread.stand_down()
-        if not is_free or manager is None or room <= 0 or self._is_check_due:
+        if not self._thread.stand_down() or manager is None:
             return
         if self._thread.needs_connection or not self._thread.is_listening:
             self._thread.submit(_connect, self._on_connected)
+            return
+        if room <= 0 or self._is_check_due:
             return
         self._standing_for = standing_for
         call = self._call(now, manager, room, None)
@@ -223,7 +226,7 @@ class Claimer(Component):
 
     def _on_claimed(self, call: ClaimCall, result: Any) -> None:
         self._claims += 1
-        seconds = time.monotonic() - call.made_at
+        seconds = time.monotonic() - call.sent_at
         if isinstance(result, Exception):
             self._tokens.failed(call.token)
             is_early = seconds < answer_seconds(self._config.lease_seconds)
@@ -257,7 +260,7 @@ class Claimer(Component):
                 self._answered_at = time.monotonic()
                 self._promoter.check_now()
         if rows:
-            self._dispatcher.take(rows, call.made_boot_at)
+            self._dispatcher.take(rows, call.sent_boot_at)
 
     def _on_connected(self, result: Any) -> None:
         if isinstance(result, Exception):

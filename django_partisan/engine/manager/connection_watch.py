@@ -14,8 +14,8 @@ class ConnectionWatch(Component):
     """The component that shuts down connections whose answers are late.
 
     Their calls fail, and are repeated over new connections. The cause has probably affected all connections,
-    so the others are replaced too. They are also replaced if the server closes the connection of ``pulse``:
-    it sends heartbeats, so it is never idle for so long that only this connection would be closed. After
+    so the others are replaced too. If the server closes the connection of ``pulse`` while it listens, all are
+    replaced: its heartbeats keep it from idling, so the server has probably closed the others, too. After
     connections were lost, ``lost`` is called, because PostgreSQL may have crashed.
     """
 

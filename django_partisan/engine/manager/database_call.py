@@ -43,6 +43,7 @@ class StandingCall(SubmittedCall):
         self._payload = payload
         self._may_begin = may_begin
         self.withdrawn = withdrawn
+        # One item until the call is taken; ``pop()`` is atomic, so only one thread gets it.
         self._left = deque([True])
 
     @property
@@ -50,8 +51,8 @@ class StandingCall(SubmittedCall):
         """True if the call has begun or was withdrawn."""
         return not self._left
 
-    def begin(self, channel: str, payloads: set[str]) -> bool:
-        """Return whether to make the call now, because of these notifications; it is taken then."""
+    def take_if_notified(self, channel: str, payloads: set[str]) -> bool:
+        """Take the call if it may begin because of these notifications; return whether it was taken."""
         is_notified = channel == self._channel and self._payload in payloads
         return is_notified and self._may_begin() and self.take()
 

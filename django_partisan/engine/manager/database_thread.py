@@ -5,7 +5,7 @@ The loop never waits for PostgreSQL. Duties that must not wait for each other us
 | | written by |
 | --- | --- |
 | `_calls` | appended by the loop, popped by the thread |
-| `_submitted`, `_standing`, `_shut_down_since` | the loop; the thread takes the standing call |
+| `_submitted`, `_standing`, `_shut_down_since` | the loop; the thread only takes the standing call |
 | `_has_ended` | set by the thread, cleared by the loop |
 | `lost` | the thread |
 | `_waiting`, `_notifications`, the session (except where it allows any thread) | the thread |
@@ -72,7 +72,7 @@ class DatabaseThread:
 
     @property
     def is_busy(self) -> bool:
-        """True while a call is waiting or under way."""
+        """True while a call is waiting or under way; a standing call counts once it has begun."""
         return bool(self._submitted) and (self._standing is None or self._standing.is_taken)
 
     @property
@@ -152,7 +152,7 @@ class DatabaseThread:
         return 0.0 if since is None else now - since
 
     def take_ended(self) -> bool:
-        """Return whether the server has closed the connection while it listened, since the last call."""
+        """Return whether the server closed the connection while it listened, since this was last asked."""
         has_ended, self._has_ended = self._has_ended, False
         return has_ended
 
@@ -251,8 +251,8 @@ class DatabaseThread:
         if fd is not None:
             self._waiting.unregister(fd)
             self._notifications.end()
-        self._session.close()
         self.lost += 1
+        self._session.close()
 
     def _take_notifications(self) -> None:
         try:

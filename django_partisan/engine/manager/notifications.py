@@ -13,10 +13,10 @@ Notified: TypeAlias = Callable[[set[str] | None], None]
 
 
 class Notifications:
-    """The listeners of a connection, by channel; all methods are for the database thread.
+    """The listeners of a connection, by channel; only the database thread calls methods.
 
     Each listener gets the payloads of its channel, or ``None`` if some may have been missed: when the
-    connection is lost, and when a new connection starts to listen.
+    connection is lost between calls, and when another one begins to listen.
     """
 
     def __init__(self, listeners: Mapping[str, Notified], deliver: Deliver) -> None:
@@ -53,16 +53,16 @@ class Notifications:
         self._listener = None
 
     def pass_on(self, standing: StandingCall | None) -> StandingCall | None:
-        """Pass on what has arrived, except a notification that begins the standing call; return this call.
+        """Pass on what has arrived, except a notification that begins the standing call.
 
-        Raises ``OperationalError`` if the connection is lost.
+        Return this call, or ``None``. Raises ``OperationalError`` if the connection is lost.
         """
         if self._listener is None:
             return None
         begun = None
         for channel, payloads in self._listener.take().items():
             notified = self._listeners.get(channel)
-            if standing is not None and standing.begin(channel, payloads):
+            if standing is not None and standing.take_if_notified(channel, payloads):
                 begun = standing
             elif notified is not None:  # code of the project may listen too, as on `connection_created`
                 self._deliver(partial(notified, payloads))

@@ -64,6 +64,8 @@ class Pauses(Component):
     def on_heartbeat(self, is_paused: bool) -> None:
         """Read the table if a heartbeat found a change; pause at once if the queue is paused.
 
+        Ignored while the manager drains.
+
         The table is always read after the first heartbeat: that precedes the LISTEN of its connection, so a
         notification may have been missed.
         """

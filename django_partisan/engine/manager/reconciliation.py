@@ -6,9 +6,9 @@ manager that is unknown here, the heartbeat counts more tasks than are known. If
 all tasks are compared.
 
 The commit of a claim is not flushed to disk, so PostgreSQL may forget the claim in a crash. A crash ends all
-connections. So after any connection is lost, all held tasks are compared before the next claim: forgotten
-claims are restored, and tasks that another manager has claimed since are dropped. These questions use the
-connection of the claims, so they wait for a claim under way, whose tasks are not known yet.
+connections. So when the loss of any connection is noticed, all held tasks are compared before the next claim
+begins: forgotten claims are restored, and tasks that another manager has claimed since are dropped. These
+questions use the connection of the claims, so they wait for a claim under way, whose tasks are not known yet.
 
 After the lease was lost, another manager may have taken over tasks that still run here. Such a run may
 finish, but its outcome is not written, because its claim token no longer matches. If this manager claims the

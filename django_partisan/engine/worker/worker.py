@@ -41,7 +41,7 @@ from django_partisan.telemetry.reporting import reporting, stop
 
 IDLE_SECONDS: Final = 1.0
 REFRESH_SECONDS: Final = 0.1
-"""The minimum time in seconds between two questions of an idle worker about what the subscribers want."""
+"""An idle worker asks the subscribers what they want at most this often, in seconds."""
 LEASE_CHECK_SECONDS: Final = 0.05
 """How often a worker that holds tasks checks whether the expired lease was extended, in seconds."""
 MAXRSS_UNIT_BYTES: Final = 1 if sys.platform == "darwin" else 1024

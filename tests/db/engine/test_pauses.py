@@ -110,6 +110,7 @@ def test_what_a_claim_under_way_brings_is_released(open_harness, recorded_events
     with closing(open_connection("another")) as other:
         other.set_autocommit(False)
         execute(other, "LOCK TABLE django_partisan_task IN SHARE ROW EXCLUSIVE MODE")
+        harness.turn_until(lambda: claims.is_standing_by)
         harness.manager._on_notified({"default"})
         harness.turn_until(lambda: claims.is_busy)
         pause("default")
@@ -123,7 +124,7 @@ def test_what_a_claim_under_way_brings_is_released(open_harness, recorded_events
         other.commit()
 
     harness.turn_until(lambda: not claims.is_busy)
-    harness.turn_until(lambda: number_of("new") == 3)
+    harness.turn_until(lambda: recorded_events.of(TasksReleased) and number_of("new") == 3)
 
     assert recorded_events.of(TaskStarted) == []
 

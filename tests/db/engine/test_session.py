@@ -285,7 +285,7 @@ def test_what_a_prepared_statement_needs_is_set_for_its_transaction_only(session
     session = sessions.open(0.2)
     show = Preparable("show", "SELECT current_setting('jit'), current_setting('lock_timeout'), %s::int")
 
-    rows = fetch_all(session.connection, show.limited("SET LOCAL lock_timeout = 5; "), (1,))
+    rows = fetch_all(session.connection, show.with_settings("SET LOCAL lock_timeout = 5; "), (1,))
 
     assert rows == [("off", "5ms", 1)]
     assert outside(session, "lock_timeout") == outside(session, "statement_timeout") == "0"
@@ -349,7 +349,7 @@ def test_a_statement_is_prepared_within_its_own_limits(sessions):
     session = sessions.open()
     count = Preparable("count", "SELECT count(*) FROM django_partisan_task WHERE id = %s")
     with open_transaction("LOCK TABLE django_partisan_task"), pytest.raises(Error) as raised:
-        fetch_all(session.connection, count.limited("SET LOCAL lock_timeout = 50; "), (1,))
+        fetch_all(session.connection, count.with_settings("SET LOCAL lock_timeout = 50; "), (1,))
 
     assert sqlstate(raised.value) == "55P03"
 

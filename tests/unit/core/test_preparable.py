@@ -30,7 +30,7 @@ def test_it_is_prepared_without_its_settings_and_executed_with_them_and_its_para
 
 
 def test_another_text_has_another_name_and_other_settings_have_not():
-    limited = STATEMENT.limited("SET LOCAL lock_timeout = 6; ")
+    limited = STATEMENT.with_settings("SET LOCAL lock_timeout = 6; ")
     changed = STATEMENT.changed(lambda body: body.replace("id FROM", "status FROM"))
 
     assert limited.preparation == STATEMENT.preparation
