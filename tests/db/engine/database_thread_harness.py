@@ -11,6 +11,7 @@ from django_partisan.engine.manager.loop_calls import LoopCalls
 from django_partisan.sql.connection import execute, fetch_all
 from django_partisan.sql.control import CONTROL_CHANNEL
 from django_partisan.sql.enqueueing import CHANNEL
+from django_partisan.sql.session import Session
 from tests.support.waiting import wait_until
 
 PATIENT_SECONDS = 20.0
@@ -56,3 +57,10 @@ class DatabaseThreadHarness:
 def has_ended(pid: int) -> bool:
     """Return whether the server no longer has this session."""
     return not fetch_all(connection, "SELECT FROM pg_stat_activity WHERE pid = %s", (pid,))
+
+
+def close(session: Session) -> None:
+    """Close a session, and wait until the server has ended it; the next one waits for at most a second."""
+    [(pid,)] = fetch_all(session.connection, "SELECT pg_backend_pid()")
+    session.close()
+    wait_until(lambda: has_ended(pid), what="the server has ended the session")

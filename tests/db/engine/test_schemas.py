@@ -21,6 +21,7 @@ from django_partisan.sql.claiming import ATTEMPTS
 from django_partisan.sql.connection import execute, fetch_all, has_ended, open_connection
 from django_partisan.sql.readiness import schema_of_tasks
 from django_partisan.sql.session import Session
+from tests.db.engine.database_thread_harness import close
 from tests.support.engine import config_of
 from tests.support.rows import claimed, insert, statuses
 from tests.support.waiting import wait_until
@@ -85,7 +86,7 @@ def test_a_session_of_a_manager_goes_on_in_its_schema_after_it_connects_again():
     insert()
     session = Session("test", 5.0)
     session.open()
-    session.close()
+    close(session)
     session.connection.settings_dict["OPTIONS"]["options"] = "-c search_path=elsewhere"
     session.open()
     try:

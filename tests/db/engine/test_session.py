@@ -10,7 +10,7 @@ from django_partisan.sql.connection import execute, fetch_all, open_connection
 from django_partisan.sql.errors import sqlstate
 from django_partisan.sql.preparable import Preparable
 from django_partisan.sql.session import ANSWER_SECONDS_MIN, IDLE_SECONDS, Session, answer_seconds
-from tests.db.engine.database_thread_harness import PATIENT_SECONDS, has_ended
+from tests.db.engine.database_thread_harness import PATIENT_SECONDS, close, has_ended
 from tests.support.database import open_transaction
 from tests.support.waiting import let_pass, wait_until
 
@@ -276,7 +276,7 @@ def test_a_statement_is_prepared_once_for_each_connection(sessions):
         assert fetch_all(session.connection, str(ADD), (1, 1)) == [(2,)]
         assert prepared(session) == ["partisan_add"]
         assert fetch_all(session.connection, "SELECT generic_plans FROM pg_prepared_statements") == [(2,)]
-        session.close()
+        close(session)
         session.open()
         assert prepared(session) == []
 
