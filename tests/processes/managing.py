@@ -47,12 +47,11 @@ def processes(group: int | None = None) -> Iterator[Process]:
 
 def are_suspended(pids: Iterable[int]) -> bool:
     """Return whether every thread of these processes is stopped; ``kill()`` returns before that."""
-    for pid in pids:
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            state = (thread / "stat").read_text().rpartition(")")[2].split()[0]
-            if state not in "TZX":
-                return False
-    return True
+    try:
+        stats = [stat.read_text() for pid in pids for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:
+        return False  # a thread ended in between
+    return all(stat.rpartition(")")[2].split()[0] in "TZX" for stat in stats)
 
 
 class JsonLines:

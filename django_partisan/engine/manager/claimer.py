@@ -101,13 +101,13 @@ class Claimer(Component):
             bus.emit(TasksClaimed, *claimed)
         if self.is_stopped or self._thread.is_busy:
             return
-        if self._pause.is_on or self._identity() is None:
-            self._thread.stand_down()
         if self._pause.is_on:
+            self._thread.stand_down()
             self._rest_while_paused()
             return
         self._use_check()
-        if now < self._outage.retry_at:  # a claim may still stand by, and fail like any other
+        if now < self._outage.retry_at:
+            self._thread.stand_down()
             self._next_at = self._outage.retry_at
         elif self._next_step is NextStep.CLAIM or self._outage.is_on:  # only an answer ends an outage
             if self._thread.stand_down():

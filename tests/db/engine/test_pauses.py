@@ -79,6 +79,7 @@ def test_nothing_wakes_a_manager_whose_queue_is_paused(open_harness):
         harness.manager.turn(0.02)
 
     assert not is_asleep()
+    assert not harness.manager._threads["claim"].is_busy
     assert harness.manager._parts.claimer._claims == claims
 
 
@@ -139,6 +140,7 @@ def test_a_manager_that_starts_obeys_a_pause_before_its_first_claim(
     harness.turn_until(lambda: recorded_events.of(QueuePaused))
     harness.turn_until(lambda: harness.snapshot().last_claim_at)
 
+    assert not harness.manager._threads["claim"].is_busy
     assert harness.manager._parts.claimer._claims == 0
     assert statuses_of(*ids) == ["new"] * 3
 

@@ -53,6 +53,17 @@ def replaced() -> Iterator[str]:
     execute(connection, "DROP SCHEMA replaced CASCADE")
 
 
+@pytest.fixture
+def behind_pooler(sessions: Sessions, replaced: str) -> Session:
+    """A session for which another backend seems to answer, as behind a pooler: the first of ``sessions``."""
+    other = pid_of(sessions.open())
+    execute(
+        connection,
+        f"CREATE FUNCTION {replaced}.pg_backend_pid() RETURNS int LANGUAGE sql AS 'SELECT {other}'",
+    )
+    return sessions.open(options=f"-c search_path={replaced},pg_catalog,public")
+
+
 def pid_of(session: Session) -> int:
     return int(fetch_all(session.connection, "SELECT pg_backend_pid()")[0][0])
 
@@ -177,19 +188,12 @@ def test_a_role_that_may_end_no_session_goes_on_without(sessions, replaced):
     assert session._abandoned is None
 
 
-def test_a_session_behind_a_pooler_is_nobodys_to_end(sessions, replaced):
-    other = pid_of(sessions.open())
-    execute(
-        connection,
-        f"CREATE FUNCTION {replaced}.pg_backend_pid() RETURNS int LANGUAGE sql AS 'SELECT {other}'",
-    )
-    session = sessions.open(options=f"-c search_path={replaced},pg_catalog,public")
+def test_a_session_behind_a_pooler_is_nobodys_to_end(sessions, behind_pooler):
+    behind_pooler.close()
+    behind_pooler.open()
 
-    session.close()
-    session.open()
-
-    assert session._abandoned is session._backend is None
-    assert not has_ended(other)
+    assert behind_pooler._abandoned is behind_pooler._backend is None
+    assert not has_ended(pid_of(sessions.made[0]))
 
 
 def test_a_standby_and_a_server_that_goes_are_left(sessions):
@@ -302,17 +306,10 @@ def test_in_a_transaction_nothing_is_prepared(sessions):
     assert prepared(session) == []
 
 
-def test_behind_a_pooler_nothing_is_prepared(sessions, replaced):
-    other = pid_of(sessions.open())
-    execute(
-        connection,
-        f"CREATE FUNCTION {replaced}.pg_backend_pid() RETURNS int LANGUAGE sql AS 'SELECT {other}'",
-    )
-    session = sessions.open(options=f"-c search_path={replaced},pg_catalog,public")
+def test_behind_a_pooler_nothing_is_prepared(behind_pooler):
+    assert fetch_all(behind_pooler.connection, ADD, (1, 1)) == [(2,)]
 
-    assert fetch_all(session.connection, ADD, (1, 1)) == [(2,)]
-
-    assert prepared(session) == []
+    assert prepared(behind_pooler) == []
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,10 @@ PACKAGE = ROOT / "django_partisan"
 # Options of docker, systemd, Django, Prometheus, the benchmarks and our tools.
 OF_OTHER_PROGRAMS = {
     "--batch", "--check", "--config", "--cpus", "--database", "--deploy", "--durable", "--email",
-    "--enable-feature", "--fail-level", "--help", "--init", "--interval", "--max-tasks", "--n", "--no-deps",
-    "--noinput", "--nomigrations", "--noreload", "--now", "--property", "--reps", "--rows", "--scenarios",
-    "--since", "--sort", "--storage", "--tag", "--unit", "--update-aliases", "--username", "--variants",
-    "--web",
+    "--enable-feature", "--fail-level", "--help", "--init", "--interval", "--managers", "--max-tasks", "--n",
+    "--no-deps", "--noinput", "--nomigrations", "--noreload", "--now", "--property", "--reps", "--rows",
+    "--scenarios", "--since", "--sort", "--storage", "--tag", "--unit", "--update-aliases", "--username",
+    "--variants", "--web",
 }  # fmt: skip
 
 

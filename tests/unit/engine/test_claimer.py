@@ -31,6 +31,25 @@ FULL = (task_row(7, priority=3), task_row(9, priority=4))
 LOCKED_BY_OTHERS = QueueCheck(0, True, None)
 
 
+class ObservedPause(QueuePause):
+    """The pause of a queue; ``before_asked`` is called whenever the claimer asks whether it is on."""
+
+    _is_on = False
+
+    def __init__(self) -> None:
+        self.before_asked: Callable[[], object] = lambda: None
+        super().__init__()
+
+    @property
+    def is_on(self) -> bool:
+        self.before_asked()
+        return self._is_on
+
+    @is_on.setter
+    def is_on(self, is_on: bool) -> None:
+        self._is_on = is_on
+
+
 class Harness(PromoterHarness):
     """A claimer with a real promoter; the test answers both threads and acts as token list and dispatcher."""
 
@@ -38,13 +57,12 @@ class Harness(PromoterHarness):
         super().__init__(**settings)
         self.thread = FakeDatabaseThread()
         self.claiming_id: UUID | None = uuid4()
-        self.pause = QueuePause()
+        self.pause = ObservedPause()
         self.ended: list[tuple[int, bool]] = []
         self.has_room_for = 2
         self.has_idle_worker = True
         self.forgotten: list[int] = []
         self.tokens = count(100)
-        self.before_identified: Callable[[], object] = lambda: None
         self.lease_holds = True
         self.taken: list[list[TaskRow]] = []
         self.sent_at: list[float] = []
@@ -56,14 +74,10 @@ class Harness(PromoterHarness):
             self.promoter,
             tokens,
             dispatcher,
-            identity=self.identify,
+            identity=lambda: self.claiming_id,
             pause=self.pause,
         )
         self.answers_check()
-
-    def identify(self) -> UUID | None:
-        self.before_identified()
-        return self.claiming_id
 
     def draw(self) -> int:
         return next(self.tokens)
@@ -646,10 +660,10 @@ def test_a_standing_claim_that_begins_during_a_turn_is_the_only_one(is_notified,
         harness.has_room_for = 7
 
     def begin() -> None:
-        harness.before_identified = lambda: None
+        harness.pause.before_asked = lambda: None
         harness.thread.notify()
 
-    harness.before_identified = begin
+    harness.pause.before_asked = begin
     harness.turn()
 
     assert len(harness.thread.calls) == 1
@@ -669,7 +683,7 @@ def test_a_standing_claim_may_begin_only_under_the_lease_for_which_it_was_prepar
         assert standing.take_if_notified(CHANNEL, {"default"}) == may_begin
 
 
-def test_during_an_outage_of_another_connection_no_claim_stands_by_without_a_lease(harness):
+def test_no_claim_stands_by_while_the_manager_pauses_because_another_connection_failed(harness):
     harness.falls_asleep().turn()
     settles = Outage(harness.outage._shared)
     for _ in range(2):
@@ -677,12 +691,11 @@ def test_during_an_outage_of_another_connection_no_claim_stands_by_without_a_lea
     harness.outage._shared._retry_at = time.monotonic() + 1000  # however slow this machine is
     harness.turn()
     assert harness.claimer.next_at() == harness.outage.retry_at
-    assert harness.thread.is_standing_by
-
-    harness.claiming_id = None
-    harness.turn()
-
     assert not harness.thread.is_standing_by
+
+    harness.turn(later=1001)
+
+    assert harness.thread.is_standing_by
 
 
 def test_no_claim_stands_by_when_the_connection_is_to_be_checked():
