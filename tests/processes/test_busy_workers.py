@@ -48,6 +48,20 @@ def test_max_queue_size_bounds_what_is_claimed_and_not_begun(bench: Bench):
         wait_until(lambda: (number_of("finished"), number_of("in_process")) == (number + 1, held))  # noqa: B023
 
 
+def test_what_was_claimed_early_is_released_when_the_tasks_before_it_take_longer_than_expected(bench: Bench):
+    bench.ready(WORKERS_COUNT=2, MIN_QUEUE_SIZE=2, MAX_QUEUE_SIZE=5)
+    learn_to_wait(bench)
+    short = [processors.WaitBriefly("open", index) for index in range(100)]
+    bulk_delay([*short, *(processors.WaitBriefly("gate", index) for index in range(40))])
+
+    bench.wait_for("begun", 102)
+    wait_until(lambda: [number_of("in_process") for _ in range(10)] == [2 + 5] * 10)
+
+    bench.open("gate")
+    wait_until(lambda: number_of("finished") == 140)
+    assert len(bench.journal("begun")) == 140
+
+
 def test_idle_worker_is_fed_whatever_the_sizes_are(bench: Bench):
     bench.ready(WORKERS_COUNT=4, MIN_QUEUE_SIZE=0, MAX_QUEUE_SIZE=1)
     bulk_delay(processors.Wait("gate", index) for index in range(6))

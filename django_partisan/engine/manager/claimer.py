@@ -35,6 +35,8 @@ from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.queues import ClaimErrored, PollFoundNothing, TasksClaimed
 
 AWAKE_AFTER_FULL_CLAIMS: Final = 3
+CLAIM_SECONDS_MAX: Final = 0.005
+"""How long a claim is expected to take at most. A slow one may have waited for a lock."""
 EMITTED_IDS: Final = 100
 
 
@@ -83,6 +85,8 @@ class Claimer(Component):
         """The event of the last claim, until it is emitted: the dispatcher has its turn first."""
         self._standing_for: tuple[UUID | None, int, list[str]] | None = None
         """What the standing claim was prepared for: manager, limit, and the processors that it leaves out."""
+        self._claim_seconds = 0.0
+        """How long the next claim is expected to take: as long as the last one."""
         self._limit = BatchLimit(max(config.max_queue_size, config.workers_count))
         self.last_claim_at: float | None = None
         """Unix time of the last answered claim, or of the last poll by an idle or paused manager."""
@@ -164,7 +168,7 @@ class Claimer(Component):
 
     def _claim_if_possible(self, now: float) -> None:
         manager = self._identity()
-        room = self._dispatcher.room() if manager is not None else 0
+        room = self._dispatcher.room(self._claim_seconds) if manager is not None else 0
         if manager is None or room <= 0:
             return
         if self._thread.needs_connection:  # reconnect; Reconciliation compares held tasks before the claim
@@ -237,6 +241,7 @@ class Claimer(Component):
                 bus.emit(ClaimErrored, self._config.queue)
             return
         self._limit.finished(call.limit)
+        self._claim_seconds = min(seconds, CLAIM_SECONDS_MAX)
         self._outage.end()
         self.last_claim_at = time.time()
         if not self._tokens.answered(call.token):

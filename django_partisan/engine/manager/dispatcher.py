@@ -46,21 +46,25 @@ class Dispatcher(Component):
             worker.takes_tasks and not worker.held for worker in self._pool.workers
         )
 
-    def room(self) -> int:
-        """Return how many tasks may be claimed now.
+    def room(self, claim_seconds: float = 0.0) -> int:
+        """Return how many tasks may be claimed now by a claim that is expected to take ``claim_seconds``.
 
         ``MIN_QUEUE_SIZE`` and ``MAX_QUEUE_SIZE`` limit the claimed tasks that have not started, and other
-        managers of the queue get their share. But there is always room for one task for each idle worker,
-        unless too many outcomes are unsettled.
+        managers of the queue get their share. Tasks that should have started when the claim is answered do
+        not count, unless more than the maximum have not: then the last ones did not start as expected. There
+        is always room for one task for each idle worker, unless too many outcomes are unsettled.
         """
         is_any_ready = any(worker.state is State.READY for worker in self._pool.workers)
         if not is_any_ready or self._settler.is_full:
             return 0
-        idle = waiting = 0
+        idle = starting = 0
         for worker in self._pool.workers:
             idle += worker.takes_tasks and not worker.held
-            waiting += max(len(worker.held) - 1, 0)
-        not_started = len(self._buffer) + waiting
+            if worker.expected_seconds <= claim_seconds:
+                starting += worker.waiting
+        not_started = len(self._buffer) + self._waiting()
+        if not_started <= self._config.max_queue_size:
+            not_started -= starting
         unfed = idle - len(self._buffer)
         if not_started > self._config.min_queue_size and unfed <= 0:
             return 0
@@ -78,6 +82,7 @@ class Dispatcher(Component):
             workers = [worker for worker in self._pool.workers if worker is not self._pool.reserved]
             for worker, rows in chunks(workers, self._buffer, self._intake.run_times):
                 self._pool.dispatch(worker, rows, self._intake.claim_times.of(rows))
+            self._release_surplus()
         self._next_at = NEVER
         recallable = [worker for worker in self._pool.workers if len(worker.held) > 1]
         if recallable:
@@ -87,6 +92,16 @@ class Dispatcher(Component):
             is_wanted = is_any_idle and not self._buffer
             patience = STALE_SECONDS if is_wanted else SILENT_SECONDS
             self._next_at = recall_stuck(recallable, self._presence, now, patience)
+
+    def _release_surplus(self) -> None:
+        """Release what exceeds the maximum, after tasks that should have started did not."""
+        not_started = len(self._buffer) - self._buffer.rescued + self._waiting()
+        if self._buffer and not_started > self._config.max_queue_size:
+            self._settler.release(self._buffer.take_last(not_started - self._config.max_queue_size))
+
+    def _waiting(self) -> int:
+        """Return how many tasks wait in workers."""
+        return sum(worker.waiting for worker in self._pool.workers)
 
     @property
     def is_idle(self) -> bool:

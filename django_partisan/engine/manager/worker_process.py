@@ -6,7 +6,7 @@ import signal
 import time
 from enum import Enum
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from django_partisan.engine.interrupting import REASONS
 from django_partisan.engine.pages import Page
@@ -19,6 +19,9 @@ from django_partisan.telemetry.events.snapshot import WorkerSnapshot
 from django_partisan.worker_name import worker_name
 
 _id = itemgetter(ID)
+
+RECALLED_SECONDS: Final = 1.0
+"""How long a run is expected to take after the tasks behind it were recalled."""
 
 
 class State(Enum):
@@ -82,6 +85,11 @@ class WorkerProcess:
         )
 
     @property
+    def waiting(self) -> int:
+        """Number of the tasks that it holds, except the one that it runs."""
+        return max(len(self.held) - 1, 0)
+
+    @property
     def is_recycled(self) -> bool:
         """True if it ends because of ``TASKS_PER_WORKER_INSTANCE``."""
         return self.state is State.RECYCLING
@@ -143,10 +151,12 @@ class WorkerProcess:
         return rows
 
     def take_back(self, ids: list[int]) -> list[TaskRow]:
-        """Take back the tasks with these ids, which it has not started; it may then be sent others."""
+        """Take back the tasks with these ids, which it has not started; others follow when its run ends."""
         rows = self.remove_tasks(ids)
         self.is_recalling = False
         self.active_at = time.monotonic()
+        if self.held:  # otherwise they could be sent to it again at once
+            self.expected_seconds = RECALLED_SECONDS
         if self.tasks_left is not None:
             self.tasks_left += len(rows)
         return rows

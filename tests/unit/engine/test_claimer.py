@@ -11,7 +11,7 @@ from django.db import OperationalError
 
 from django_partisan.engine import boot_clock
 from django_partisan.engine.manager.claim_cursor import FROM_START_SECONDS
-from django_partisan.engine.manager.claimer import AWAKE_AFTER_FULL_CLAIMS, Claimer
+from django_partisan.engine.manager.claimer import AWAKE_AFTER_FULL_CLAIMS, CLAIM_SECONDS_MAX, Claimer
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.outage import Outage
 from django_partisan.engine.manager.promoter import SOON_SECONDS
@@ -96,7 +96,8 @@ class Harness(PromoterHarness):
         self.taken.append(rows)
         self.sent_at.append(since)
 
-    def room(self) -> int:
+    def room(self, claim_seconds: float = 0.0) -> int:
+        self.expected_claim_seconds = claim_seconds
         return self.has_room_for
 
     def turn(self, later: float = 0.0) -> str | None:
@@ -154,6 +155,18 @@ def test_it_claims_as_many_as_there_is_room_for(harness):
         "without": [],
     }
     assert harness.taken == [[task_row(7)]]
+
+
+@pytest.mark.parametrize("took", [CLAIM_SECONDS_MAX / 2, 60.0])
+def test_a_claim_is_expected_to_take_as_long_as_the_last_one_within_reason(took, harness):
+    assert harness.turn() == "claim"
+    assert harness.expected_claim_seconds == 0.0
+    harness.thread.call.sent_at = time.monotonic() - took
+    harness.thread.answer([*FULL])
+
+    harness.turn()
+
+    assert min(took, CLAIM_SECONDS_MAX) <= harness.expected_claim_seconds <= CLAIM_SECONDS_MAX
 
 
 @pytest.mark.parametrize(("id_", "room"), [(uuid4(), 0), (None, 2)])

@@ -8,8 +8,11 @@ from django_partisan.engine.manager.chunking import SILENT_SECONDS, STALE_SECOND
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.unsettled_limit import OUTCOMES
 from django_partisan.engine.protocol import Returned, RunTasks
+from django_partisan.sql.rescuing import RescuedTask
 from tests.support.engine import IntakeHarness
 from tests.support.rows import task_row
+
+TINY = "Tiny"
 
 
 def test_nothing_is_claimed_while_no_worker_is_ready(new_engine: IntakeHarness):
@@ -58,6 +61,54 @@ def test_tasks_behind_another_count_as_not_started_but_an_idle_worker_is_always_
     engine.dispatch_to(1, *[task_row(99)] * held)
 
     assert engine.dispatcher.room() == room
+
+
+def hold_tiny_tasks(engine: IntakeHarness, number: int) -> None:
+    """Let each of the two workers hold this many tasks, which are expected to take 10 us each."""
+    engine.intake.run_times.record(TINY, 100, 100 * 1e-5)
+    engine.dispatcher.take([task_row(task_id, TINY) for task_id in range(2 * number)])
+    assert [len(ids) for ids in engine.dispatched()] == [number, number]
+
+
+@pytest.mark.parametrize(
+    ("held", "claim_seconds", "room"),
+    [(5, 0.001, 10), (5, 0.0, 0), (5, 4e-5, 0), (6, 0.001, 10), (7, 0.001, 0)],
+    ids=["all", "no claim yet", "a fast claim", "at most the maximum", "more than the maximum"],
+)
+def test_tasks_that_should_have_started_when_the_claim_is_answered_do_not_count(
+    held: int, claim_seconds: float, room: int, engine: IntakeHarness
+):
+    hold_tiny_tasks(engine, held)
+
+    assert engine.dispatcher.room(claim_seconds) == room
+
+
+def test_of_the_tasks_claimed_early_those_above_the_maximum_are_released_if_the_others_do_not_start(
+    engine: IntakeHarness,
+):
+    hold_tiny_tasks(engine, 8)
+    for slot, first in enumerate((0, 8)):
+        engine.workers[slot].managed.recall()
+        engine.workers[slot].sends(Returned(list(range(first + 1, first + 8))))
+        engine.workers[slot].managed.add_expected(1.0)  # the task that it has begun takes long
+    engine.turn()
+
+    assert engine.dispatched() == [[], []]
+
+    assert engine.buffered() == [*range(1, 8), *range(9, 12)]
+    assert engine.outcomes.written().released == [task_row(task_id, TINY) for task_id in range(12, 16)]
+
+
+def test_rescued_tasks_stay_above_the_maximum_too(engine: IntakeHarness):
+    engine.dispatch_to(0, task_row(98))
+    engine.dispatch_to(1, task_row(99))
+    engine.intake.on_rescued([RescuedTask(None, task_row(task_id), None) for task_id in range(11)])
+    engine.dispatcher.take([task_row(50)])
+
+    engine.dispatcher.turn(time.monotonic())
+
+    assert engine.buffered() == [*range(11), 50]
+    assert engine.outcomes.settler.is_idle
 
 
 def test_a_worker_is_sent_the_times_of_claims_with_its_tasks(engine: IntakeHarness):
