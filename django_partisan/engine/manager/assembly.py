@@ -11,6 +11,7 @@ from typing import NamedTuple
 from django_partisan import registry
 from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.cancellations import Cancellations
+from django_partisan.engine.manager.claim_events import ClaimEvents
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.claimer import Claimer
 from django_partisan.engine.manager.component import Component
@@ -116,6 +117,7 @@ class Assembly:
             config, threads["pulse"], outage, self.pool, presence, self._totals, self._claiming_id
         )
         self.lease = self._lease(resources.instance)
+        claim_events = ClaimEvents(config.queue)
         self.claimer = Claimer(
             config,
             threads["claim"],
@@ -123,6 +125,7 @@ class Assembly:
             self.promoter,
             self.tokens,
             dispatcher,
+            claim_events,
             self._id_if_compared,
             pause,
         )
@@ -168,8 +171,10 @@ class Assembly:
         ending = [RunUntil(until, self.drain, self.promoter, pause, finders, holders)] if until else []
         pruner = Pruner(config, threads["chores"], outage, self._claiming_id)
         watch = ConnectionWatch(threads.values(), threads["pulse"], self.reconciliation.require_comparison)
-        # These come first, because a task that was just claimed or enqueued waits for them.
-        first: list[Component] = [self.pool, suspects, dispatcher, watch, self.reconciliation, self.claimer]
+        # These come first, because a task that was just claimed or enqueued waits for them. In a backlog, the
+        # next claim takes longer than the dispatch of the tasks of the last one.
+        claiming: list[Component] = [watch, self.reconciliation, self.claimer]
+        first: list[Component] = [self.pool, suspects, *claiming, dispatcher, claim_events]
         others = [
             *holders,
             self.interruptions,

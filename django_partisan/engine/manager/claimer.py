@@ -19,6 +19,7 @@ from django_partisan.config.queues import QueueConfig
 from django_partisan.engine.manager.batch_limit import BatchLimit
 from django_partisan.engine.manager.claim_call import ClaimCall
 from django_partisan.engine.manager.claim_cursor import ClaimCursor
+from django_partisan.engine.manager.claim_events import ClaimEvents
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
 from django_partisan.engine.manager.component import NEVER, Component
 from django_partisan.engine.manager.database_call import StandingCall
@@ -28,16 +29,15 @@ from django_partisan.engine.manager.outage import Outage
 from django_partisan.engine.manager.promoter import Promoter
 from django_partisan.engine.manager.queue_pause import QueuePause
 from django_partisan.sql import claiming
-from django_partisan.sql.claiming import CONTEXT, ID, TaskRow
+from django_partisan.sql.claiming import TaskRow
 from django_partisan.sql.enqueueing import CHANNEL
 from django_partisan.sql.session import answer_seconds
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.events.queues import ClaimErrored, PollFoundNothing, TasksClaimed
+from django_partisan.telemetry.events.queues import ClaimErrored, PollFoundNothing
 
 AWAKE_AFTER_FULL_CLAIMS: Final = 3
 CLAIM_SECONDS_MAX: Final = 0.005
 """How long a claim is expected to take at most. A slow one may have waited for a lock."""
-EMITTED_IDS: Final = 100
 
 
 class NextStep(Enum):
@@ -63,6 +63,7 @@ class Claimer(Component):
         promoter: Promoter,
         tokens: ClaimTokens,
         dispatcher: Dispatcher,
+        events: ClaimEvents,
         identity: Callable[[], UUID | None],
         pause: QueuePause,
     ) -> None:
@@ -72,6 +73,7 @@ class Claimer(Component):
         self._promoter = promoter
         self._tokens = tokens
         self._dispatcher = dispatcher
+        self._events = events
         self._identity = identity
         self._pause = pause
         self._next_step = NextStep.CLAIM
@@ -81,8 +83,6 @@ class Claimer(Component):
         self._was_empty = False
         self._answered_at = 0.0
         self._claims = 0
-        self._claimed: TasksClaimed | None = None
-        """The event of the last claim, until it is emitted: the dispatcher has its turn first."""
         self._standing_for: tuple[UUID | None, int, list[str]] | None = None
         """What the standing claim was prepared for: manager, limit, and the processors that it leaves out."""
         self._claim_seconds = 0.0
@@ -100,9 +100,6 @@ class Claimer(Component):
     def turn(self, now: float) -> None:
         """Start the next call, if any is needed."""
         self._next_at = NEVER
-        if self._claimed is not None:
-            claimed, self._claimed = self._claimed, None
-            bus.emit(TasksClaimed, *claimed)
         if self.is_stopped or self._thread.is_busy:
             return
         if self._pause.is_on:
@@ -248,10 +245,7 @@ class Claimer(Component):
             return
         rows: list[TaskRow] = result
         self._cursor.claimed(seconds, call.is_from_start)
-        if bus.wanted(TasksClaimed):
-            contexts = tuple(row[CONTEXT] for row in rows if row[CONTEXT] is not None)
-            ids = tuple(row[ID] for row in rows[:EMITTED_IDS])
-            self._claimed = TasksClaimed(self._config.queue, len(rows), ids, seconds, contexts)
+        self._events.add(rows, seconds)
         if len(rows) >= call.limit:
             self._next_step = NextStep.CLAIM
             self._full_claims += 1

@@ -9,7 +9,7 @@ from django_partisan.engine.manager.intake import Intake
 from django_partisan.engine.manager.pool import Pool
 from django_partisan.engine.manager.settler import Settler
 from django_partisan.engine.manager.sharing import Sharing
-from django_partisan.engine.manager.worker_process import State
+from django_partisan.engine.manager.worker_process import State, WorkerProcess
 from django_partisan.engine.presence import PresenceFile
 from django_partisan.sql.claiming import TaskRow
 
@@ -57,14 +57,10 @@ class Dispatcher(Component):
         is_any_ready = any(worker.state is State.READY for worker in self._pool.workers)
         if not is_any_ready or self._settler.is_full:
             return 0
-        idle = starting = 0
-        for worker in self._pool.workers:
-            idle += worker.takes_tasks and not worker.held
-            if worker.expected_seconds <= claim_seconds:
-                starting += worker.waiting
         not_started = len(self._buffer) + self._waiting()
-        if not_started <= self._config.max_queue_size:
-            not_started -= starting
+        if 0 < not_started <= self._config.max_queue_size:
+            not_started -= self._starting(claim_seconds)
+        idle = sum(worker.takes_tasks and not worker.held for worker in self._pool.workers)
         unfed = idle - len(self._buffer)
         if not_started > self._config.min_queue_size and unfed <= 0:
             return 0
@@ -79,8 +75,7 @@ class Dispatcher(Component):
     def turn(self, now: float) -> None:
         """Dispatch tasks; recall tasks from a stuck worker, sooner if another worker is idle."""
         if self._buffer and self._may_start():
-            workers = [worker for worker in self._pool.workers if worker is not self._pool.reserved]
-            for worker, rows in chunks(workers, self._buffer, self._intake.run_times):
+            for worker, rows in chunks(self._unreserved(), self._buffer, self._intake.run_times):
                 self._pool.dispatch(worker, rows, self._intake.claim_times.of(rows))
             self._release_surplus()
         self._next_at = NEVER
@@ -102,6 +97,19 @@ class Dispatcher(Component):
     def _waiting(self) -> int:
         """Return how many tasks wait in workers."""
         return sum(worker.waiting for worker in self._pool.workers)
+
+    def _starting(self, seconds: float) -> int:
+        """Return how many of the tasks that have not started should start within ``seconds``."""
+        free = [one for one in self._unreserved() if one.takes_tasks and one.expected_seconds <= seconds]
+        starting = sum(worker.waiting for worker in free)
+        mean = self._intake.run_times.mean
+        if mean is not None and mean * len(self._buffer) <= seconds * len(free):
+            starting += len(self._buffer)
+        return starting
+
+    def _unreserved(self) -> list[WorkerProcess]:
+        """Return the workers that are not reserved for a suspect."""
+        return [worker for worker in self._pool.workers if worker is not self._pool.reserved]
 
     @property
     def is_idle(self) -> bool:

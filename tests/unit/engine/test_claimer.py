@@ -11,6 +11,7 @@ from django.db import OperationalError
 
 from django_partisan.engine import boot_clock
 from django_partisan.engine.manager.claim_cursor import FROM_START_SECONDS
+from django_partisan.engine.manager.claim_events import ClaimEvents
 from django_partisan.engine.manager.claimer import AWAKE_AFTER_FULL_CLAIMS, CLAIM_SECONDS_MAX, Claimer
 from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.outage import Outage
@@ -67,6 +68,7 @@ class Harness(PromoterHarness):
         self.taken: list[list[TaskRow]] = []
         self.sent_at: list[float] = []
         dispatcher = tokens = cast(Any, self)
+        self.events = ClaimEvents(self.config.queue)
         self.claimer = Claimer(
             self.config,
             self.thread,
@@ -74,6 +76,7 @@ class Harness(PromoterHarness):
             self.promoter,
             tokens,
             dispatcher,
+            self.events,
             identity=lambda: self.claiming_id,
             pause=self.pause,
         )
@@ -105,6 +108,7 @@ class Harness(PromoterHarness):
         now = time.monotonic() + later
         self.promoter.turn(now)
         self.claimer.turn(now)
+        self.events.turn(now)
         return self.thread.pending_call
 
     def claim(self, *rows: TaskRow, later: float = 0.0) -> dict[str, Any]:
