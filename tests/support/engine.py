@@ -19,6 +19,7 @@ from django_partisan.engine import protocol
 from django_partisan.engine.forkserver.spawner import Spawner
 from django_partisan.engine.manager.claim_call import ClaimCall
 from django_partisan.engine.manager.claim_tokens import ClaimTokens
+from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.database_call import Call, Done, SubmittedCall
 from django_partisan.engine.manager.database_thread import DatabaseThread
 from django_partisan.engine.manager.delayed_outcomes import Part
@@ -307,9 +308,9 @@ class Batch(NamedTuple):
 
 
 class SettlerHarness:
-    """A real settler whose database calls the test answers."""
+    """A real settler whose database calls the test answers; writes follow each other at once by default."""
 
-    def __init__(self) -> None:
+    def __init__(self, gather_seconds: float = -NEVER) -> None:
         self.thread = FakeDatabaseThread()
         self.requeued: list[float] = []
         self.pause = QueuePause()
@@ -320,6 +321,7 @@ class SettlerHarness:
             self.requeued.append,
             lambda: MANAGER,
             self.pause,
+            gather_seconds,
         )
 
     def written(self, later: float = 0.0) -> Batch:

@@ -64,6 +64,20 @@ def test_an_outcome_is_written_at_once_and_what_gathers_meanwhile_goes_into_the_
     assert harness.settler.is_idle
 
 
+def test_outcomes_gather_after_a_write_has_begun_even_if_it_ends_at_once():
+    harness = SettlerHarness(gather_seconds=60.0)
+    harness.settler.complete([task_row(1)])
+    before = time.monotonic()
+    assert harness.write() == Batch([task_row(1)], [], [])
+
+    harness.settler.complete([task_row(2)])
+
+    assert before + 60.0 <= harness.settler.next_at() <= time.monotonic() + 60.0
+    assert harness.written().is_empty
+    harness.settler.complete([task_row(3)])
+    assert harness.written(later=60.0) == Batch([task_row(2), task_row(3)], [], [])
+
+
 def test_a_batch_has_an_upper_size(harness):
     rows = [task_row(number) for number in range(BATCH_AT_MOST + 1)]
     harness.settler.complete(rows)
