@@ -245,7 +245,7 @@ def test_an_application_counts_what_it_enqueues_where_asked_and_starts_with_wron
 
     counting = [one for one in bus.subscribers() if isinstance(one, ClientMetrics)]
     for one in counting:
-        REGISTRY.unregister(one.collector)
+        REGISTRY.unregister(one)
     assert len(counting) == counts
 
 
