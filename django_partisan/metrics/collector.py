@@ -106,9 +106,8 @@ class PartisanCollector(Collector):
 
     def _counted(self) -> Iterator[Sample]:
         self._recorder.flush()
-        for series in self._recorder.aggregator.copy():
-            for (name, labels), value in series.items():
-                yield self._metrics[name], labels, value
+        for (name, labels), value in self._recorder.aggregator.copy().items():
+            yield self._metrics[name], labels, value
 
     def _process_metrics(self) -> Iterator[Family]:
         for collector in OF_THE_PROCESS:

@@ -23,7 +23,7 @@ from django_partisan.metrics.metric import Metric
 from django_partisan.metrics.port_holder import TITLE, queue_of_manager_at
 from django_partisan.metrics.port_wait import PortWait
 from django_partisan.metrics.recorder import ManagerRecorder
-from django_partisan.metrics.sampler import Query, Sampler
+from django_partisan.metrics.sampler import Sampler
 from django_partisan.metrics.server import Request, Response, Server, plain
 from django_partisan.sql.queue_statistics import StatisticsQuery
 from django_partisan.telemetry import bus, swallowed
@@ -69,7 +69,7 @@ class Exporter:
         keyfile: AnyPath | None = None,
         client_ca: AnyPath | None = None,
         token_file: AnyPath | None = None,
-        query: Query | None = None,
+        query: StatisticsQuery | None = None,
     ) -> None:
         """Prepare the exporter; ``query`` replaces the database in tests."""
         self._queue = queue
@@ -201,7 +201,7 @@ def _aggregator(queue: str, metrics: dict[str, Metric], processors: list[str]) -
     return aggregator
 
 
-def _sampler(queue: str, query: Query | None) -> Sampler:
+def _sampler(queue: str, query: StatisticsQuery | None) -> Sampler:
     value = observability.value
     timeout = value("METRICS_DB_TIMEOUT")
     return Sampler(
