@@ -72,6 +72,8 @@ class PartisanCollector(Collector):
         for part in self._parts():
             try:
                 for metric, labels, value in part():
+                    if value is None:
+                        continue
                     created_at = self._created_at(metric, labels) if shows_created else None
                     _add(families[metric.name], metric, labels, value, created_at)
             except Exception:

@@ -5,6 +5,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from html import escape
 from typing import Final
@@ -78,8 +79,7 @@ class Exporter:
         self._tls_files = access.TlsFiles(certfile, keyfile, client_ca)
         self._token_file = token_file
         self._token: access.Token | None = None
-        self._server: Server | None = None
-        self._waiting: PortWait | None = None
+        self._to_stop = ExitStack()
         self._building = threading.BoundedSemaphore(SCRAPES_AT_ONCE)
         self._readiness = probes.Readiness()
         metrics = {**catalogue.METRICS, **custom.declared(registry.definitions.values())}
@@ -106,8 +106,9 @@ class Exporter:
         except access.CannotServe as error:
             self._on_failed(error)
             raise
-        bus.subscribe(self.recorder)
-        bus.subscribe(self._readiness)
+        for subscriber in (self.recorder, self._readiness):
+            bus.subscribe(subscriber)
+            self._to_stop.callback(bus.unsubscribe, subscriber)
         return address
 
     def _bind_or_wait(self, tls: ssl.SSLContext | None) -> str | None:
@@ -118,13 +119,15 @@ class Exporter:
             if holder is None:
                 raise
             bus.emit(MetricsPortTaken, self._queue, self._place[1], holder)
-            self._waiting = PortWait(partial(self._bind_at_last, tls), self._on_failed)
+            waiting = PortWait(partial(self._bind_at_last, tls), self._on_failed)
+            self._to_stop.callback(waiting.stop)
             return None
 
     def _bind(self, tls: ssl.SSLContext | None) -> str:
-        self._server = Server(self._place, self._answer, tls, partial(swallowed.swallow, "metrics"))
-        self._server.start()
-        return self._server.url
+        server = Server(self._place, self._answer, tls, partial(swallowed.swallow, "metrics"))
+        self._to_stop.callback(server.stop)
+        server.start()
+        return server.url
 
     def _bind_at_last(self, tls: ssl.SSLContext | None) -> None:
         bus.emit(MetricsServed, self._queue, self._bind(tls))
@@ -137,15 +140,7 @@ class Exporter:
 
     def stop(self) -> None:
         """Stop answering and counting; totals are kept."""
-        if self._waiting is not None:
-            self._waiting.stop()
-        elif self._server is None:
-            return
-        bus.unsubscribe(self.recorder)
-        bus.unsubscribe(self._readiness)
-        if self._server is not None:
-            self._server.stop()
-        self._server = self._waiting = None
+        self._to_stop.close()
         self._database.stop()
 
     def _answer(self, request: Request) -> Response:
@@ -153,13 +148,19 @@ class Exporter:
             url = urlsplit(request.target)
         except ValueError:
             return plain(400)
-        pages = {"": self._index, "/": self._index, "/live": self._live, "/ready": self._ready}
+        pages: dict[str, Callable[[], Response]] = {
+            "": self._index,
+            "/": self._index,
+            "/live": self._live,
+            "/ready": self._ready,
+            "/metrics": partial(self._metrics, request, url.query),
+        }
         page = pages.get(url.path)
-        if page is None and url.path != "/metrics":
+        if page is None:
             return plain(404, "Not found. Use /metrics, /live or /ready.")
         if request.method not in METHODS:
             return plain(405, "Only GET and HEAD are allowed.", ("Allow", ", ".join(METHODS)))
-        return self._metrics(request, url.query) if page is None else page()
+        return page()
 
     def _metrics(self, request: Request, query: str) -> Response:
         headers = request.headers

@@ -113,7 +113,7 @@ class ManagerRecorder(Recorder):
 
     def handle(self, event: Any) -> None:
         """Keep the event for later; note the peak memory of a worker that exited."""
-        if type(event) is WorkerExited and event.peak_resident_bytes is not None:
+        if type(event) is WorkerExited:
             self.peaks.note(event.slot, event.peak_resident_bytes)
         super().handle(event)
 

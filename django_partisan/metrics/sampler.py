@@ -137,10 +137,9 @@ class Sampler:
 
 
 def samples(queue: str, answer: Answer) -> Iterator[Sample]:
-    """Yield an answer as metrics; unknown values have no series."""
+    """Yield an answer as metrics."""
     yield catalogue.DB_UP, (queue,), answer.up
-    if answer.duration is not None:
-        yield catalogue.DB_SCRAPE_DURATION, (queue,), answer.duration
+    yield catalogue.DB_SCRAPE_DURATION, (queue,), answer.duration
     found = answer.statistics
     if found is None or answer.age is None:
         return
@@ -160,9 +159,8 @@ def samples(queue: str, answer: Answer) -> Iterator[Sample]:
         (catalogue.TABLE_DEAD_ROWS, (), found.dead_rows),
         (catalogue.TABLE_BYTES, (), found.table_bytes),
         (catalogue.OLDEST_TRANSACTION_AGE, (), found.oldest_transaction_age),
+        (catalogue.LAST_PRUNE, (), found.last_prune_at),
     )
-    if found.last_prune_at is not None:
-        yield catalogue.LAST_PRUNE, (), found.last_prune_at
     for processor, reason, number in found.held:
         yield catalogue.QUEUE_HELD_TASKS, (queue, processor, reason), number
     if found.oldest_due_processor is not None:
@@ -186,18 +184,16 @@ def _schedule_samples(found: Iterable[ScheduleStatistics]) -> Iterator[Sample]:
 
 
 def _one_schedule_samples(label: str, found: ScheduleStatistics) -> Iterator[Sample]:
-    """Yield the statistics of a schedule; an absent value has no series."""
+    """Yield the statistics of a schedule."""
     labels = (label,)
     if found.totals is not None:
         for outcome, number in zip(TICK_OUTCOMES, found.totals, strict=True):
             yield catalogue.SCHEDULE_TICKS, (*labels, outcome), number
-    for metric, value in (
-        (catalogue.SCHEDULE_NEXT_TICK, found.next_at),
-        (catalogue.SCHEDULE_LAST_TICK, found.last_at),
-        (catalogue.SCHEDULE_LAST_COMPLETED, found.last_completed_at),
-        (catalogue.SCHEDULE_LATENESS, found.lateness),
-        (catalogue.SCHEDULE_OPEN, found.open_seconds),
-        (catalogue.SCHEDULE_LAST_FAILED, found.has_failed),
-    ):
-        if value is not None:
-            yield metric, labels, value
+    yield from (
+        (catalogue.SCHEDULE_NEXT_TICK, labels, found.next_at),
+        (catalogue.SCHEDULE_LAST_TICK, labels, found.last_at),
+        (catalogue.SCHEDULE_LAST_COMPLETED, labels, found.last_completed_at),
+        (catalogue.SCHEDULE_LATENESS, labels, found.lateness),
+        (catalogue.SCHEDULE_OPEN, labels, found.open_seconds),
+        (catalogue.SCHEDULE_LAST_FAILED, labels, found.has_failed),
+    )
