@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from prometheus_client.samples import Exemplar
+
 from django_partisan.metrics import catalogue
-from django_partisan.metrics.deltas import Exemplar, HistogramDelta, Report, fold, increment
+from django_partisan.metrics.deltas import HistogramDelta, Report, fold, increment
 from django_partisan.metrics.metric import HISTOGRAM, OTHER, Key, Labels, Metric, clean
 
 
@@ -28,7 +30,9 @@ class Histogram:
             self.counts[index] += count
         self.sum += total
         if exemplar is not None:
-            self.exemplars[bisect_left(self.bounds, exemplar[2])] = exemplar
+            trace_id, span_id, value, moment = exemplar
+            ids = {"trace_id": trace_id, "span_id": span_id}
+            self.exemplars[bisect_left(self.bounds, value)] = Exemplar(ids, value, moment)
         return self
 
     def copy(self) -> "Histogram":
@@ -108,7 +112,10 @@ class Aggregator:
         if metric is catalogue.TASK_ERRORS:
             values = self._within_error_types(values)
         if (name, values) not in self._totals:
-            values = self._within_series(metric, values)
+            if self._admitted < self._max_series:
+                self._admitted += 1
+            else:
+                values = fold(metric, values, self._totals)
         self._open((name, values))
         return name, values
 
@@ -119,10 +126,4 @@ class Aggregator:
             increment(self._totals, catalogue.LABEL_OVERFLOW, "error_type")
             return queue, processor, OTHER, outcome
         known.add(error_type)
-        return values
-
-    def _within_series(self, metric: Metric, values: Labels) -> Labels:
-        if self._admitted >= self._max_series:
-            return fold(metric, values, self._totals)
-        self._admitted += 1
         return values

@@ -139,9 +139,9 @@ def _add(
 
 
 def _buckets(histogram: Histogram) -> list[tuple[str, float, Exemplar | None]]:
-    bounds = _bounds(tuple(histogram.bounds))
+    bounds = _bounds(histogram.bounds)
     totals = accumulate(histogram.counts)
-    exemplars = map(_exemplar, map(histogram.exemplars.get, range(len(bounds))))
+    exemplars = map(histogram.exemplars.get, range(len(bounds)))
     return list(zip(bounds, totals, exemplars, strict=True))
 
 
@@ -150,10 +150,3 @@ def _bounds(bounds: tuple[float, ...]) -> tuple[str, ...]:
     """Return the bounds of a histogram and ``+Inf``, as prometheus-client writes them."""
     [metric] = prometheus_client.Histogram("bounds", "", buckets=bounds, registry=None).collect()
     return tuple(sample.labels["le"] for sample in metric.samples if sample.name == "bounds_bucket")
-
-
-def _exemplar(found: tuple[str, str, float, float] | None) -> Exemplar | None:
-    if found is None:
-        return None
-    trace_id, span_id, value, moment = found
-    return Exemplar({"trace_id": trace_id, "span_id": span_id}, value, moment)

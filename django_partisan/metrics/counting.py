@@ -109,11 +109,9 @@ def of_task(task: Any) -> tuple[str, str]:
     return registered(task.queue, task.processor)
 
 
-def _adds_to(
-    metric: Metric, labels: Callable[[Any], Labels], amount: Callable[[Any], float] = lambda event: 1
-) -> Callable[[EventCounter, Any], None]:
-    """Return a function that adds an event to one counter."""
-    return lambda counter, event: counter.count(metric, labels(event), amount(event))
+def _adds_to(metric: Metric, labels: Callable[[Any], Labels]) -> Callable[[EventCounter, Any], None]:
+    """Return a function that adds an event, or the ``number`` that it has, to one counter."""
+    return lambda counter, event: counter.count(metric, labels(event), getattr(event, "number", 1))
 
 
 COUNTED: Final[dict[type, Callable[[EventCounter, Any], None]]] = {
@@ -130,25 +128,17 @@ COUNTED: Final[dict[type, Callable[[EventCounter, Any], None]]] = {
     queues.PollFoundNothing: EventCounter.poll_found_nothing,
     queues.OutcomesSettled: EventCounter.settled,
     tasks.TaskRescued: _adds_to(catalogue.TASKS_RESCUED, lambda event: (event.task.queue, event.reason)),
-    queues.TasksReleased: _adds_to(
-        catalogue.TASKS_RELEASED, lambda event: (event.queue, event.reason), lambda event: event.number
-    ),
+    queues.TasksReleased: _adds_to(catalogue.TASKS_RELEASED, lambda event: (event.queue, event.reason)),
     workers.RunInterrupted: _adds_to(
         catalogue.RUNS_INTERRUPTED, lambda event: (event.task.queue, event.reason)
     ),
-    operators.TasksRequeued: _adds_to(catalogue.TASKS_REQUEUED, of_task, lambda event: event.number),
-    operators.TasksChanged: _adds_to(
-        catalogue.TASKS_CHANGED, lambda event: (event.queue, event.change), lambda event: event.number
-    ),
+    operators.TasksRequeued: _adds_to(catalogue.TASKS_REQUEUED, of_task),
+    operators.TasksChanged: _adds_to(catalogue.TASKS_CHANGED, lambda event: (event.queue, event.change)),
     runs.TaskCancelled: EventCounter.cancelled,
-    operators.TasksCancelled: _adds_to(catalogue.TASKS_CANCELLED, of_task, lambda event: event.number),
+    operators.TasksCancelled: _adds_to(catalogue.TASKS_CANCELLED, of_task),
     tasks.TaskExpired: _adds_to(catalogue.TASKS_EXPIRED, lambda event: of_task(event.task)),
-    queues.TasksHeld: _adds_to(
-        catalogue.TASKS_HELD, lambda event: (event.queue, event.reason), lambda event: event.number
-    ),
-    queues.TasksPruned: _adds_to(
-        catalogue.TASKS_PRUNED, lambda event: (event.queue, event.status), lambda event: event.number
-    ),
+    queues.TasksHeld: _adds_to(catalogue.TASKS_HELD, lambda event: (event.queue, event.reason)),
+    queues.TasksPruned: _adds_to(catalogue.TASKS_PRUNED, lambda event: (event.queue, event.status)),
     tasks.TaskClaimLost: _adds_to(catalogue.TASKS_CLAIM_LOST, lambda event: (event.task.queue,)),
     queues.ClaimErrored: _adds_to(catalogue.CLAIM_ERRORS, lambda event: (event.queue,)),
     queues.SettleErrored: _adds_to(catalogue.SETTLE_ERRORS, lambda event: (event.queue,)),
@@ -161,7 +151,7 @@ COUNTED: Final[dict[type, Callable[[EventCounter, Any], None]]] = {
         catalogue.TELEMETRY_DROPPED, lambda event: (event.queue, catalogue.DROPPED_FLUSH)
     ),
     telemetry.TelemetryDropped: _adds_to(
-        catalogue.TELEMETRY_DROPPED, lambda event: (event.queue, event.reason), lambda event: event.number
+        catalogue.TELEMETRY_DROPPED, lambda event: (event.queue, event.reason)
     ),
     runs.MetricRecorded: EventCounter.measured,
 }

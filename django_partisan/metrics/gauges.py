@@ -2,6 +2,7 @@
 
 import math
 import threading
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -27,21 +28,20 @@ class SlotCounter:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._exited: dict[int, float] = {}
+        self._exited: defaultdict[int, float] = defaultdict(float)
         self._running: dict[Incarnation, float] = {}
 
     def update(self, seen: Mapping[Incarnation, float | None]) -> dict[int, float]:
         """Set the values of all live workers (``None`` if unknown), and return the totals by slot."""
         with self._lock:
-            for incarnation in self._running.keys() - seen.keys():
-                slot = incarnation[0]
-                self._exited[slot] = self._exited.get(slot, 0) + self._running.pop(incarnation)
+            for slot, generation in self._running.keys() - seen.keys():
+                self._exited[slot] += self._running.pop((slot, generation))
             for incarnation, value in seen.items():
                 if value is not None:
                     self._running[incarnation] = max(value, self._running.get(incarnation, value))
-            totals = dict(self._exited)
+            totals = self._exited.copy()
             for (slot, _), value in self._running.items():
-                totals[slot] = totals.get(slot, 0) + value
+                totals[slot] += value
             return dict(sorted(totals.items()))
 
 
@@ -117,10 +117,10 @@ def of_processes(snapshot: Snapshot, cpu: SlotCounter, peaks: Peaks) -> Iterator
     seconds = {who: values.get("process_cpu_seconds_total") for who, values in usage.items()}
     for slot, total in cpu.update(seconds).items():
         yield catalogue.WORKER_CPU, (snapshot.queue, str(slot)), total
-    resident: dict[int, float] = {}
+    resident: defaultdict[int, float] = defaultdict(float)
     for (slot, _), values in usage.items():
         if "process_resident_memory_bytes" in values:
-            resident[slot] = resident.get(slot, 0) + values["process_resident_memory_bytes"]
+            resident[slot] += values["process_resident_memory_bytes"]
     for slot, size in resident.items():
         yield catalogue.WORKER_MEMORY, (snapshot.queue, str(slot)), size
     for worker in snapshot.workers:

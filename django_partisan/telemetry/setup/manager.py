@@ -76,9 +76,13 @@ class ManagerTelemetry:
             "count": self._port is not None,
             "settings": observability.resolved(),
         }
-        flush_seconds: float = observability.value("TELEMETRY_SHUTDOWN_TIMEOUT")
-        database: str = connections[task_database()].settings_dict["NAME"]
-        return WorkerSpec(self._config, database, os.getpid(), (SET_UP_WORKER, arguments), flush_seconds)
+        return WorkerSpec(
+            self._config,
+            database=connections[task_database()].settings_dict["NAME"],
+            manager_pid=os.getpid(),
+            subscribe=(SET_UP_WORKER, arguments),
+            flush_seconds=observability.value("TELEMETRY_SHUTDOWN_TIMEOUT"),
+        )
 
     def serve(self, snapshot: Callable[[], Snapshot]) -> str | None:
         """Serve metrics if configured; return the address. Raises ``CannotServe`` if they are required."""

@@ -57,7 +57,11 @@ def test_an_exemplar_stays_with_the_bucket_of_its_value() -> None:
     for exemplar in (old, new, beyond):
         made.add(({}, {(WAIT, MAIL): [{1: 1}, 0.5, exemplar]}))
 
-    assert made.copy()[WAIT, MAIL].exemplars == {1: new, 15: beyond}
+    found = made.copy()[WAIT, MAIL].exemplars
+    assert {index: (*one.labels.values(), one.value, one.timestamp) for index, one in found.items()} == {
+        1: new,
+        15: beyond,
+    }
 
 
 def test_a_thousand_classes_of_errors_are_twenty_and_other() -> None:
