@@ -19,7 +19,7 @@ class EventCounter(Deltas):
         super().__init__()
         self.exemplars: dict[tuple[str, str], tuple[Exemplar, Exemplar]] = {}
         """The exemplars of the duration and the wait of a traced run, by processor and outcome."""
-        self._metrics = dict(catalogue.METRICS)
+        self._custom: dict[str, Metric] = {}
 
     def completed(self, event: runs.RunsCompleted) -> None:
         labels = registered(event.queue, event.processor)
@@ -72,9 +72,9 @@ class EventCounter(Deltas):
         self.observe(catalogue.SETTLE_BATCH, (event.queue,), [event.number])
 
     def measured(self, event: runs.MetricRecorded) -> None:
-        if event.name not in self._metrics:  # of a processor that was registered after the start
-            self._metrics.update(custom.declared(registry.definitions.values()))
-        metric, labels = self._metrics[event.name], (event.queue, event.processor, *event.labels)
+        if event.name not in self._custom:  # the first, or of a processor that has been registered since
+            self._custom = custom.declared(registry.definitions.values())
+        metric, labels = self._custom[event.name], (event.queue, event.processor, *event.labels)
         if metric.kind == HISTOGRAM:
             self.observe(metric, labels, [event.value])
         else:

@@ -192,8 +192,12 @@ class Exporter:
 
 
 def _aggregator(queue: str, metrics: dict[str, Metric], processors: list[str]) -> Aggregator:
-    value = observability.value
-    aggregator = Aggregator(queue, metrics, value("METRICS_MAX_SERIES"), value("METRICS_MAX_ERROR_TYPES"))
+    aggregator = Aggregator(
+        queue,
+        metrics,
+        max_series=observability.value("METRICS_MAX_SERIES"),
+        max_error_types=observability.value("METRICS_MAX_ERROR_TYPES"),
+    )
     for metric in catalogue.METRICS.values():
         aggregator.start_at_zero(catalogue.initial_series(metric, queue, processors))
     for name in processors:
@@ -203,12 +207,11 @@ def _aggregator(queue: str, metrics: dict[str, Metric], processors: list[str]) -
 
 
 def _sampler(queue: str, query: StatisticsQuery | None) -> Sampler:
-    value = observability.value
-    timeout = value("METRICS_DB_TIMEOUT")
+    timeout = observability.value("METRICS_DB_TIMEOUT")
     return Sampler(
         queue,
         query or StatisticsQuery(queue, timeout),
         timeout,
-        value("METRICS_DB_MIN_INTERVAL"),
-        value("METRICS_DB_MAX_AGE"),
+        min_interval=observability.value("METRICS_DB_MIN_INTERVAL"),
+        max_age=observability.value("METRICS_DB_MAX_AGE"),
     )
