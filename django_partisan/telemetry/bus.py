@@ -179,8 +179,11 @@ def headers() -> dict[str, str]:
     all dropped and counted: a task is never refused because of its context.
     """
     collected: dict[str, str] = {}
-    for _, found in from_each(_heading, lambda one: dict(one.headers())):
-        collected.update(found)
+    for subscriber in _heading:
+        try:
+            collected.update(subscriber.headers())
+        except Exception:
+            swallowed.swallow(subscriber.name)
     if collected and not can_be_stored(collected):
         swallowed.counts["headers"] += 1
         return {}
