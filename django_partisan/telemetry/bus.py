@@ -130,9 +130,9 @@ def refresh() -> None:
     """Ask the subscribers again what they want, for example because log levels may have changed."""
     global _wrapping, _heading, each_run_is_watched, each_run_is_surrounded
     _subscribers_by_event.clear()
-    _wrapping = tuple(one for one in _subscribers if type(one).around is not Subscriber.around)
-    _heading = tuple(one for one in _subscribers if type(one).headers is not Subscriber.headers)
-    each_run_is_surrounded = any(one.surrounds_every_run() for one in _subscribers)
+    _wrapping = tuple(one for one in subscribers() if type(one).around is not Subscriber.around)
+    _heading = tuple(one for one in subscribers() if type(one).headers is not Subscriber.headers)
+    each_run_is_surrounded = any(one.surrounds_every_run() for one in subscribers())
     each_run_is_watched = each_run_is_surrounded or wanted(TaskStarted) or wanted(TaskCompleted)
 
 
