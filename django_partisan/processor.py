@@ -108,7 +108,7 @@ class CurrentTask:
         row, of = self._row, self._definition
         counts = (self.attempt, self.retries, self.postpones)
         task = TaskRef(self.id, of.name, self._queue, row[PRIORITY], *counts)
-        return bus.tool(name, task, of)
+        return bus.tools[name](task, of)
 
 
 class BaseTaskProcessor(ProcessorBase):

@@ -122,7 +122,7 @@ def _report_errors_without_waiting() -> None:
     if logging.lastResort is STDLIBS_LAST_RESORT:  # the project has not replaced it
         logging.lastResort = StandardErrorHandler()
     if isinstance(logging.lastResort, StandardErrorHandler):
-        swallowed.report_errors_to(logging.lastResort.write_line)
+        swallowed.report = logging.lastResort.write_line
 
 
 def _formatter(log_format: str, to_standard_output: bool) -> logging.Formatter:

@@ -2,7 +2,7 @@
 
 To add a log event, here or in a neighboring module:
 
-1. Add the event to its module of ``telemetry/events/``: its class, and its name in the union at the end.
+1. Add the event to ``telemetry/events/``: its class to a module, and its name to the union of all events.
 2. Add one function below ``@log_event``, which declares action, level, message, roles, fields and occasion.
    The function returns the arguments of the message and the values of the fields; an optional field may be
    left out.

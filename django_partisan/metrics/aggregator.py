@@ -5,9 +5,12 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client.samples import Exemplar
 
 from django_partisan.metrics import catalogue
-from django_partisan.metrics.deltas import Exemplar, HistogramDelta, Report, fold, increment
+from django_partisan.metrics.deltas import HistogramDelta, Report, fold, increment
 from django_partisan.metrics.metric import HISTOGRAM, OTHER, Key, Labels, Metric, clean
 
 
@@ -20,14 +23,17 @@ class Histogram:
     sum: float
     exemplars: dict[int, Exemplar]
 
-    def add(self, delta: HistogramDelta) -> None:
+    def __iadd__(self, delta: HistogramDelta) -> "Histogram":
         """Add what a worker observed."""
         buckets, total, exemplar = delta
         for index, count in buckets.items():
             self.counts[index] += count
         self.sum += total
         if exemplar is not None:
-            self.exemplars[bisect_left(self.bounds, exemplar[2])] = exemplar
+            trace_id, span_id, value, moment = exemplar
+            ids = {"trace_id": trace_id, "span_id": span_id}
+            self.exemplars[bisect_left(self.bounds, value)] = Exemplar(ids, value, moment)
+        return self
 
     def copy(self) -> "Histogram":
         """Return a copy that shares no containers with this total."""
@@ -48,8 +54,7 @@ class Aggregator:
         self.metrics = metrics
         self._max_series = max_series
         self._max_error_types = max_error_types
-        self._counters: dict[Key, float] = {}
-        self._histograms: dict[Key, Histogram] = {}
+        self._totals: dict[Key, Any] = {}
         self._error_types: dict[Labels, set[str]] = {}
         self._admitted = 0
         self._began_at = time.time()
@@ -67,24 +72,21 @@ class Aggregator:
         counters, histograms = report
         unknown = 0
         with self._lock:
-            for key, amount in counters.items():
-                admitted = key if key in self._counters else self._admit(key)
+            for key, increase in (*counters.items(), *histograms.items()):
+                admitted = key if key in self._totals else self._admit(key)
                 if admitted is None:
                     unknown += 1
                 else:
-                    self._counters[admitted] += amount
-            for key, delta in histograms.items():
-                admitted = key if key in self._histograms else self._admit(key)
-                if admitted is None:
-                    unknown += 1
-                else:
-                    self._histograms[admitted].add(delta)
+                    self._totals[admitted] += increase
         return unknown
 
-    def copy(self) -> tuple[dict[Key, float], dict[Key, Histogram]]:
-        """Return all counters and histograms as they are now."""
+    def copy(self) -> dict[Key, Any]:
+        """Return all totals as they are now: a number for a counter, a ``Histogram`` for a histogram."""
         with self._lock:
-            return self._counters.copy(), {key: total.copy() for key, total in self._histograms.items()}
+            return {
+                key: total.copy() if isinstance(total, Histogram) else total
+                for key, total in self._totals.items()
+            }
 
     def created_at(self, key: Key) -> float:
         """Return the Unix time at which a series began."""
@@ -94,23 +96,26 @@ class Aggregator:
         metric = self.metrics[key[0]]
         self._created.setdefault(key, time.time())
         if metric.kind != HISTOGRAM:
-            self._counters.setdefault(key, 0)
-        elif key not in self._histograms:
+            self._totals.setdefault(key, 0)
+        elif key not in self._totals:
             bounds = catalogue.bounds(metric)
-            self._histograms[key] = Histogram(bounds, [0] * (len(bounds) + 1), 0.0, {})
+            self._totals[key] = Histogram(bounds, [0] * (len(bounds) + 1), 0.0, {})
 
     def _admit(self, key: Key) -> Key | None:
         """Return the series for a new key, with ``_other`` beyond a limit; ``None`` for an unknown metric."""
         name, values = key
         metric = self.metrics.get(name)
         if metric is None or len(metric.labels) != len(values):
-            increment(self._counters, catalogue.TELEMETRY_DROPPED, self._queue, catalogue.DROPPED_UNKNOWN)
+            increment(self._totals, catalogue.TELEMETRY_DROPPED, self._queue, catalogue.DROPPED_UNKNOWN)
             return None
         values = tuple(map(clean, values))
         if metric is catalogue.TASK_ERRORS:
             values = self._within_error_types(values)
-        if (name, values) not in self._counters and (name, values) not in self._histograms:
-            values = self._within_series(metric, values)
+        if (name, values) not in self._totals:
+            if self._admitted < self._max_series:
+                self._admitted += 1
+            else:
+                values = fold(metric, values, self._totals)
         self._open((name, values))
         return name, values
 
@@ -118,13 +123,7 @@ class Aggregator:
         queue, processor, error_type, outcome = values
         known = self._error_types.setdefault((queue, processor), {OTHER})
         if error_type not in known and len(known) > self._max_error_types:
-            increment(self._counters, catalogue.LABEL_OVERFLOW, "error_type")
+            increment(self._totals, catalogue.LABEL_OVERFLOW, "error_type")
             return queue, processor, OTHER, outcome
         known.add(error_type)
-        return values
-
-    def _within_series(self, metric: Metric, values: Labels) -> Labels:
-        if self._admitted >= self._max_series:
-            return fold(metric, values, self._counters)
-        self._admitted += 1
         return values

@@ -13,35 +13,23 @@ METRICS: Final[dict[str, Metric]] = {}
 
 NO_TASK: Final = "_none"
 BOOLEANS: Final = ("false", "true")
-PRUNED_STATUSES: Final = ("finished", "error")
 WORKER_STATES: Final = ("starting", "idle", "busy")
 
 DROPPED_PIPE: Final = "pipe_broken"
 DROPPED_CONTEXT: Final = "context"
 DROPPED_FLUSH: Final = "flush_timeout"
 DROPPED_UNKNOWN: Final = "unknown_metric"
-# From tracing and logs, with TelemetryDropped. Each is exported as 0, so that its first loss raises an alert.
-_DROPPED_SPANS = ("span_queue_full", "span_export_failed", "span_not_flushed", outcomes.REASON_WORKER_LOST)
-_DROPPED_LINES = ("log_output_stalled", "log_handler_stalled")
 
 STATEMENT_BUCKETS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-BATCH_BUCKETS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
-ATTEMPT_BUCKETS: Final = (1, 2, 3, 5, 10, 20)
 
 _CACHED = (
     "From the database, at most METRICS_DB_MIN_INTERVAL older than the scrape; the same in every manager."
 )
-_TOTALS_OF_SCHEDULES = f"Covers the first 200 schedules in alphabetical order. {_CACHED}"
 _SCHEDULES = (
     "Covers the first 200 schedules in alphabetical order; the others share the series `_other`, which has"
 )
 _EARLIEST = f"{_SCHEDULES} the earliest time. {_CACHED}"
-_LATEST = f"{_SCHEDULES} the latest time. {_CACHED}"
 _LARGEST = f"{_SCHEDULES} the largest value. {_CACHED}"
-_LARGEST_OVERDUE = (
-    f"{_SCHEDULES} the largest value of those that are not paused and whose tick has been open for over "
-    f"300 s longer than the time between two ticks. {_CACHED}"
-)
 
 
 def _declare(
@@ -192,7 +180,7 @@ TASKS_PRUNED = _declare(
     "partisan_tasks_pruned_total", COUNTER, "queue status", "M",
     "Are old rows being deleted?",
     "Rows of all queues that this manager pruned.",
-    status=PRUNED_STATUSES,
+    status=("finished", "error"),
 )
 TASKS_CLAIM_LOST = _declare(
     "partisan_tasks_claim_lost_total", COUNTER, "queue", "M",
@@ -216,7 +204,7 @@ TASK_ATTEMPTS = _declare(
     "partisan_task_attempts", HISTOGRAM, "queue", "W",
     "How many runs does a task need?",
     "Number of runs that a task needed until it completed or failed.",
-    ATTEMPT_BUCKETS,
+    (1, 2, 3, 5, 10, 20),
 )
 
 # The manager and its workers.
@@ -342,7 +330,7 @@ SETTLE_BATCH = _declare(
     "partisan_settle_batch_tasks", HISTOGRAM, "queue", "M",
     "Is group commit working?",
     "Outcomes written by one settlement.",
-    BATCH_BUCKETS,
+    (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000),
 )
 SETTLE_ERRORS = _declare(
     "partisan_settle_errors_total", COUNTER, "queue", "M",
@@ -439,7 +427,8 @@ MANAGERS_ALIVE = _declare(
 SCHEDULE_TICKS = _declare(
     "partisan_schedule_ticks_total", COUNTER, "schedule outcome", "D",
     "What happened to the ticks?",
-    f"Ticks of a schedule by outcome, counted across all managers. {_TOTALS_OF_SCHEDULES}",
+    "Ticks of a schedule by outcome, counted across all managers. Covers the first 200 schedules in "
+    f"alphabetical order. {_CACHED}",
     outcome=TICK_OUTCOMES,
 )
 SCHEDULE_NEXT_TICK = _declare(
@@ -451,7 +440,8 @@ SCHEDULE_NEXT_TICK = _declare(
 SCHEDULE_LAST_TICK = _declare(
     "partisan_schedule_last_tick_timestamp_seconds", GAUGE, "schedule", "D",
     "When was the last tick?",
-    f"Time of a schedule's last tick, whatever its outcome; absent until the first tick. {_LATEST}",
+    f"Time of a schedule's last tick, whatever its outcome; absent until the first tick. {_SCHEDULES} the "
+    f"latest time. {_CACHED}",
 )
 SCHEDULE_LAST_COMPLETED = _declare(
     "partisan_schedule_last_completed_timestamp_seconds", GAUGE, "schedule", "D",
@@ -467,7 +457,9 @@ SCHEDULE_LATENESS = _declare(
 SCHEDULE_OPEN = _declare(
     "partisan_schedule_open_seconds", GAUGE, "schedule", "D",
     "Are the tasks of the schedule ending?",
-    f"Age of the oldest tick whose task is not known to have ended, 0 if there is none. {_LARGEST_OVERDUE}",
+    f"Age of the oldest tick whose task is not known to have ended, 0 if there is none. {_SCHEDULES} the "
+    "largest value of those that are not paused and whose tick has been open for over 300 s longer than the "
+    f"time between two ticks. {_CACHED}",
 )
 SCHEDULE_LAST_FAILED = _declare(
     "partisan_schedule_last_failed", GAUGE, "schedule", "D",
@@ -550,7 +542,13 @@ TELEMETRY_DROPPED = _declare(
     "partisan_telemetry_dropped_total", COUNTER, "queue reason", "M",
     "Is telemetry being lost?",
     "Dropped telemetry, such as log lines and spans, by reason.",
-    reason=(DROPPED_PIPE, DROPPED_CONTEXT, DROPPED_FLUSH, DROPPED_UNKNOWN, *_DROPPED_SPANS, *_DROPPED_LINES),
+    reason=(
+        DROPPED_PIPE, DROPPED_CONTEXT, DROPPED_FLUSH, DROPPED_UNKNOWN,
+        # From tracing and logs, with TelemetryDropped. Each is exported as 0, so that its first loss raises
+        # an alert.
+        "span_queue_full", "span_export_failed", "span_not_flushed", outcomes.REASON_WORKER_LOST,
+        "log_output_stalled", "log_handler_stalled",
+    ),
 )
 LABEL_OVERFLOW = _declare(
     "partisan_telemetry_label_overflow_total", COUNTER, "label", "W M",

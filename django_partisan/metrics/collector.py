@@ -72,6 +72,8 @@ class PartisanCollector(Collector):
         for part in self._parts():
             try:
                 for metric, labels, value in part():
+                    if value is None:
+                        continue
                     created_at = self._created_at(metric, labels) if shows_created else None
                     _add(families[metric.name], metric, labels, value, created_at)
             except Exception:
@@ -106,9 +108,8 @@ class PartisanCollector(Collector):
 
     def _counted(self) -> Iterator[Sample]:
         self._recorder.flush()
-        for series in self._recorder.aggregator.copy():
-            for (name, labels), value in series.items():
-                yield self._metrics[name], labels, value
+        for (name, labels), value in self._recorder.aggregator.copy().items():
+            yield self._metrics[name], labels, value
 
     def _process_metrics(self) -> Iterator[Family]:
         for collector in OF_THE_PROCESS:
@@ -138,9 +139,9 @@ def _add(
 
 
 def _buckets(histogram: Histogram) -> list[tuple[str, float, Exemplar | None]]:
-    bounds = _bounds(tuple(histogram.bounds))
+    bounds = _bounds(histogram.bounds)
     totals = accumulate(histogram.counts)
-    exemplars = map(_exemplar, map(histogram.exemplars.get, range(len(bounds))))
+    exemplars = map(histogram.exemplars.get, range(len(bounds)))
     return list(zip(bounds, totals, exemplars, strict=True))
 
 
@@ -149,10 +150,3 @@ def _bounds(bounds: tuple[float, ...]) -> tuple[str, ...]:
     """Return the bounds of a histogram and ``+Inf``, as prometheus-client writes them."""
     [metric] = prometheus_client.Histogram("bounds", "", buckets=bounds, registry=None).collect()
     return tuple(sample.labels["le"] for sample in metric.samples if sample.name == "bounds_bucket")
-
-
-def _exemplar(found: tuple[str, str, float, float] | None) -> Exemplar | None:
-    if found is None:
-        return None
-    trace_id, span_id, value, moment = found
-    return Exemplar({"trace_id": trace_id, "span_id": span_id}, value, moment)

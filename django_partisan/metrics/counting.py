@@ -1,66 +1,52 @@
 """Count events: ``COUNTED`` has the function that adds each kind of event to the metrics."""
 
 from collections.abc import Callable
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final
 
 from django_partisan import outcomes, registry
 from django_partisan.metrics import catalogue, custom
 from django_partisan.metrics.deltas import Deltas, Exemplar
-from django_partisan.metrics.metric import HISTOGRAM, OTHER, Key, Labels, Metric
+from django_partisan.metrics.metric import HISTOGRAM, OTHER, Labels, Metric
 from django_partisan.outcomes import CANCELLED, COMPLETED, FAILED, POSTPONED, RETRIED
 from django_partisan.telemetry.events import managers, operators, queues, runs, tasks, telemetry, workers
-from django_partisan.telemetry.events.values import Run, TaskRef
-
-Task: TypeAlias = Run | TaskRef
+from django_partisan.telemetry.events.values import Run
 
 
-class RunSeries(NamedTuple):
-    """The series that every run of one processor and outcome adds to."""
+class EventCounter(Deltas):
+    """The increases that events cause, with the runs of one processor and outcome counted together."""
 
-    started: Key
-    duration: Key
-    wait: Key
-    completed: Key
-    attempts: Key
-
-
-class EventCounter:
-    """A counter that adds events to ``deltas``, and runs of one processor and outcome together."""
-
-    def __init__(self, deltas: Deltas) -> None:
-        self.deltas = deltas
+    def __init__(self) -> None:
+        super().__init__()
         self.exemplars: dict[tuple[str, str], tuple[Exemplar, Exemplar]] = {}
         """The exemplars of the duration and the wait of a traced run, by processor and outcome."""
-        self._series: dict[tuple[str, str, str], RunSeries] = {}
+        self._custom: dict[str, Metric] = {}
 
     def completed(self, event: runs.RunsCompleted) -> None:
-        series = self._runs(COMPLETED, event.queue, event.processor, event.seconds, event.waits_seconds)
-        self.deltas.count(series.completed, len(event.seconds))
-        self.deltas.observe(series.attempts, event.attempts)
+        labels = registered(event.queue, event.processor)
+        self._ended(COMPLETED, labels, event.processor, event.seconds, event.waits_seconds)
+        self.count(catalogue.TASKS_COMPLETED, labels, len(event.seconds))
+        self.observe(catalogue.TASK_ATTEMPTS, (event.queue,), event.attempts)
 
     def postponed(self, event: runs.TaskPostponed) -> None:
-        self._run(POSTPONED, event.run, event.seconds)
+        self._run(POSTPONED, event)
         self.count(catalogue.TASKS_POSTPONED, of_task(event.run))
 
     def retried(self, event: runs.TaskRetried) -> None:
-        self._run(RETRIED, event.run, event.seconds)
+        self._run(RETRIED, event)
         self.count(catalogue.TASKS_RETRIED, of_task(event.run))
         self.count(catalogue.TASK_ERRORS, (*of_task(event.run), event.error.type, RETRIED))
 
     def failed(self, event: runs.TaskFailed) -> None:
-        labels = of_task(event.run)
-        self.count(catalogue.TASKS_FAILED, (*labels, event.reason))
-        self.count(catalogue.TASK_ERRORS, (*labels, event.error.type, FAILED))
-        if event.seconds is not None:
-            self._run(FAILED, event.run, event.seconds)
+        self._run(FAILED, event)
+        self.count(catalogue.TASKS_FAILED, (*of_task(event.run), event.reason))
+        self.count(catalogue.TASK_ERRORS, (*of_task(event.run), event.error.type, FAILED))
         # The attempts of an unsettleable task were counted with the outcome from its worker.
         if event.reason != outcomes.REASON_UNSETTLEABLE:
-            self.deltas.observe((catalogue.TASK_ATTEMPTS.name, (event.run.queue,)), [event.run.attempt])
+            self.observe(catalogue.TASK_ATTEMPTS, (event.run.queue,), [event.run.attempt])
 
     def cancelled(self, event: runs.TaskCancelled) -> None:
+        self._run(CANCELLED, event)
         self.count(catalogue.TASKS_CANCELLED, of_task(event.run))
-        if event.seconds is not None:
-            self._run(CANCELLED, event.run, event.seconds)
 
     def claimed(self, event: queues.TasksClaimed) -> None:
         queue = (event.queue,)
@@ -69,7 +55,7 @@ class EventCounter:
             self.count(catalogue.TASKS_CLAIMED, queue, event.number)
         else:
             self.count(catalogue.CLAIMS_EMPTY, queue)
-        self.deltas.observe((catalogue.CLAIM_DURATION.name, queue), [event.seconds])
+        self.observe(catalogue.CLAIM_DURATION, queue, [event.seconds])
 
     def poll_found_nothing(self, event: queues.PollFoundNothing) -> None:
         self.count(catalogue.CLAIMS, (event.queue,))
@@ -82,50 +68,35 @@ class EventCounter:
             self.count(catalogue.WORKER_CRASHES, ran)
 
     def settled(self, event: queues.OutcomesSettled) -> None:
-        self.deltas.observe((catalogue.SETTLE_DURATION.name, (event.queue,)), [event.seconds])
-        self.deltas.observe((catalogue.SETTLE_BATCH.name, (event.queue,)), [event.number])
+        self.observe(catalogue.SETTLE_DURATION, (event.queue,), [event.seconds])
+        self.observe(catalogue.SETTLE_BATCH, (event.queue,), [event.number])
 
     def measured(self, event: runs.MetricRecorded) -> None:
-        metrics = self.deltas.metrics
-        if event.name not in metrics:  # of a processor that was registered after the start
-            metrics.update(custom.declared(registry.definitions.values()))
-        key = (event.name, (event.queue, event.processor, *event.labels))
-        if metrics[event.name].kind == HISTOGRAM:
-            self.deltas.observe(key, [event.value])
+        if event.name not in self._custom:  # the first, or of a processor that has been registered since
+            self._custom = custom.declared(registry.definitions.values())
+        metric, labels = self._custom[event.name], (event.queue, event.processor, *event.labels)
+        if metric.kind == HISTOGRAM:
+            self.observe(metric, labels, [event.value])
         else:
-            self.deltas.count(key, event.value)
+            self.count(metric, labels, event.value)
 
-    def count(self, metric: Metric, labels: Labels, amount: float = 1) -> None:
-        self.deltas.count((metric.name, labels), amount)
+    def _run(self, outcome: str, event: Any) -> None:
+        """Add the run of an event, unless it ended without one."""
+        if event.seconds is not None:
+            waits = [event.run.wait_seconds] if isinstance(event.run, Run) else []
+            self._ended(outcome, of_task(event.run), event.run.processor, [event.seconds], waits)
 
-    def _run(self, outcome: str, run: Task, seconds: float) -> None:
-        waits = [run.wait_seconds] if isinstance(run, Run) else []
-        self._runs(outcome, run.queue, run.processor, [seconds], waits)
-
-    def _runs(
-        self, outcome: str, queue: str, processor: str, durations: list[float], waits: list[float]
-    ) -> RunSeries:
-        series = self._series.get((queue, processor, outcome)) or self._series_of(queue, processor, outcome)
+    def _ended(
+        self, outcome: str, labels: Labels, processor: str, durations: list[float], waits: list[float]
+    ) -> None:
         of_duration = of_wait = None
         if self.exemplars:
             of_duration, of_wait = self.exemplars.pop((processor, outcome), (None, None))
         # A start is counted with its outcome: both cross the pipe in the same report anyway.
-        self.deltas.count(series.started, len(durations))
-        self.deltas.observe(series.duration, durations, of_duration)
+        self.count(catalogue.TASKS_STARTED, labels, len(durations))
+        self.observe(catalogue.TASK_DURATION, (*labels, outcome), durations, of_duration)
         if waits:
-            self.deltas.observe(series.wait, waits, of_wait)
-        return series
-
-    def _series_of(self, queue: str, processor: str, outcome: str) -> RunSeries:
-        labels = registered(queue, processor)
-        series = self._series[(*labels, outcome)] = RunSeries(
-            started=(catalogue.TASKS_STARTED.name, labels),
-            duration=(catalogue.TASK_DURATION.name, (*labels, outcome)),
-            wait=(catalogue.TASK_QUEUE_WAIT.name, labels),
-            completed=(catalogue.TASKS_COMPLETED.name, labels),
-            attempts=(catalogue.TASK_ATTEMPTS.name, (queue,)),
-        )
-        return series
+            self.observe(catalogue.TASK_QUEUE_WAIT, labels, waits, of_wait)
 
 
 def registered(queue: str, processor: str) -> tuple[str, str]:
@@ -138,11 +109,9 @@ def of_task(task: Any) -> tuple[str, str]:
     return registered(task.queue, task.processor)
 
 
-def _adds_to(
-    metric: Metric, labels: Callable[[Any], Labels], amount: Callable[[Any], float] = lambda event: 1
-) -> Callable[[EventCounter, Any], None]:
-    """Return a function that adds an event to one counter."""
-    return lambda counter, event: counter.count(metric, labels(event), amount(event))
+def _adds_to(metric: Metric, labels: Callable[[Any], Labels]) -> Callable[[EventCounter, Any], None]:
+    """Return a function that adds an event, or the ``number`` that it has, to one counter."""
+    return lambda counter, event: counter.count(metric, labels(event), getattr(event, "number", 1))
 
 
 COUNTED: Final[dict[type, Callable[[EventCounter, Any], None]]] = {
@@ -159,25 +128,17 @@ COUNTED: Final[dict[type, Callable[[EventCounter, Any], None]]] = {
     queues.PollFoundNothing: EventCounter.poll_found_nothing,
     queues.OutcomesSettled: EventCounter.settled,
     tasks.TaskRescued: _adds_to(catalogue.TASKS_RESCUED, lambda event: (event.task.queue, event.reason)),
-    queues.TasksReleased: _adds_to(
-        catalogue.TASKS_RELEASED, lambda event: (event.queue, event.reason), lambda event: event.number
-    ),
+    queues.TasksReleased: _adds_to(catalogue.TASKS_RELEASED, lambda event: (event.queue, event.reason)),
     workers.RunInterrupted: _adds_to(
         catalogue.RUNS_INTERRUPTED, lambda event: (event.task.queue, event.reason)
     ),
-    operators.TasksRequeued: _adds_to(catalogue.TASKS_REQUEUED, of_task, lambda event: event.number),
-    operators.TasksChanged: _adds_to(
-        catalogue.TASKS_CHANGED, lambda event: (event.queue, event.change), lambda event: event.number
-    ),
+    operators.TasksRequeued: _adds_to(catalogue.TASKS_REQUEUED, of_task),
+    operators.TasksChanged: _adds_to(catalogue.TASKS_CHANGED, lambda event: (event.queue, event.change)),
     runs.TaskCancelled: EventCounter.cancelled,
-    operators.TasksCancelled: _adds_to(catalogue.TASKS_CANCELLED, of_task, lambda event: event.number),
+    operators.TasksCancelled: _adds_to(catalogue.TASKS_CANCELLED, of_task),
     tasks.TaskExpired: _adds_to(catalogue.TASKS_EXPIRED, lambda event: of_task(event.task)),
-    queues.TasksHeld: _adds_to(
-        catalogue.TASKS_HELD, lambda event: (event.queue, event.reason), lambda event: event.number
-    ),
-    queues.TasksPruned: _adds_to(
-        catalogue.TASKS_PRUNED, lambda event: (event.queue, event.status), lambda event: event.number
-    ),
+    queues.TasksHeld: _adds_to(catalogue.TASKS_HELD, lambda event: (event.queue, event.reason)),
+    queues.TasksPruned: _adds_to(catalogue.TASKS_PRUNED, lambda event: (event.queue, event.status)),
     tasks.TaskClaimLost: _adds_to(catalogue.TASKS_CLAIM_LOST, lambda event: (event.task.queue,)),
     queues.ClaimErrored: _adds_to(catalogue.CLAIM_ERRORS, lambda event: (event.queue,)),
     queues.SettleErrored: _adds_to(catalogue.SETTLE_ERRORS, lambda event: (event.queue,)),
@@ -190,7 +151,7 @@ COUNTED: Final[dict[type, Callable[[EventCounter, Any], None]]] = {
         catalogue.TELEMETRY_DROPPED, lambda event: (event.queue, catalogue.DROPPED_FLUSH)
     ),
     telemetry.TelemetryDropped: _adds_to(
-        catalogue.TELEMETRY_DROPPED, lambda event: (event.queue, event.reason), lambda event: event.number
+        catalogue.TELEMETRY_DROPPED, lambda event: (event.queue, event.reason)
     ),
     runs.MetricRecorded: EventCounter.measured,
 }

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, ClassVar, Final, cast
 
 from django_partisan.config.problems import UNEQUAL_MEASURES, Problem
@@ -36,7 +36,20 @@ class Measure:
     kind: ClassVar[str]
 
     def __post_init__(self) -> None:
-        _check(self)
+        kind = type(self).__name__
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(
+                f"{kind} name is {self.name!r}; expected lower-case letters, digits and underscores."
+            )
+        for label in self.labels:
+            if not _NAME.fullmatch(label) or label in RESERVED_LABELS or label.startswith("__"):
+                reserved = ", ".join(sorted(RESERVED_LABELS))
+                raise ValueError(
+                    f"{kind} {self.name!r}: label is {label!r}; expected lower-case letters, digits and "
+                    f"underscores, and none of {reserved}."
+                )
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError(f"{kind} {self.name!r}: labels are {self.labels!r}; expected each once.")
 
     @property
     def exported_name(self) -> str:
@@ -161,10 +174,8 @@ def measures_of(definition: TaskDefinition) -> tuple[Measure, ...]:
 def declared(definitions: Iterable[TaskDefinition]) -> dict[str, Metric]:
     """Return the custom metrics by exported name; if two with one name differ, the first one counts."""
     metrics: dict[str, Metric] = {}
-    for definition in definitions:
-        for measure in measures_of(definition):
-            metric = measure.metric()
-            metrics.setdefault(metric.name, metric)
+    for measure in chain.from_iterable(map(measures_of, definitions)):
+        metrics.setdefault(measure.exported_name, measure.metric())
     return metrics
 
 
@@ -183,20 +194,3 @@ def problems(definitions: Iterable[TaskDefinition]) -> Iterator[Problem]:
                     f"the type, help, labels and buckets that {owner} declares",
                     processor_class=cast(type, definition.source),
                 )
-
-
-def _check(measure: Measure) -> None:
-    kind = type(measure).__name__
-    if not _NAME.fullmatch(measure.name):
-        raise ValueError(
-            f"{kind} name is {measure.name!r}; expected lower-case letters, digits and underscores."
-        )
-    for label in measure.labels:
-        if not _NAME.fullmatch(label) or label in RESERVED_LABELS or label.startswith("__"):
-            reserved = ", ".join(sorted(RESERVED_LABELS))
-            raise ValueError(
-                f"{kind} {measure.name!r}: label is {label!r}; expected lower-case letters, digits and "
-                f"underscores, and none of {reserved}."
-            )
-    if len(set(measure.labels)) != len(measure.labels):
-        raise ValueError(f"{kind} {measure.name!r}: labels are {measure.labels!r}; expected each once.")

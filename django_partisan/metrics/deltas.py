@@ -22,29 +22,31 @@ class Deltas:
     """The increases of counters and histograms since the last ``take()``."""
 
     def __init__(self, max_series: int = SERIES_MAX) -> None:
-        self.metrics = dict(catalogue.METRICS)
         self._max_series = max_series
         self._bounds: dict[str, tuple[float, ...]] = {}
         self._counters: dict[Key, float] = {}
         self._histograms: dict[Key, HistogramDelta] = {}
 
-    def count(self, key: Key, amount: float = 1) -> None:
+    def count(self, metric: Metric, labels: Labels, amount: float = 1) -> None:
         """Add to a counter."""
-        counters = self._counters
+        counters, key = self._counters, (metric.name, labels)
         if len(counters) >= self._max_series and key not in counters:
-            key = self._folded(key)
+            key = (metric.name, fold(metric, labels, counters))
         counters[key] = counters.get(key, 0) + amount
 
-    def observe(self, key: Key, values: Sequence[float], exemplar: Exemplar | None = None) -> None:
+    def observe(
+        self, metric: Metric, labels: Labels, values: Sequence[float], exemplar: Exemplar | None = None
+    ) -> None:
         """Add to a histogram."""
+        key = (metric.name, labels)
         delta = self._histograms.get(key)
         if delta is None:
             if len(self._histograms) >= self._max_series:
-                key = self._folded(key)
+                key = (metric.name, fold(metric, labels, self._counters))
             delta = self._histograms.setdefault(key, [{}, 0.0, None])
-        bounds = self._bounds.get(key[0])
+        bounds = self._bounds.get(metric.name)
         if bounds is None:
-            bounds = self._bounds[key[0]] = catalogue.bounds(self.metrics[key[0]])
+            bounds = self._bounds[metric.name] = catalogue.bounds(metric)
         add_to_buckets(delta[0], bounds, values)
         delta[1] += sum(values)
         if exemplar is not None:
@@ -57,9 +59,6 @@ class Deltas:
         report = (self._counters, self._histograms)
         self._counters, self._histograms = {}, {}
         return report
-
-    def _folded(self, key: Key) -> Key:
-        return key[0], fold(self.metrics[key[0]], key[1], self._counters)
 
 
 def fold(metric: Metric, labels: Labels, counters: dict[Key, float]) -> Labels:

@@ -5,6 +5,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from html import escape
 from typing import Final
@@ -23,7 +24,7 @@ from django_partisan.metrics.metric import Metric
 from django_partisan.metrics.port_holder import TITLE, queue_of_manager_at
 from django_partisan.metrics.port_wait import PortWait
 from django_partisan.metrics.recorder import ManagerRecorder
-from django_partisan.metrics.sampler import Query, Sampler
+from django_partisan.metrics.sampler import Sampler
 from django_partisan.metrics.server import Request, Response, Server, plain
 from django_partisan.sql.queue_statistics import StatisticsQuery
 from django_partisan.telemetry import bus, swallowed
@@ -69,7 +70,7 @@ class Exporter:
         keyfile: AnyPath | None = None,
         client_ca: AnyPath | None = None,
         token_file: AnyPath | None = None,
-        query: Query | None = None,
+        query: StatisticsQuery | None = None,
     ) -> None:
         """Prepare the exporter; ``query`` replaces the database in tests."""
         self._queue = queue
@@ -78,8 +79,7 @@ class Exporter:
         self._tls_files = access.TlsFiles(certfile, keyfile, client_ca)
         self._token_file = token_file
         self._token: access.Token | None = None
-        self._server: Server | None = None
-        self._waiting: PortWait | None = None
+        self._to_stop = ExitStack()
         self._building = threading.BoundedSemaphore(SCRAPES_AT_ONCE)
         self._readiness = probes.Readiness()
         metrics = {**catalogue.METRICS, **custom.declared(registry.definitions.values())}
@@ -106,8 +106,9 @@ class Exporter:
         except access.CannotServe as error:
             self._on_failed(error)
             raise
-        bus.subscribe(self.recorder)
-        bus.subscribe(self._readiness)
+        for subscriber in (self.recorder, self._readiness):
+            bus.subscribe(subscriber)
+            self._to_stop.callback(bus.unsubscribe, subscriber)
         return address
 
     def _bind_or_wait(self, tls: ssl.SSLContext | None) -> str | None:
@@ -118,13 +119,15 @@ class Exporter:
             if holder is None:
                 raise
             bus.emit(MetricsPortTaken, self._queue, self._place[1], holder)
-            self._waiting = PortWait(partial(self._bind_at_last, tls), self._on_failed)
+            waiting = PortWait(partial(self._bind_at_last, tls), self._on_failed)
+            self._to_stop.callback(waiting.stop)
             return None
 
     def _bind(self, tls: ssl.SSLContext | None) -> str:
-        self._server = Server(self._place, self._answer, tls, partial(swallowed.swallow, "metrics"))
-        self._server.start()
-        return self._server.url
+        server = Server(self._place, self._answer, tls, partial(swallowed.swallow, "metrics"))
+        self._to_stop.callback(server.stop)
+        server.start()
+        return server.url
 
     def _bind_at_last(self, tls: ssl.SSLContext | None) -> None:
         bus.emit(MetricsServed, self._queue, self._bind(tls))
@@ -137,15 +140,7 @@ class Exporter:
 
     def stop(self) -> None:
         """Stop answering and counting; totals are kept."""
-        if self._waiting is not None:
-            self._waiting.stop()
-        elif self._server is None:
-            return
-        bus.unsubscribe(self.recorder)
-        bus.unsubscribe(self._readiness)
-        if self._server is not None:
-            self._server.stop()
-        self._server = self._waiting = None
+        self._to_stop.close()
         self._database.stop()
 
     def _answer(self, request: Request) -> Response:
@@ -153,13 +148,19 @@ class Exporter:
             url = urlsplit(request.target)
         except ValueError:
             return plain(400)
-        pages = {"": self._index, "/": self._index, "/live": self._live, "/ready": self._ready}
+        pages: dict[str, Callable[[], Response]] = {
+            "": self._index,
+            "/": self._index,
+            "/live": self._live,
+            "/ready": self._ready,
+            "/metrics": partial(self._metrics, request, url.query),
+        }
         page = pages.get(url.path)
-        if page is None and url.path != "/metrics":
+        if page is None:
             return plain(404, "Not found. Use /metrics, /live or /ready.")
         if request.method not in METHODS:
             return plain(405, "Only GET and HEAD are allowed.", ("Allow", ", ".join(METHODS)))
-        return self._metrics(request, url.query) if page is None else page()
+        return page()
 
     def _metrics(self, request: Request, query: str) -> Response:
         headers = request.headers
@@ -191,8 +192,12 @@ class Exporter:
 
 
 def _aggregator(queue: str, metrics: dict[str, Metric], processors: list[str]) -> Aggregator:
-    value = observability.value
-    aggregator = Aggregator(queue, metrics, value("METRICS_MAX_SERIES"), value("METRICS_MAX_ERROR_TYPES"))
+    aggregator = Aggregator(
+        queue,
+        metrics,
+        max_series=observability.value("METRICS_MAX_SERIES"),
+        max_error_types=observability.value("METRICS_MAX_ERROR_TYPES"),
+    )
     for metric in catalogue.METRICS.values():
         aggregator.start_at_zero(catalogue.initial_series(metric, queue, processors))
     for name in processors:
@@ -201,13 +206,12 @@ def _aggregator(queue: str, metrics: dict[str, Metric], processors: list[str]) -
     return aggregator
 
 
-def _sampler(queue: str, query: Query | None) -> Sampler:
-    value = observability.value
-    timeout = value("METRICS_DB_TIMEOUT")
+def _sampler(queue: str, query: StatisticsQuery | None) -> Sampler:
+    timeout = observability.value("METRICS_DB_TIMEOUT")
     return Sampler(
         queue,
         query or StatisticsQuery(queue, timeout),
         timeout,
-        value("METRICS_DB_MIN_INTERVAL"),
-        value("METRICS_DB_MAX_AGE"),
+        min_interval=observability.value("METRICS_DB_MIN_INTERVAL"),
+        max_age=observability.value("METRICS_DB_MAX_AGE"),
     )

@@ -1,8 +1,8 @@
 """The gauges of a manager and its workers, from one snapshot."""
 
 import math
-import re
 import threading
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
@@ -13,12 +13,12 @@ from django_partisan import registry
 from django_partisan.metrics import catalogue
 from django_partisan.metrics.aggregator import Histogram
 from django_partisan.metrics.counting import registered
-from django_partisan.metrics.memory import Memory
+from django_partisan.metrics.memory import Memory, sizes_in
 from django_partisan.metrics.metric import Labels, Metric
 from django_partisan.telemetry.events.snapshot import Snapshot
 
-Sample: TypeAlias = tuple[Metric, Labels, float | Histogram]
-"""A metric, the values of its labels, and its value: 1 for an info."""
+Sample: TypeAlias = tuple[Metric, Labels, float | Histogram | None]
+"""A metric, the values of its labels, and its value: 1 for an info; ``None``, if unknown, is not exported."""
 Incarnation: TypeAlias = tuple[int, int]
 """A slot and a generation: one worker process."""
 
@@ -28,55 +28,47 @@ class SlotCounter:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._exited: dict[int, float] = {}
+        self._exited: defaultdict[int, float] = defaultdict(float)
         self._running: dict[Incarnation, float] = {}
 
     def update(self, seen: Mapping[Incarnation, float | None]) -> dict[int, float]:
         """Set the values of all live workers (``None`` if unknown), and return the totals by slot."""
         with self._lock:
-            for incarnation in self._running.keys() - seen.keys():
-                slot = incarnation[0]
-                self._exited[slot] = self._exited.get(slot, 0) + self._running.pop(incarnation)
+            for slot, generation in self._running.keys() - seen.keys():
+                self._exited[slot] += self._running.pop((slot, generation))
             for incarnation, value in seen.items():
                 if value is not None:
                     self._running[incarnation] = max(value, self._running.get(incarnation, value))
-            totals = dict(self._exited)
+            totals = self._exited.copy()
             for (slot, _), value in self._running.items():
-                totals[slot] = totals.get(slot, 0) + value
+                totals[slot] += value
             return dict(sorted(totals.items()))
 
 
-class Peaks:
+class Peaks(dict[int, int]):
     """The peak memory of any worker of each slot, in bytes."""
 
-    def __init__(self) -> None:
-        self._by_slot: dict[int, int] = {}
-
-    def note(self, slot: int, size: int) -> None:
-        """Note the peak of one worker; may be called from any thread."""
-        self._by_slot[slot] = max(size, self._by_slot.get(slot, 0))
-
-    def items(self) -> list[tuple[int, int]]:
-        """Return each slot with its peak."""
-        return sorted(self._by_slot.items())
+    def note(self, slot: int, size: int | None) -> None:
+        """Note the peak of one worker, if it is known; may be called from any thread."""
+        if size is not None:
+            self[slot] = max(size, self.get(slot, 0))
 
 
 def of_manager(snapshot: Snapshot) -> Iterator[Sample]:
-    """Yield the gauges of the manager itself; a timestamp that is not set yet has no series."""
-    for metric, value in (
-        (catalogue.BUFFER_TASKS, snapshot.buffered),
-        (catalogue.BUFFER_LIMIT, snapshot.buffer_limit),
-        (catalogue.UNSETTLED_TASKS, snapshot.unsettled),
-        (catalogue.WORKERS_CONFIGURED, snapshot.workers_configured),
-        (catalogue.DRAINING, snapshot.draining),
-        (catalogue.QUEUE_PAUSED, snapshot.paused_seconds is not None),
-        (catalogue.QUEUE_PAUSED_SECONDS, snapshot.paused_seconds or 0.0),
-        (catalogue.LAST_LOOP, snapshot.last_loop_at),
-        (catalogue.LAST_CLAIM, snapshot.last_claim_at),
-        (catalogue.LAST_TASK_FINISHED, snapshot.last_finished_at),
-    ):
-        if value is not None:
-            yield metric, (snapshot.queue,), value
+    """Yield the gauges of the manager itself; a timestamp that is not set yet is unknown."""
+    queue = (snapshot.queue,)
+    yield from (
+        (catalogue.BUFFER_TASKS, queue, snapshot.buffered),
+        (catalogue.BUFFER_LIMIT, queue, snapshot.buffer_limit),
+        (catalogue.UNSETTLED_TASKS, queue, snapshot.unsettled),
+        (catalogue.WORKERS_CONFIGURED, queue, snapshot.workers_configured),
+        (catalogue.DRAINING, queue, snapshot.draining),
+        (catalogue.QUEUE_PAUSED, queue, snapshot.paused_seconds is not None),
+        (catalogue.QUEUE_PAUSED_SECONDS, queue, snapshot.paused_seconds or 0.0),
+        (catalogue.LAST_LOOP, queue, snapshot.last_loop_at),
+        (catalogue.LAST_CLAIM, queue, snapshot.last_claim_at),
+        (catalogue.LAST_TASK_FINISHED, queue, snapshot.last_finished_at),
+    )
 
 
 def of_runs(snapshot: Snapshot, processors: Iterable[str]) -> Iterator[Sample]:
@@ -94,8 +86,7 @@ def of_runs(snapshot: Snapshot, processors: Iterable[str]) -> Iterator[Sample]:
 def of_limits(snapshot: Snapshot) -> Iterator[Sample]:
     """Yield the limits that alerts compare other metrics with; a limit that is not set has no series."""
     limits = snapshot.limits
-    if limits.max_wait_seconds is not None:
-        yield catalogue.MAX_WAIT, (snapshot.queue,), limits.max_wait_seconds
+    yield catalogue.MAX_WAIT, (snapshot.queue,), limits.max_wait_seconds
     yield catalogue.MAX_CRASHES, (snapshot.queue,), limits.max_crashes
     for name, definition in list(registry.definitions.items()):  # another thread may register more
         seconds = definition.run_limit(limits.timeout_seconds)
@@ -126,27 +117,17 @@ def of_processes(snapshot: Snapshot, cpu: SlotCounter, peaks: Peaks) -> Iterator
     seconds = {who: values.get("process_cpu_seconds_total") for who, values in usage.items()}
     for slot, total in cpu.update(seconds).items():
         yield catalogue.WORKER_CPU, (snapshot.queue, str(slot)), total
-    resident: dict[int, float] = {}
+    resident: defaultdict[int, float] = defaultdict(float)
     for (slot, _), values in usage.items():
         if "process_resident_memory_bytes" in values:
-            resident[slot] = resident.get(slot, 0) + values["process_resident_memory_bytes"]
+            resident[slot] += values["process_resident_memory_bytes"]
     for slot, size in resident.items():
         yield catalogue.WORKER_MEMORY, (snapshot.queue, str(slot)), size
     for worker in snapshot.workers:
-        if highest := peak_of(worker.pid):
-            peaks.note(worker.slot, highest)
-    for slot, peak in peaks.items():
+        # Without /proc, or when it has exited, its peak is not known.
+        peaks.note(worker.slot, sizes_in(Path(f"/proc/{worker.pid}/status")).get("VmHWM"))
+    for slot, peak in sorted(peaks.items()):
         yield catalogue.WORKER_PEAK_MEMORY, (snapshot.queue, str(slot)), peak
-
-
-def peak_of(pid: int) -> int | None:
-    """Return the peak resident memory of a process in bytes; ``None`` if it is not known."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:  # it has exited, or this is not Linux
-        return None
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", status, re.MULTILINE)
-    return int(found[1]) * 1024 if found else None
 
 
 def usage_of(pid: int) -> dict[str, float]:

@@ -20,18 +20,21 @@ def memory(root: Path = Path("/")) -> Memory | None:
     version 2 as ``cgroups(7)`` describes them, and the limit that a container sees in version 1.
     """
     # Not the lowest limit: a parent group may be nearly full with the memory of other processes.
-    return min([*_host_memory(root), *_group_memories(root)], key=_available, default=None)
+    known = [*_host_memory(root), *_group_memories(root)]
+    return min(known, key=lambda found: found.limit - found.used, default=None)
 
 
-def _available(found: Memory) -> int:
-    return found.limit - found.used
+def sizes_in(file: Path) -> dict[str, int]:
+    """Return the sizes that a file of ``/proc`` has by name, in bytes; none if there is no such file."""
+    return {
+        name: int(size) * 1024 for name, size in re.findall(r"^(\w+):\s+(\d+) kB$", _text(file), re.MULTILINE)
+    }
 
 
 def _host_memory(root: Path) -> Iterator[Memory]:
-    found = dict(re.findall(r"^(\w+):\s+(\d+) kB$", _text(root / "proc/meminfo"), re.MULTILINE))
-    if "MemTotal" in found and "MemAvailable" in found:
-        total, available = int(found["MemTotal"]) * 1024, int(found["MemAvailable"]) * 1024
-        yield Memory(total, total - available)
+    sizes = sizes_in(root / "proc/meminfo")
+    if "MemTotal" in sizes and "MemAvailable" in sizes:
+        yield Memory(sizes["MemTotal"], sizes["MemTotal"] - sizes["MemAvailable"])
 
 
 def _group_memories(root: Path) -> Iterator[Memory]:
@@ -56,5 +59,5 @@ def _group_memory(folder: Path, limit: str, usage: str, droppable: str) -> Itera
 def _text(file: Path) -> str:
     try:
         return file.read_text()
-    except OSError:  # this is not Linux, or the group has been removed
+    except OSError:  # this is not Linux, or the group or process has gone
         return ""

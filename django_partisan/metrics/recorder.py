@@ -10,7 +10,7 @@ from opentelemetry import trace
 from django_partisan.metrics import catalogue
 from django_partisan.metrics.aggregator import Aggregator
 from django_partisan.metrics.counting import COUNTED, EventCounter
-from django_partisan.metrics.deltas import Deltas, Report
+from django_partisan.metrics.deltas import Report
 from django_partisan.metrics.gauges import Peaks
 from django_partisan.telemetry import bus, swallowed
 from django_partisan.telemetry.events import Event
@@ -35,8 +35,7 @@ class Recorder(bus.Subscriber):
 
     def __init__(self, queue: str) -> None:
         self.queue = queue
-        self._deltas = Deltas()
-        self._counter = EventCounter(self._deltas)
+        self._counter = EventCounter()
         self._pending: list[Any] = []
         self._lock = threading.Lock()
         self._swallowed: Counter[str] = Counter(swallowed.counts)
@@ -67,7 +66,7 @@ class Recorder(bus.Subscriber):
         with self._lock:
             if swallowed.counts:
                 self._count_swallowed()
-            return self._deltas.take()
+            return self._counter.take()
 
     def _count(self) -> None:
         with self._lock:
@@ -78,15 +77,14 @@ class Recorder(bus.Subscriber):
                 COUNTED[type(event)](self._counter, event)
 
     def _count_swallowed(self) -> None:
-        for name, total in swallowed.counts.items():
-            more = total - self._swallowed[name]
-            if more > 0:
-                self._swallowed[name] = total
-                if name == "headers":
-                    dropped = (self.queue, catalogue.DROPPED_CONTEXT)
-                    self._counter.count(catalogue.TELEMETRY_DROPPED, dropped, more)
-                else:
-                    self._counter.count(catalogue.TELEMETRY_ERRORS, (name,), more)
+        more = Counter(swallowed.counts) - self._swallowed
+        self._swallowed += more
+        for name, number in more.items():
+            if name == "headers":
+                dropped = (self.queue, catalogue.DROPPED_CONTEXT)
+                self._counter.count(catalogue.TELEMETRY_DROPPED, dropped, number)
+            else:
+                self._counter.count(catalogue.TELEMETRY_ERRORS, (name,), number)
 
     def _keep_exemplar(self, event: Any) -> None:
         """Keep one exemplar for each processor and outcome until the events are counted."""
@@ -115,7 +113,7 @@ class ManagerRecorder(Recorder):
 
     def handle(self, event: Any) -> None:
         """Keep the event for later; note the peak memory of a worker that exited."""
-        if type(event) is WorkerExited and event.peak_resident_bytes is not None:
+        if type(event) is WorkerExited:
             self.peaks.note(event.slot, event.peak_resident_bytes)
         super().handle(event)
 

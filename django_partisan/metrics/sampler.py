@@ -5,34 +5,24 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, wait
 from queue import SimpleQueue
-from typing import Final, Literal, NamedTuple, Protocol, TypeAlias
+from typing import Final, Literal, NamedTuple, TypeAlias
 
 from django_partisan.metrics import catalogue
 from django_partisan.metrics.gauges import Sample
 from django_partisan.metrics.metric import OTHER, clean
 from django_partisan.schedules.tick_record import TICK_OUTCOMES
 from django_partisan.sql.errors import is_schema_error
-from django_partisan.sql.queue_statistics import QueueStatistics
+from django_partisan.sql.queue_statistics import QueueStatistics, StatisticsQuery
 from django_partisan.sql.schedule_statistics import ScheduleStatistics
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.telemetry import MetricsDatabaseFailed
 from django_partisan.telemetry.events.values import ErrorInfo
 
 THREAD_NAME: Final = "partisan-figures"
+Request: TypeAlias = "Future[Exception | None]"
+"""A query, with the error that it ended with as its result."""
 Failure: TypeAlias = Literal["schedules", "all"]
 """The statistics that could not be read: only those of schedules, or all."""
-
-
-class Query(Protocol):
-    """The query that the sampler runs; see ``queue_statistics.StatisticsQuery``."""
-
-    def read(self) -> QueueStatistics:
-        """Return the current statistics, or raise."""
-        ...
-
-    def close(self) -> None:
-        """Close the connection."""
-        ...
 
 
 class Answer(NamedTuple):
@@ -56,17 +46,19 @@ class Sampler:
     ``_lock`` protects every attribute; the thread holds it only to store a result.
     """
 
-    def __init__(self, queue: str, query: Query, timeout: float, min_interval: float, max_age: float) -> None:
+    def __init__(
+        self, queue: str, query: StatisticsQuery, timeout: float, min_interval: float, max_age: float
+    ) -> None:
         self._queue = queue
         self._query = query
         self._timeout = timeout
         self._min_interval = min_interval
         self._max_age = max_age
         self._lock = threading.Lock()
-        self._requests: SimpleQueue[Future[None] | None] = SimpleQueue()
+        self._requests: SimpleQueue[Request | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name=THREAD_NAME, daemon=True)
         self._asked = threading.local()
-        self._last: Future[None] | None = None
+        self._last: Request | None = None
         self._began_at = self._ended_at = 0.0
         self._duration: float | None = None
         self._statistics: QueueStatistics | None = None
@@ -84,20 +76,18 @@ class Sampler:
         """Return the data after the query that this thread asked for, or after a new one if that is due."""
         request, deadline = vars(self._asked).pop("request", None) or self._request()
         wait([request], max(deadline - time.monotonic(), 0))
-        error: BaseException | None = TimeoutError(f"the database did not answer within {self._timeout} s")
-        if request.done():
-            error = request.exception()
+        late = TimeoutError(f"the database did not answer within {self._timeout} s")
+        error = request.result() if request.done() else late
         with self._lock:
             found, duration = self._statistics, self._duration
             age = time.monotonic() - self._read_at
         self._report(error, None if found is None else found.schedules_error)
         # An error about a missing table, column or privilege is an answer: the server is up.
         up = error is None or is_schema_error(error)
-        if found is None:
-            return Answer(up, None, None, duration, None)
-        if age > self._max_age:
-            return Answer(up, None, None, duration, found.server_version)
-        return Answer(up, found, age, duration, found.server_version)
+        version = None if found is None else found.server_version
+        if found is None or age > self._max_age:
+            return Answer(up, None, None, duration, version)
+        return Answer(up, found, age, duration, version)
 
     def stop(self, timeout: float = 1.0) -> None:
         """End the thread; one that hangs in a query ends with the process."""
@@ -105,7 +95,7 @@ class Sampler:
         if self._thread.ident is not None:
             self._thread.join(timeout)
 
-    def _request(self) -> tuple[Future[None], float]:
+    def _request(self) -> tuple[Request, float]:
         """Return the running or last query and its deadline; start a new query first if one is due."""
         with self._lock:
             now = time.monotonic()
@@ -122,10 +112,9 @@ class Sampler:
                 self._run(request)
         self._query.close()
 
-    def _run(self, request: Future[None]) -> None:
+    def _run(self, request: Request) -> None:
         began = time.monotonic()
-        statistics: QueueStatistics | None = None
-        error: Exception | None = None
+        statistics = error = None
         try:
             statistics = self._query.read()
         except Exception as raised:
@@ -135,29 +124,22 @@ class Sampler:
             self._duration = self._ended_at - began
             if statistics is not None:
                 self._statistics, self._read_at = statistics, self._ended_at
-        if error is None:
-            request.set_result(None)
-        else:
-            request.set_exception(error)
+        request.set_result(error)
 
-    def _report(self, error: BaseException | None, schedules_error: Exception | None) -> None:
+    def _report(self, error: Exception | None, schedules_error: Exception | None) -> None:
         """Emit a failure when it begins, and again when it affects other statistics than before."""
-        failure: Failure | None = None
-        if error is not None:
-            failure = "all"
-        elif schedules_error is not None:
-            error, failure = schedules_error, "schedules"
+        failure: Failure = "schedules" if error is None else "all"
+        error = error or schedules_error
         with self._lock:
-            reported, self._failure = self._failure, failure
-        if error is not None and failure != reported:
+            reported, self._failure = self._failure, failure if error else None
+        if error and failure != reported:
             bus.emit(MetricsDatabaseFailed, self._queue, ErrorInfo.of(error))
 
 
 def samples(queue: str, answer: Answer) -> Iterator[Sample]:
-    """Yield an answer as metrics; unknown values have no series."""
+    """Yield an answer as metrics."""
     yield catalogue.DB_UP, (queue,), answer.up
-    if answer.duration is not None:
-        yield catalogue.DB_SCRAPE_DURATION, (queue,), answer.duration
+    yield catalogue.DB_SCRAPE_DURATION, (queue,), answer.duration
     found = answer.statistics
     if found is None or answer.age is None:
         return
@@ -177,9 +159,8 @@ def samples(queue: str, answer: Answer) -> Iterator[Sample]:
         (catalogue.TABLE_DEAD_ROWS, (), found.dead_rows),
         (catalogue.TABLE_BYTES, (), found.table_bytes),
         (catalogue.OLDEST_TRANSACTION_AGE, (), found.oldest_transaction_age),
+        (catalogue.LAST_PRUNE, (), found.last_prune_at),
     )
-    if found.last_prune_at is not None:
-        yield catalogue.LAST_PRUNE, (), found.last_prune_at
     for processor, reason, number in found.held:
         yield catalogue.QUEUE_HELD_TASKS, (queue, processor, reason), number
     if found.oldest_due_processor is not None:
@@ -203,18 +184,16 @@ def _schedule_samples(found: Iterable[ScheduleStatistics]) -> Iterator[Sample]:
 
 
 def _one_schedule_samples(label: str, found: ScheduleStatistics) -> Iterator[Sample]:
-    """Yield the statistics of a schedule; an absent value has no series."""
+    """Yield the statistics of a schedule."""
     labels = (label,)
     if found.totals is not None:
         for outcome, number in zip(TICK_OUTCOMES, found.totals, strict=True):
             yield catalogue.SCHEDULE_TICKS, (*labels, outcome), number
-    for metric, value in (
-        (catalogue.SCHEDULE_NEXT_TICK, found.next_at),
-        (catalogue.SCHEDULE_LAST_TICK, found.last_at),
-        (catalogue.SCHEDULE_LAST_COMPLETED, found.last_completed_at),
-        (catalogue.SCHEDULE_LATENESS, found.lateness),
-        (catalogue.SCHEDULE_OPEN, found.open_seconds),
-        (catalogue.SCHEDULE_LAST_FAILED, found.has_failed),
-    ):
-        if value is not None:
-            yield metric, labels, value
+    yield from (
+        (catalogue.SCHEDULE_NEXT_TICK, labels, found.next_at),
+        (catalogue.SCHEDULE_LAST_TICK, labels, found.last_at),
+        (catalogue.SCHEDULE_LAST_COMPLETED, labels, found.last_completed_at),
+        (catalogue.SCHEDULE_LATENESS, labels, found.lateness),
+        (catalogue.SCHEDULE_OPEN, labels, found.open_seconds),
+        (catalogue.SCHEDULE_LAST_FAILED, labels, found.has_failed),
+    )

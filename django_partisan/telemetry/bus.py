@@ -93,9 +93,12 @@ _subscribers_by_event: Final = _SubscribersByEvent()
 _wrapping: tuple[Subscriber, ...] = ()
 _heading: tuple[Subscriber, ...] = ()
 _NOTHING_AROUND: Final = nullcontext()
-_each_run_is_watched = False
-_each_run_is_surrounded = False
-_tools: dict[str, Callable[[TaskRef, TaskDefinition], Any]] = {}
+each_run_is_watched = False
+"""Whether any subscriber wants events of every run, or enters a scope around every run."""
+each_run_is_surrounded = False
+"""Whether any subscriber enters a scope around every run, even if its task carries no context."""
+tools: Final[dict[str, Callable[[TaskRef, TaskDefinition], Any]]] = {}
+"""The functions that make a running task's ``self.log`` and ``self.metrics``, by name."""
 
 
 def subscribe(subscriber: Subscriber) -> None:
@@ -125,12 +128,12 @@ def subscribers() -> tuple[Subscriber, ...]:
 
 def refresh() -> None:
     """Ask the subscribers again what they want, for example because log levels may have changed."""
-    global _wrapping, _heading, _each_run_is_watched, _each_run_is_surrounded
+    global _wrapping, _heading, each_run_is_watched, each_run_is_surrounded
     _subscribers_by_event.clear()
     _wrapping = tuple(one for one in subscribers() if type(one).around is not Subscriber.around)
     _heading = tuple(one for one in subscribers() if type(one).headers is not Subscriber.headers)
-    _each_run_is_surrounded = any(one.surrounds_every_run() for one in subscribers())
-    _each_run_is_watched = _each_run_is_surrounded or wanted(TaskStarted) or wanted(TaskCompleted)
+    each_run_is_surrounded = any(one.surrounds_every_run() for one in subscribers())
+    each_run_is_watched = each_run_is_surrounded or wanted(TaskStarted) or wanted(TaskCompleted)
 
 
 def wanted(kind: type[Event]) -> bool:
@@ -144,16 +147,6 @@ def wanted_in_bulk(kind: type[Event]) -> bool:
         is_wanted
         for _, is_wanted in from_each(_subscribers_by_event[kind], lambda one: one.wants_in_bulk(kind))
     )
-
-
-def each_run_is_watched() -> bool:
-    """Return whether any subscriber wants events of every run, or enters a scope around every run."""
-    return _each_run_is_watched
-
-
-def each_run_is_surrounded() -> bool:
-    """Return whether any subscriber enters a scope around every run, even if its task carries no context."""
-    return _each_run_is_surrounded
 
 
 def emit(kind: "Callable[[Unpack[Values]], Event]", *values: "Unpack[Values]") -> None:
@@ -172,16 +165,6 @@ def emit(kind: "Callable[[Unpack[Values]], Event]", *values: "Unpack[Values]") -
 def around(scope: Scope) -> AbstractContextManager[None]:
     """Return a context manager that enters the ``around()`` of every subscriber."""
     return AroundEach(_wrapping, lambda one: one.around(scope)) if _wrapping else _NOTHING_AROUND
-
-
-def provide(name: str, make: Callable[[TaskRef, TaskDefinition], Any]) -> None:
-    """Set ``make(task, definition)`` as the source of a running task's ``self.log`` or ``self.metrics``."""
-    _tools[name] = make
-
-
-def tool(name: str, task: TaskRef, definition: TaskDefinition) -> Any:
-    """Return what ``provide()`` set under ``name`` for a running task."""
-    return _tools[name](task, definition)
 
 
 def quiet() -> AbstractContextManager[None]:

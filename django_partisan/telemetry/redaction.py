@@ -21,13 +21,10 @@ _DEPTH_MAX: Final = 50
 
 def _with_every_value(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return a JSON object in which a repeated key has a list of all its values, so that none is hidden."""
-    found = dict(pairs)
-    if len(found) == len(pairs):
-        return found
-    values = defaultdict(list)
+    found = defaultdict(list)
     for key, value in pairs:
-        values[key].append(value)
-    return {key: found[key] if len(all_values) == 1 else all_values for key, all_values in values.items()}
+        found[key].append(value)
+    return {key: values[0] if len(values) == 1 else values for key, values in found.items()}
 
 
 _decoder: Final = json.JSONDecoder(object_pairs_hook=_with_every_value)

@@ -4,16 +4,16 @@ Subscribers do not have access to the worker; it registers its report function w
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Final
 
-_reports: Final[list[Callable[[], None]]] = []
+_reports: Final[set[Callable[[], None]]] = set()
 
 
 @contextmanager
 def reporting(report: Callable[[], None]) -> Iterator[None]:
     """Call ``report`` for each ``report_now()`` in any thread, while this context manager is active."""
-    _reports.append(report)
+    _reports.add(report)
     try:
         yield
     finally:
@@ -22,8 +22,7 @@ def reporting(report: Callable[[], None]) -> Iterator[None]:
 
 def stop(report: Callable[[], None]) -> None:
     """Stop calling ``report``, for example in a process that a task has forked."""
-    with suppress(ValueError):
-        _reports.remove(report)
+    _reports.discard(report)
 
 
 def report_now() -> None:

@@ -2,22 +2,19 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django_partisan.telemetry import swallowed
 
+if TYPE_CHECKING:
+    from django_partisan.telemetry.bus import Subscriber
 
-class _Named(Protocol):
-    """An object to call, with the name under which its errors are counted."""
-
-    name: str
-
-
-S = TypeVar("S", bound=_Named)
 T = TypeVar("T")
 
 
-def from_each(called: Iterable[S], call: Callable[[S], T]) -> list[tuple[S, T]]:
+def from_each(
+    called: Iterable["Subscriber"], call: Callable[["Subscriber"], T]
+) -> list[tuple["Subscriber", T]]:
     """Return each subscriber with its answer, leaving out those that raise."""
     answers = []
     for subscriber in called:
@@ -28,7 +25,7 @@ def from_each(called: Iterable[S], call: Callable[[S], T]) -> list[tuple[S, T]]:
     return answers
 
 
-class AroundEach(Generic[S]):
+class AroundEach:
     """Enter the context manager that ``make`` returns for each subscriber; exit them in reverse order.
 
     A class rather than an ``ExitStack`` in a generator, because it is entered for every run.
@@ -36,10 +33,14 @@ class AroundEach(Generic[S]):
 
     __slots__ = ("_entered", "_make", "_subscribers")
 
-    def __init__(self, subscribers: Sequence[S], make: Callable[[S], AbstractContextManager[None]]) -> None:
+    def __init__(
+        self,
+        subscribers: Sequence["Subscriber"],
+        make: Callable[["Subscriber"], AbstractContextManager[None]],
+    ) -> None:
         self._subscribers = subscribers
         self._make = make
-        self._entered: list[tuple[S, AbstractContextManager[None]]] = []
+        self._entered: list[tuple[Subscriber, AbstractContextManager[None]]] = []
 
     def __enter__(self) -> None:
         for subscriber in self._subscribers:

@@ -11,18 +11,13 @@ counts: Counter[str] = Counter()
 _reported: set[str] = set()
 
 
-def report_errors_to(write: Callable[[str], None]) -> None:
-    """Report the errors of subscribers with ``write``; by default they are printed on standard error."""
-    global _report_to
-    _report_to = write
-
-
 def print_error(text: str) -> None:
     """Print an error report on standard error."""
     print(text, file=sys.stderr)
 
 
-_report_to = print_error
+report: Callable[[str], None] = print_error
+"""The function that reports errors of subscribers; logs replace it with one that waits for no reader."""
 
 
 def swallow(name: str) -> None:
@@ -33,7 +28,7 @@ def swallow(name: str) -> None:
     _reported.add(name)
     try:
         error = traceback.format_exc().rstrip()
-        _report_to(
+        report(
             f"django_partisan: the {name} subscriber raised an exception; "
             f"further errors are only counted.\n{error}"
         )

@@ -48,13 +48,12 @@ def subscribed(subscriber: S) -> Iterator[S]:
 @contextmanager
 def provided(**tools: Any) -> Iterator[None]:
     """Provide other tools to running tasks inside a ``with`` block."""
-    before = dict(bus._tools)
-    for name, make in tools.items():
-        bus.provide(name, make)
+    before = dict(bus.tools)
+    bus.tools.update(tools)
     try:
         yield
     finally:
-        bus._tools.update(before)
+        bus.tools.update(before)
 
 
 @contextmanager

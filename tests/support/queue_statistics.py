@@ -2,7 +2,13 @@
 
 import threading
 
-from django_partisan.sql.queue_statistics import HeldRows, LiveManagers, QueueStatistics, UnservedTasks
+from django_partisan.sql.queue_statistics import (
+    HeldRows,
+    LiveManagers,
+    QueueStatistics,
+    StatisticsQuery,
+    UnservedTasks,
+)
 from django_partisan.sql.schedule_statistics import ScheduleStatistics
 
 UNSERVED = (UnservedTasks("given up", 5),)
@@ -18,7 +24,7 @@ STATISTICS = QueueStatistics(
 )  # fmt: skip
 
 
-class FakeQuery:
+class FakeQuery(StatisticsQuery):
     """Return ``STATISTICS``, fail or hang, as the test sets it."""
 
     def __init__(self) -> None:

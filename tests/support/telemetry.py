@@ -23,7 +23,7 @@ def telemetry_kept() -> Iterator[None]:
     yield
     configuration._subscriber.close(10.0)
     logging.lastResort = last_resort
-    swallowed.report_errors_to(swallowed.print_error)
+    swallowed.report = swallowed.print_error
     for logger, handlers, propagate, level in before:
         for handler in logger.handlers:
             if handler not in handlers:

@@ -395,7 +395,7 @@ def test_where_the_host_has_not_initialised_sentry_no_run_is_surrounded():
     sentry.install(WORKER)
 
     assert bus.subscribers() == ()
-    assert not bus.each_run_is_surrounded()
+    assert not bus.each_run_is_surrounded
 
 
 @pytest.mark.parametrize("found", [None, logging], ids=["not imported", "an older one"])

@@ -213,7 +213,7 @@ def test_a_manager_that_waited_for_the_flush_of_its_workers_has_the_rest_of_the_
     settings.PARTISAN_OBSERVABILITY = {"TELEMETRY_SHUTDOWN_TIMEOUT": 4}
 
     with manager.set_up_manager(config_of(), options()) as telemetry:
-        telemetry.note_wait_for_workers(waited)
+        telemetry.waited_seconds = waited
 
     assert flushed.timeouts == [pytest.approx(left, abs=0.2)]
 
@@ -245,7 +245,7 @@ def test_an_application_counts_what_it_enqueues_where_asked_and_starts_with_wron
 
     counting = [one for one in bus.subscribers() if isinstance(one, ClientMetrics)]
     for one in counting:
-        REGISTRY.unregister(one.collector)
+        REGISTRY.unregister(one)
     assert len(counting) == counts
 
 

@@ -112,7 +112,7 @@ class Executor:
             self._version = registry.version
             self._registered()
         context = copy_context()
-        if row[CONTEXT] is not None or bus.each_run_is_watched():
+        if row[CONTEXT] is not None or bus.each_run_is_watched:
             result = context.run(self._run_with_events, row, definition)
         else:
             result = context.run(self._run, row, definition)
@@ -179,7 +179,7 @@ class Executor:
     def _run_with_events(self, row: TaskRow, definition: TaskDefinition) -> RunResult:
         run, task = self.run_of(row), CurrentTask(row, definition, self._config.queue)
         running.set(task)
-        is_surrounded = row[CONTEXT] is not None or bus.each_run_is_surrounded()
+        is_surrounded = row[CONTEXT] is not None or bus.each_run_is_surrounded
         scope = Running(run, definition.propagation)
         with bus.around(scope) if is_surrounded else nullcontext():
             bus.emit(TaskStarted, run)

@@ -12,6 +12,7 @@ from django.core.management.base import CommandError
 from django.db import Error, connections
 from django.utils import autoreload
 
+from django_partisan import logs
 from django_partisan.config import queue_keys, queues
 from django_partisan.config.queues import QueueConfig
 from django_partisan.engine import project_setup
@@ -154,7 +155,7 @@ class Command(OperatorCommand):
                 return address
 
             code = manager.run(begin, signals)
-            watch.note_wait_for_workers(manager.workers_ending_seconds)
+            watch.waited_seconds = manager.workers_ending_seconds
         if options["once"] or options["until_empty"]:
             self._print_waiting(config, manager.failed)
             return code
@@ -179,7 +180,7 @@ class Command(OperatorCommand):
 
     def _print_line(self, line: str) -> None:
         """Print one line on standard error: standard output is for the log."""
-        telemetry.print_line(line, self.stderr)
+        logs.print_line(line, self.stderr)
 
 
 def _refuse_usage(parser: argparse.ArgumentParser, message: str) -> NoReturn:

@@ -1,6 +1,6 @@
 """Events of managers, and of any process that reports its stacks."""
 
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 
 class ManagerStarted(NamedTuple):
@@ -57,15 +57,3 @@ class DatabaseRestored(NamedTuple):
     queue: str
     failures: int
     seconds: float
-
-
-ManagerEvent: TypeAlias = (
-    ManagerStarted
-    | ManagerDraining
-    | ManagerStopped
-    | CodeReplaced
-    | ProcessorsIgnored
-    | ThreadStack
-    | LeaseLost
-    | DatabaseRestored
-)

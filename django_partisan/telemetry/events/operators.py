@@ -1,6 +1,6 @@
 """Events of operators' actions: requeue, change and cancel tasks, pause queues."""
 
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 
 class TasksRequeued(NamedTuple):
@@ -54,8 +54,3 @@ class QueueResumed(NamedTuple):
 
     queue: str
     seconds: float
-
-
-OperatorEvent: TypeAlias = (
-    TasksRequeued | TasksChanged | TasksCancelled | CancelRequested | QueuePaused | QueueResumed
-)

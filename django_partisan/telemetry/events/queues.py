@@ -1,6 +1,6 @@
 """Events about many tasks of a queue at once: claimed, settled, released, held, pruned."""
 
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from django_partisan.telemetry.events.values import ErrorInfo
 
@@ -116,21 +116,3 @@ class PruneFailed(NamedTuple):
 
     queue: str
     error: ErrorInfo
-
-
-QueueEvent: TypeAlias = (
-    TasksEnqueued
-    | TasksClaimed
-    | PollFoundNothing
-    | ClaimFailed
-    | ClaimErrored
-    | TasksReleased
-    | OutcomesSettled
-    | SettleFailed
-    | SettleErrored
-    | TasksHeld
-    | TasksResumed
-    | TasksPruned
-    | PrunePassEnded
-    | PruneFailed
-)

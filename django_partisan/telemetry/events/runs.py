@@ -1,6 +1,6 @@
 """Events of one run: its start, its outcome, its measurements, and transactions that it left open."""
 
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from django_partisan.outcomes import COMPLETED, FAILED, POSTPONED, RETRIED
 from django_partisan.telemetry.events.values import ErrorInfo, LostRun, Run, TaskRef
@@ -100,19 +100,6 @@ class MetricRecorded(NamedTuple):
     labels: tuple[str, ...]
     value: float
 
-
-RunEvent: TypeAlias = (
-    TaskStarted
-    | TaskCompleted
-    | RunsCompleted
-    | TaskPostponed
-    | TaskRetried
-    | TaskFailed
-    | TaskCancelled
-    | TransactionLeftOpen
-    | WrittenOutsideAtomic
-    | MetricRecorded
-)
 
 OUTCOME_OF: Final[dict[type, str]] = {
     TaskCompleted: COMPLETED,

@@ -1,7 +1,7 @@
 """Events of schedules and their ticks."""
 
 from datetime import datetime
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from django_partisan.telemetry.events.values import ErrorInfo
 
@@ -77,15 +77,3 @@ class SchedulePaused(NamedTuple):
 class ScheduleResumed(NamedTuple):
     schedule: str
     next_at: datetime | None
-
-
-ScheduleEvent: TypeAlias = (
-    ScheduleTicked
-    | ScheduleSkipped
-    | ScheduleMissed
-    | ScheduleFailed
-    | ScheduleOperationFailed
-    | ScheduleChanged
-    | SchedulePaused
-    | ScheduleResumed
-)

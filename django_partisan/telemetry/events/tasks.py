@@ -1,7 +1,7 @@
 """Events of single tasks before and after their runs, in applications, workers and managers."""
 
 from datetime import datetime
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from django_partisan.telemetry.events.values import ErrorInfo, LostRun, TaskRef
 
@@ -45,8 +45,3 @@ class TaskExpired(NamedTuple):
     """A task ended without a run because it expired before it started."""
 
     task: TaskRef
-
-
-TaskEvent: TypeAlias = (
-    TaskEnqueued | TaskDeduplicated | TaskEnqueueFailed | TaskClaimLost | TaskRescued | TaskExpired
-)

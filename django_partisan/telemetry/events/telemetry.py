@@ -1,6 +1,6 @@
 """Events of telemetry itself: what was dropped, and whether metrics are served."""
 
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from django_partisan.telemetry.events.values import ErrorInfo
 
@@ -54,15 +54,3 @@ class MetricsServed(NamedTuple):
 class MetricsDatabaseFailed(NamedTuple):
     queue: str
     error: ErrorInfo
-
-
-TelemetryEvent: TypeAlias = (
-    TelemetryFlushTimedOut
-    | PipeBroken
-    | TelemetryDropped
-    | MetricsUnknown
-    | MetricsServerFailed
-    | MetricsPortTaken
-    | MetricsServed
-    | MetricsDatabaseFailed
-)

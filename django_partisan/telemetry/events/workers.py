@@ -1,6 +1,6 @@
 """Events of worker processes, and of runs in them that a manager ends."""
 
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from django_partisan.telemetry.events.values import ErrorInfo, TaskRef
 
@@ -76,15 +76,3 @@ class WorkerKilled(NamedTuple):
     pid: int
     reason: str
     seconds: float
-
-
-WorkerEvent: TypeAlias = (
-    WorkerStarted
-    | WorkerStartFailed
-    | WorkerReady
-    | WorkerExited
-    | WorkerStopping
-    | ExitTimedOut
-    | RunInterrupted
-    | WorkerKilled
-)

@@ -14,8 +14,8 @@ def set_up_application() -> None:
     logs.install()
     tracing.install()
     signals.install()
-    bus.provide("log", lambda task, definition: logs.task_logger(task))
-    bus.provide("metrics", custom.measures_for)
+    bus.tools["log"] = lambda task, definition: logs.task_logger(task)
+    bus.tools["metrics"] = custom.measures_for
     with suppress(WrongSetting):  # the process must start, so that the system checks can report it
         if observability.value("CLIENT_METRICS"):
             from django_partisan.metrics.application import ClientMetrics  # loads prometheus-client

@@ -55,20 +55,17 @@ class ManagerTelemetry:
         self._options = options
         self._cleanup = cleanup
         port = options["metrics_port"]
-        self._waited_seconds = 0.0
-        self._port: int | None = observability.metrics_port(config.queue) if port is None else port
-
-    def note_wait_for_workers(self, seconds: float) -> None:
-        """Record how long this process waited for its workers to flush; its own flush has the remaining time.
+        self.waited_seconds = 0.0
+        """How long this process waited for its workers to flush; its own flush has the remaining time.
 
         Spans of this process were exported during that time too. Its flush gets at least ``LEAST_SHARE``.
         """
-        self._waited_seconds = seconds
+        self._port: int | None = observability.metrics_port(config.queue) if port is None else port
 
     def flush(self) -> None:
         """Flush the remaining telemetry and close every subscriber."""
         timeout = observability.value("TELEMETRY_SHUTDOWN_TIMEOUT")
-        bus.close(max(timeout - self._waited_seconds, timeout * LEAST_SHARE))
+        bus.close(max(timeout - self.waited_seconds, timeout * LEAST_SHARE))
 
     @property
     def worker_spec(self) -> WorkerSpec:
@@ -79,9 +76,13 @@ class ManagerTelemetry:
             "count": self._port is not None,
             "settings": observability.resolved(),
         }
-        flush_seconds: float = observability.value("TELEMETRY_SHUTDOWN_TIMEOUT")
-        database: str = connections[task_database()].settings_dict["NAME"]
-        return WorkerSpec(self._config, database, os.getpid(), (SET_UP_WORKER, arguments), flush_seconds)
+        return WorkerSpec(
+            self._config,
+            database=connections[task_database()].settings_dict["NAME"],
+            manager_pid=os.getpid(),
+            subscribe=(SET_UP_WORKER, arguments),
+            flush_seconds=observability.value("TELEMETRY_SHUTDOWN_TIMEOUT"),
+        )
 
     def serve(self, snapshot: Callable[[], Snapshot]) -> str | None:
         """Serve metrics if configured; return the address. Raises ``CannotServe`` if they are required."""
@@ -127,11 +128,6 @@ def set_up_manager(config: QueueConfig, options: dict[str, Any]) -> Iterator[Man
         tracing.setup("manager", config.queue)
         sentry.install("manager")
         yield made
-
-
-def print_line(line: str, standard_error: Any) -> None:
-    """Write one of the command's own lines, without waiting for a reader."""
-    logs.print_line(line, standard_error)
 
 
 def exit_if_stuck(code: int) -> None:

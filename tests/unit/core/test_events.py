@@ -119,18 +119,18 @@ class TestWanting:
     def test_start_or_end_of_a_run_means_that_runs_are_watched(self, kind, is_watched):
         subscribed(handle=print, wants=lambda asked: asked is kind)
 
-        assert bus.each_run_is_watched() is is_watched
-        assert not bus.each_run_is_surrounded()
+        assert bus.each_run_is_watched is is_watched
+        assert not bus.each_run_is_surrounded
 
     def test_to_be_around_only_runs_with_context_leaves_the_others_unwatched(self):
         subscribed(around=noting([]), surrounds_every_run=lambda: False)
-        before = bus.each_run_is_watched()
+        before = bus.each_run_is_watched
 
         subscribed(around=noting([]))
 
         assert not before
-        assert bus.each_run_is_watched()
-        assert bus.each_run_is_surrounded()
+        assert bus.each_run_is_watched
+        assert bus.each_run_is_surrounded
 
     def test_raises_and_so_receives_nothing(self):
         subscribed("undecided", handle=print, wants=lambda kind: [][0])

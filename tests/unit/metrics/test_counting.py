@@ -11,7 +11,7 @@ from opentelemetry import trace
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from django_partisan import registry
-from django_partisan.metrics import recorder
+from django_partisan.metrics import catalogue, recorder
 from django_partisan.metrics.custom import CounterMeasure, measures_for
 from django_partisan.metrics.deltas import Deltas, add_to_buckets
 from django_partisan.metrics.recorder import Recorder
@@ -357,8 +357,8 @@ def test_the_first_sampled_run_of_each_report_is_the_exemplar(traced: Recorder) 
 def test_one_report_holds_a_bounded_number_of_series() -> None:
     deltas = Deltas(max_series=3)
     for number in range(5):
-        deltas.count(("partisan_task_errors_total", (*MAIL, f"E{number}", "failed")))
-        deltas.observe(("partisan_task_queue_wait_seconds", (QUEUE, f"P{number}")), [1.0])
+        deltas.count(catalogue.TASK_ERRORS, (*MAIL, f"E{number}", "failed"))
+        deltas.observe(catalogue.TASK_QUEUE_WAIT, (QUEUE, f"P{number}"), [1.0])
 
     report = deltas.take()
     assert report is not None

@@ -160,7 +160,11 @@ def test_stopping_what_never_began_is_no_error(make: Make, query: FakeQuery) -> 
 
 def test_the_moment_of_the_last_pruning_is_exported_once_there_is_one():
     def exported(answer: Answer) -> list[object]:
-        return [value for metric, _, value in samples(QUEUE, answer) if metric is catalogue.LAST_PRUNE]
+        return [
+            value
+            for metric, _, value in samples(QUEUE, answer)
+            if metric is catalogue.LAST_PRUNE and value is not None
+        ]
 
     answer = Answer(True, STATISTICS, 0.0, 0.1, None)
 
