@@ -7,10 +7,10 @@ it for logging that the project has set up, and must still pass its own lines to
 import contextlib
 import copy
 import logging
-import threading
 from typing import Any, Final
 
 from django_partisan.logs.ecs import EVENT_CONSTANTS, RECORD_FIELDS
+from django_partisan.logs.logging_thread import ends_within
 from django_partisan.telemetry.logger_provider import logger_provider
 
 _PACKAGE: Final = "opentelemetry"
@@ -49,12 +49,9 @@ def flush(seconds: float) -> bool:
     force_flush = getattr(logger_provider(), "force_flush", None)
     if force_flush is None:
         return True
-    done = threading.Event()
 
     def run() -> None:
         with contextlib.suppress(Exception):  # the lines are lost; the process still ends
             force_flush(int(seconds * 2000))  # longer than we wait, so that we give up first
-        done.set()
 
-    threading.Thread(target=run, name="partisan-log-export", daemon=True).start()
-    return done.wait(seconds)
+    return ends_within(seconds, run, "partisan-log-export")

@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from django_partisan.logs import dropped, write_errors
@@ -95,3 +96,11 @@ class LoggingThread:
             if not self._waiting:
                 self._thread = None
             return bool(self._waiting)
+
+
+def ends_within(seconds: float, call: Callable[[], object], name: str) -> bool:
+    """Call ``call``, which must not raise, in a thread; return False if it takes longer than ``seconds``."""
+    thread = threading.Thread(target=call, name=name, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return not thread.is_alive()
