@@ -29,8 +29,7 @@ _ids: tuple[int, Iterator[str]] = (0, iter(()))
 
 def carried_headers() -> dict[str, str]:
     """Return the context variables named by ``CARRY_CONTEXT`` as headers to store with a task."""
-    bound = get_contextvars()
-    if not bound:
+    if not (bound := get_contextvars()):
         return {}
     keys = observability.value("CARRY_CONTEXT")
     return {CARRIED_PREFIX + key: _storable(bound[key]) for key in keys if bound.get(key) is not None}
@@ -68,16 +67,12 @@ def current_fields() -> dict[str, Any]:
     """Return a new event id, and the fields for the current span, the run's span and the bound context."""
     fields: dict[str, Any] = {"event.id": event_id()}
     span = get_current_span()
-    if span is not INVALID_SPAN:
-        context = span.get_span_context()
-        if context.is_valid:
-            fields["trace.id"] = format(context.trace_id, "032x")
-            fields["span.id"] = format(context.span_id, "016x")
-    transaction = process_span_id.get()
-    if transaction is not None:
+    if span is not INVALID_SPAN and (ids := span.get_span_context()).is_valid:
+        fields["trace.id"] = format(ids.trace_id, "032x")
+        fields["span.id"] = format(ids.span_id, "016x")
+    if transaction := process_span_id.get():
         fields["transaction.id"] = transaction
-    bound = get_contextvars()
-    if bound:
+    if bound := get_contextvars():
         fields.update(labels(bound))
     return fields
 
@@ -89,17 +84,15 @@ def labels(context: Mapping[Any, Any]) -> dict[str, str]:
     for key, value in context.items():
         if value is not None:
             name = redaction.readable(key)
-            if redaction.is_secret(name, parts):
-                text = redaction.REDACTED
-            else:
-                text = _text(redaction.redact(value, parts) if isinstance(value, str) else value)
+            shown = redaction.redact(value, parts) if isinstance(value, str) else value
+            text = redaction.REDACTED if redaction.is_secret(name, parts) else _text(shown)
             found["labels." + (name.replace(".", "_")[:LABEL_NAME_MAX] or "_")] = text
     return found
 
 
 def _text(value: Any) -> str:
     if isinstance(value, bool):
-        return "true" if value else "false"
+        return str(value).lower()
     if isinstance(value, Mapping | list | tuple | set | frozenset):
         try:
             return redaction.shown(value)

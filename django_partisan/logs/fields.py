@@ -120,8 +120,7 @@ def of_run(run: Run) -> dict[str, Any]:
     fields["partisan.worker.slot"] = run.slot
     fields["partisan.worker.generation"] = run.generation
     fields["partisan.task.wait_ns"] = nanoseconds(run.wait_seconds)
-    trace_id = enqueued_trace_id(run.headers)
-    if trace_id is not None:
+    if trace_id := enqueued_trace_id(run.headers):
         fields[ENQUEUED_TRACE_ID.name] = trace_id
     fields.update(of_arguments(run.arguments))
     return fields
@@ -147,9 +146,13 @@ def of_arguments(arguments: str | None) -> dict[str, Any]:
 
 def of_error(error: ErrorInfo) -> dict[str, Any]:
     """Return the fields ``error.*``; the stack trace is complete, and is cut when the line is written."""
-    message = redaction.cut(error.message, redaction.SHOWN_MAX_BYTES)
-    trace = {"error.stack_trace": error.stack_trace} if error.stack_trace else {}
-    return {"error.type": error.type, "error.message": message, **trace}
+    return without_none(
+        {
+            "error.type": error.type,
+            "error.message": redaction.cut(error.message, redaction.SHOWN_MAX_BYTES),
+            "error.stack_trace": error.stack_trace or None,
+        }
+    )
 
 
 def of_failure(queue: str, error: ErrorInfo) -> dict[str, Any]:
