@@ -1,8 +1,10 @@
 """Set up logging for ``--log-format`` and ``--log-file``: one handler on the logger ``django_partisan``."""
 
+import errno
 import logging
 import os
 import sys
+from contextlib import suppress
 from typing import Any, Final
 
 from django_partisan.config import observability
@@ -16,7 +18,6 @@ from django_partisan.logs.handlers import (
     LineHandler,
     StandardErrorHandler,
     StandardOutputHandler,
-    reason_not_opened,
 )
 from django_partisan.logs.log_event import APP, MANAGER
 from django_partisan.logs.subscriber import LOGGER, LogSubscriber, output
@@ -71,17 +72,15 @@ def print_line(line: str, stream: Any) -> None:
     last_resort = logging.lastResort
     if isinstance(last_resort, StandardErrorHandler) and _is_standard_error(stream):
         last_resort.write_line(line)
-        last_resort.drain(PRINT_SECONDS)
+        last_resort.writer.drain(PRINT_SECONDS)
     else:
         stream.write(f"{line}\n")
 
 
 def _is_standard_error(stream: Any) -> bool:
-    try:
-        fd: int = stream.fileno()
-    except (OSError, ValueError):  # closed, or a stream in memory
-        return False
-    return fd == 2
+    with suppress(OSError, ValueError):  # closed, or a stream in memory
+        return bool(stream.fileno() == 2)
+    return False
 
 
 def is_stuck() -> bool:
@@ -114,7 +113,10 @@ def _open(handler: AppendingHandler, log_file: str | os.PathLike[str] | None) ->
     try:
         handler.open()
     except OSError as error:
-        raise CannotStart(f"--log-file {log_file}: {reason_not_opened(error)}") from error
+        reason = f"{error.strerror}. Choose a file that can be written."
+        if error.errno == errno.ENXIO:
+            reason = "nobody reads this FIFO. Start its reader first."
+        raise CannotStart(f"--log-file {log_file}: {reason}") from error
 
 
 def _report_errors_without_waiting() -> None:

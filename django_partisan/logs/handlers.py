@@ -1,6 +1,5 @@
 """Write log lines to standard output, standard error or a file, without waiting for a reader."""
 
-import errno
 import logging
 import os
 import sys
@@ -28,36 +27,26 @@ class LineHandler(logging.Handler):
     def __init__(self, channel: Callable[[], Channel], place: str) -> None:
         super().__init__()
         self.place = place
-        self._writer = LineWriter(channel, place)
+        self.writer = LineWriter(channel, place)
         self._opened: Channel | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Format and write a record."""
         try:
-            line = self.format(record)
+            self.write_line(self.format(record))
         except Exception:
             self._note_loss()
-        else:
-            self.write_line(line)
 
     def write_line(self, line: str) -> None:
         """Write a line that is already formatted."""
         try:
-            self._writer.write(line)
+            self.writer.write(line)
         except Exception:
             self._note_loss()
 
-    def drain(self, timeout: float) -> bool:
-        """Wait until every line is written; return False if this takes longer than ``timeout`` seconds."""
-        return self._writer.drain(timeout)
-
-    def drop_kept(self) -> None:
-        """Drop the lines that have not been written."""
-        self._writer.drop_kept()
-
     def close(self) -> None:
         """Close the open file, unless lines are kept for it; a later line opens it again."""
-        self._writer.close(self._close_opened)
+        self.writer.close(self._close_opened)
         super().close()
 
     def _close_opened(self) -> None:
@@ -130,10 +119,3 @@ class AppendingHandler(LineHandler):
             except OSError:
                 write_errors.note(f"The log file {self.place} could not be opened again")
         return self._opened
-
-
-def reason_not_opened(error: OSError) -> str:
-    """Return why a file could not be opened, and what to do about it."""
-    if error.errno == errno.ENXIO:
-        return "nobody reads this FIFO. Start its reader first."
-    return f"{error.strerror}. Choose a file that can be written."

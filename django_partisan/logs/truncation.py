@@ -43,8 +43,7 @@ def shorten(render: Render, message: str, fields: Mapping[str, Any], limit: int)
 def in_the_middle(text: str, keep: int) -> str:
     """Return the first and last characters of ``text``, ``keep`` in total, with a mark between them."""
     head = keep // 3
-    tail = keep - head
-    return text[:head] + GAP + (text[-tail:] if tail else "")
+    return text[:head] + GAP + text[len(text) - keep + head :]
 
 
 def _shortened_variants(message: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -219,12 +219,12 @@ def test_lines_for_a_fifo_whose_reader_stalls_are_kept(fifo):
     for _ in range(100):
         handler.write_line("x" * 3999)
 
-    assert not handler.drain(0.0)
+    assert not handler.writer.drain(0.0)
     read = 0
     while read < 400_000:
         with suppress(BlockingIOError):
             read += len(os.read(reading, 65536))
-    assert handler.drain(20.0)
+    assert handler.writer.drain(20.0)
 
     handler.close()
     os.close(reading)
