@@ -34,10 +34,6 @@ EVENT_CONSTANTS: Final = {
 _KNOWN: Final = frozenset(
     field.name for log_event in LOG_EVENTS.values() for field in log_event.fields
 ).union(("event.id", "event.action", "event.outcome", "trace.id", "span.id", "transaction.id"))
-_LABEL: Final = "labels."
-_OURS: Final = "django_partisan."
-_EVENT_ID: Final = "event.id"
-_ERROR_TYPE: Final = "error.type"
 _LEFT_OUT: Final = frozenset(vars(logging.makeLogRecord({}))).union(
     {"message", "asctime", "taskName", RECORD_FIELDS, *KEYS}, (field.name for field in COMMON)
 )
@@ -98,16 +94,16 @@ class NestedFormatter(EcsFormatter):
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     """Return a record's fields except the constant ones; fields that belong to no log event become labels."""
     own: dict[str, Any] | None = record.__dict__.get(RECORD_FIELDS)
-    if own is not None and (not record.exc_info or _ERROR_TYPE in own):
+    if own is not None and (not record.exc_info or "error.type" in own):
         return own
-    is_foreign = own is None and _EVENT_ID not in record.__dict__
-    fields = _context_fields(record) if is_foreign else {_EVENT_ID: event_id()}
+    is_foreign = own is None and "event.id" not in record.__dict__
+    fields = _context_fields(record) if is_foreign else {"event.id": event_id()}
     foreign: dict[str, Any] = {}
     for name, value in (own or record.__dict__).items():
         if name in _KNOWN:
             fields[name] = _plain(value)
         elif name not in _LEFT_OUT:
-            foreign[name.removeprefix(_LABEL)] = value
+            foreign[name.removeprefix("labels.")] = value
     if foreign:
         fields.update(labels(foreign))
     if record.exc_info and record.exc_info[1] is not None:
@@ -146,7 +142,7 @@ def _constant_members(logger: str, process: str, pid: int) -> str:
         "log.logger": logger,
         "process.pid": pid,
         "process.name": process,
-        **(EVENT_CONSTANTS if f"{logger}.".startswith(_OURS) else {}),
+        **(EVENT_CONSTANTS if f"{logger}.".startswith("django_partisan.") else {}),
         **service_fields(),
     }
     return encode(fields)[1:-1]

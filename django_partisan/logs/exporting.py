@@ -7,18 +7,16 @@ it for logging that the project has set up, and must still pass its own lines to
 import contextlib
 import copy
 import logging
-from typing import Any, Final
+from typing import Any
 
 from django_partisan.logs.ecs import EVENT_CONSTANTS, RECORD_FIELDS
 from django_partisan.logs.logging_thread import ends_within
 from django_partisan.telemetry.logger_provider import logger_provider
 
-_PACKAGE: Final = "opentelemetry"
-
 
 def is_exporting(handler: logging.Handler) -> bool:
     """Return whether ``handler`` comes from one of OpenTelemetry's packages."""
-    return any(kind.__module__.partition(".")[0] == _PACKAGE for kind in type(handler).__mro__)
+    return any(kind.__module__.partition(".")[0] == "opentelemetry" for kind in type(handler).__mro__)
 
 
 def forwarding() -> list[logging.Handler]:
