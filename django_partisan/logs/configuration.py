@@ -13,12 +13,7 @@ from django_partisan.exceptions import CannotStart
 from django_partisan.logs.console import ConsoleFormatter
 from django_partisan.logs.ecs import EcsFormatter, NestedFormatter
 from django_partisan.logs.exporting import forwarding, is_exporting
-from django_partisan.logs.handlers import (
-    AppendingHandler,
-    LineHandler,
-    StandardErrorHandler,
-    StandardOutputHandler,
-)
+from django_partisan.logs.handlers import AppendingHandler, LineHandler, StandardStreamHandler
 from django_partisan.logs.log_event import APP, MANAGER
 from django_partisan.logs.subscriber import LOGGER, LogSubscriber, output
 from django_partisan.telemetry import bus, swallowed
@@ -55,7 +50,7 @@ def setup(
     """
     chosen = resolve(log_format, log_file)
     if chosen != "host":
-        handler = StandardOutputHandler() if log_file is None else AppendingHandler(log_file)
+        handler = StandardStreamHandler(1) if log_file is None else AppendingHandler(log_file)
         if role == MANAGER and isinstance(handler, AppendingHandler):
             _open(handler, log_file)
         handler.setFormatter(_formatter(chosen, to_standard_output=log_file is None))
@@ -70,7 +65,7 @@ def setup(
 def print_line(line: str, stream: Any) -> None:
     """Write a line of a command's output; to standard error, wait up to ``PRINT_SECONDS`` for its reader."""
     last_resort = logging.lastResort
-    if isinstance(last_resort, StandardErrorHandler) and _is_standard_error(stream):
+    if isinstance(last_resort, StandardStreamHandler) and _is_standard_error(stream):
         last_resort.write_line(line)
         last_resort.writer.drain(PRINT_SECONDS)
     else:
@@ -122,8 +117,8 @@ def _open(handler: AppendingHandler, log_file: str | os.PathLike[str] | None) ->
 def _report_errors_without_waiting() -> None:
     """Report the library's errors without waiting for a reader of standard error."""
     if logging.lastResort is STDLIBS_LAST_RESORT:  # the project has not replaced it
-        logging.lastResort = StandardErrorHandler()
-    if isinstance(logging.lastResort, StandardErrorHandler):
+        logging.lastResort = StandardStreamHandler(2)
+    if isinstance(logging.lastResort, StandardStreamHandler):
         swallowed.report_errors_to(logging.lastResort.write_line)
 
 

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any, Final
 
 from opentelemetry.trace import INVALID_SPAN, get_current_span
@@ -23,8 +24,6 @@ SCHEDULE_LABEL: Final = "schedule"
 
 _NOTHING: Final = nullcontext()
 _is_carried: Final = re.compile(f"{re.escape(CARRIED_PREFIX)}|{re.escape(SCHEDULE)}$").match
-_ids: tuple[int, Iterator[str]] = (0, iter(()))
-"""The id of the process that counts, and its event ids."""
 
 
 def carried_headers() -> dict[str, str]:
@@ -55,12 +54,12 @@ def carried(headers: Mapping[str, str] | None) -> dict[str, str]:
 
 def event_id() -> str:
     """Return an id that no other line has: a random part for the process, and a number."""
-    global _ids
-    pid, ids = _ids
-    if pid != os.getpid():  # the first line of this process, even after a fork without hooks
-        ids = map(f"{os.urandom(8).hex()}-{{:x}}".format, itertools.count(1))
-        _ids = (os.getpid(), ids)
-    return next(ids)
+    return next(_ids_of(os.getpid()))  # a new process has ids of its own, even after a fork without hooks
+
+
+@cache
+def _ids_of(pid: int) -> Iterator[str]:
+    return map(f"{os.urandom(8).hex()}-{{:x}}".format, itertools.count(1))
 
 
 def current_fields() -> dict[str, Any]:
@@ -103,5 +102,4 @@ def _text(value: Any) -> str:
 
 def _storable(value: Any) -> str:
     """Return text that PostgreSQL's JSON can store."""
-    text = _text(value).replace("\0", "")
-    return text.encode("utf-8", "replace").decode()
+    return _text(value).replace("\0", "").encode("utf-8", "replace").decode()

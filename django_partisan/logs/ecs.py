@@ -104,8 +104,7 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
             fields[name] = _plain(value)
         elif name not in _LEFT_OUT:
             foreign[name.removeprefix("labels.")] = value
-    if foreign:
-        fields.update(labels(foreign))
+    fields.update(labels(foreign))
     if record.exc_info and record.exc_info[1] is not None:
         fields.update(of_error(ErrorInfo.of(record.exc_info[1])))
     return fields

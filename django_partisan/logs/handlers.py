@@ -15,6 +15,11 @@ from django_partisan.logs.line_writer import LineWriter
 CHECK_SECONDS: Final = 1.0
 """The shortest time between checks for a rotated file, which is then reopened."""
 OPEN_FLAGS: Final = os.O_APPEND | os.O_CREAT | channels.WRITE_FLAGS
+_STREAMS: Final = {
+    1: ("standard output", "__stdout__", logging.NOTSET),
+    2: ("standard error", "__stderr__", logging.WARNING),  # the level of the last-resort handler
+}
+"""By descriptor, the place for messages, the attribute of ``sys`` and the level of a standard stream."""
 
 
 class LineHandler(logging.Handler):
@@ -59,35 +64,24 @@ class LineHandler(logging.Handler):
 
 
 class StandardStreamHandler(LineHandler):
-    """A handler for a standard stream; in a pipe, lines of up to 4,096 bytes stay whole."""
+    """A handler for standard output (``fd`` is 1) or standard error (2), which gets only warnings and errors.
 
-    def __init__(self, fd: int, stream: str, place: str) -> None:
+    In a pipe, lines of up to 4,096 bytes stay whole.
+    """
+
+    def __init__(self, fd: int) -> None:
+        place, self._stream, level = _STREAMS[fd]
         super().__init__(self._channel, place)
-        self._fd = fd
-        self._stream = stream
+        self.setLevel(level)
+        self.fd = fd
 
     def _channel(self) -> Channel:
         if self._opened is None:
             # If the process was started without the stream, its descriptor belongs to another file.
             if getattr(sys, self._stream) is None:
                 raise OSError(f"there is no {self.place}")
-            self._opened = channels.channel_to(self._fd)
+            self._opened = channels.channel_to(self.fd)
         return self._opened
-
-
-class StandardOutputHandler(StandardStreamHandler):
-    """A handler that writes lines to standard output."""
-
-    def __init__(self) -> None:
-        super().__init__(1, "__stdout__", "standard output")
-
-
-class StandardErrorHandler(StandardStreamHandler):
-    """A handler that writes warnings and errors to standard error, as the last-resort handler does."""
-
-    def __init__(self) -> None:
-        super().__init__(2, "__stderr__", "standard error")
-        self.setLevel(logging.WARNING)
 
 
 class AppendingHandler(LineHandler):

@@ -74,7 +74,8 @@ class LogSubscriber(bus.Subscriber):
             return
         try:
             arguments, fields = log_event.line(event)
-            fields.update({"event.action": log_event.action, **context.current_fields()})
+            fields["event.action"] = log_event.action
+            fields.update(context.current_fields())
             error = self._exc_info(event) if level >= logging.ERROR else None
             logger, message, extra = self._logger, log_event.message, _extra(fields)
             # Finding the caller in the frames would take as long as everything else.

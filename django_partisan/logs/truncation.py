@@ -21,9 +21,7 @@ Render = Callable[[str, Mapping[str, Any]], str]
 
 def is_longer(line: str, limit: int) -> bool:
     """Return whether ``line`` takes more than ``limit`` bytes of UTF-8."""
-    if len(line) > limit:
-        return True
-    return not line.isascii() and len(line.encode("utf-8", "replace")) > limit
+    return len(line) > limit or (not line.isascii() and len(line.encode("utf-8", "replace")) > limit)
 
 
 def shorten(render: Render, message: str, fields: Mapping[str, Any], limit: int) -> str:

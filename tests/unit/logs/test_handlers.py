@@ -16,8 +16,7 @@ from django_partisan.logs import write_errors
 from django_partisan.logs.handlers import (
     AppendingHandler,
     LineHandler,
-    StandardErrorHandler,
-    StandardOutputHandler,
+    StandardStreamHandler,
 )
 from django_partisan.telemetry import swallowed
 
@@ -141,7 +140,7 @@ def test_a_write_that_takes_less_goes_on_with_the_rest(handler, monkeypatch):
 
 
 def test_a_line_goes_to_standard_output(capfd):
-    write(StandardOutputHandler(), "one")
+    write(StandardStreamHandler(1), "one")
 
     assert capfd.readouterr().out == "one\n"
 
@@ -151,7 +150,7 @@ def test_without_a_standard_output_nothing_is_written_to_whatever_has_its_number
 ):
     monkeypatch.setattr(sys, "__stdout__", None)
 
-    write(StandardOutputHandler(), "one")
+    write(StandardStreamHandler(1), "one")
 
     assert capfd.readouterr().out == ""
     assert last_resort == [
@@ -231,7 +230,7 @@ def test_lines_for_a_fifo_whose_reader_stalls_are_kept(fifo):
 
 
 def test_standard_error_takes_warnings_as_the_handler_of_last_resort_does(capfd):
-    handler = StandardErrorHandler()
+    handler = StandardStreamHandler(2)
 
     logger = logging.getLogger("django_partisan.any")
     logger.addHandler(handler)
@@ -244,7 +243,7 @@ def test_standard_error_takes_warnings_as_the_handler_of_last_resort_does(capfd)
 
 
 def test_a_standard_output_that_was_closed_is_opened_again(capfd):
-    handler = StandardOutputHandler()
+    handler = StandardStreamHandler(1)
 
     for message in ("one", "two"):
         write(handler, message)
