@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from django_partisan.logs import write_errors
+from django_partisan.logs import handlers, write_errors
 from django_partisan.logs.handlers import (
     AppendingHandler,
     LineHandler,
@@ -29,14 +29,16 @@ class Clock:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(handlers, "monotonic", made)
+    return made
 
 
 @pytest.fixture
 def handler(tmp_path: Path, clock: Clock) -> Iterator[AppendingHandler]:
     (tmp_path / "logs").mkdir()
-    made = AppendingHandler(tmp_path / "logs" / "a.log", clock)
+    made = AppendingHandler(tmp_path / "logs" / "a.log")
     yield made
     made.close()
 
