@@ -65,7 +65,7 @@ class LogSubscriber(bus.Subscriber):
     def handle(self, event: Event) -> None:
         if type(event) in dropped.EVENTS:
             dropped.note(event)
-            self.absorb(0, {})
+            self.absorb(0, {})  # wakes the thread that reports it
         log_event = LOG_EVENTS.get(type(event))
         if log_event is None:
             return
