@@ -59,15 +59,15 @@ class EcsFormatter(logging.Formatter):
 
     def __init__(self, max_bytes: int = 4000) -> None:
         super().__init__()
-        self.max_bytes = max_bytes
+        self._limit = max_bytes - 1  # without the line break
         self._constant = cache(_constant_members)
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line without its line break."""
         message, fields = record.getMessage(), fields_of(record)
         line = self._line(record, message, fields)
-        if truncation.is_longer(line, self.max_bytes - 1):
-            return truncation.shorten(partial(self._line, record), message, fields, self.max_bytes - 1)
+        if truncation.is_longer(line, self._limit):
+            return truncation.shorten(partial(self._line, record), message, fields, self._limit)
         return line
 
     def _line(self, record: logging.LogRecord, message: str, fields: Mapping[str, Any]) -> str:
