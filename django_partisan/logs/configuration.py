@@ -97,9 +97,9 @@ def resolve(log_format: str, log_file: str | os.PathLike[str] | None = None) -> 
         )
     if log_format != "auto":
         return log_format
-    handlers = logging.getLogger(LOGGER).handlers + logging.root.handlers
     is_set_up = any(
-        not isinstance(handler, logging.NullHandler) and not is_exporting(handler) for handler in handlers
+        not isinstance(handler, logging.NullHandler) and not is_exporting(handler)
+        for handler in logging.getLogger(LOGGER).handlers + logging.root.handlers
     )
     return "host" if is_set_up and log_file is None else "console"
 

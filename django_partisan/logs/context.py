@@ -30,8 +30,11 @@ def carried_headers() -> dict[str, str]:
     """Return the context variables named by ``CARRY_CONTEXT`` as headers to store with a task."""
     if not (bound := get_contextvars()):
         return {}
-    keys = observability.value("CARRY_CONTEXT")
-    return {CARRIED_PREFIX + key: _storable(bound[key]) for key in keys if bound.get(key) is not None}
+    return {
+        CARRIED_PREFIX + key: _storable(bound[key])
+        for key in observability.value("CARRY_CONTEXT")
+        if bound.get(key) is not None
+    }
 
 
 def bound_while_running(headers: Mapping[str, str] | None) -> AbstractContextManager[None]:

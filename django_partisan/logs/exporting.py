@@ -7,7 +7,6 @@ it for logging that the project has set up, and must still pass its own lines to
 import contextlib
 import copy
 import logging
-from typing import Any
 
 from django_partisan.logs.ecs import EVENT_CONSTANTS, RECORD_FIELDS
 from django_partisan.logs.logging_thread import ends_within
@@ -34,8 +33,7 @@ class ForwardingHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Pass on a copy of the record, because other handlers expect the fields in one attribute."""
         copied = copy.copy(record)
-        fields: dict[str, Any] = vars(copied).pop(RECORD_FIELDS, {})
-        vars(copied).update({**EVENT_CONSTANTS, **fields})
+        vars(copied).update({**EVENT_CONSTANTS, **vars(copied).pop(RECORD_FIELDS, {})})
         self._exporting.handle(copied)
 
 

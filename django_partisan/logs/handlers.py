@@ -31,7 +31,6 @@ class LineHandler(logging.Handler):
 
     def __init__(self, channel: Callable[[], Channel], place: str) -> None:
         super().__init__()
-        self.place = place
         self.writer = LineWriter(channel, place)
         self._opened: Channel | None = None
 
@@ -60,7 +59,7 @@ class LineHandler(logging.Handler):
             self._opened = None
 
     def _note_loss(self) -> None:
-        write_errors.note(f"A log line could not be written to {self.place}")
+        write_errors.note(f"A log line could not be written to {self.writer.place}")
 
 
 class StandardStreamHandler(LineHandler):
@@ -79,7 +78,7 @@ class StandardStreamHandler(LineHandler):
         if self._opened is None:
             # If the process was started without the stream, its descriptor belongs to another file.
             if getattr(sys, self._stream) is None:
-                raise OSError(f"there is no {self.place}")
+                raise OSError(f"there is no {self.writer.place}")
             self._opened = channels.channel_to(self.fd)
         return self._opened
 
@@ -110,5 +109,5 @@ class AppendingHandler(LineHandler):
                 ):
                     return self.open()
             except OSError:
-                write_errors.note(f"The log file {self.place} could not be opened again")
+                write_errors.note(f"The log file {self.writer.place} could not be opened again")
         return self._opened

@@ -34,7 +34,7 @@ class LineWriter:
     def __init__(self, channel: Callable[[], Channel], place: str) -> None:
         self._channel = channel
         self._in_use = _NONE_YET  # stays the same while lines are kept
-        self._place = place
+        self.place = place
         self._start_empty()
         _writers.add(self)
 
@@ -113,7 +113,7 @@ class LineWriter:
                 while data := self._write(data):
                     self._in_use.wait()
             except OSError:
-                write_errors.note(f"A log line could not be written to {self._place}", len(lines))
+                write_errors.note(f"A log line could not be written to {self.place}", len(lines))
             finally:
                 with self._lock:
                     self._bytes -= sum(map(len, lines))
