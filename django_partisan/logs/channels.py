@@ -18,6 +18,7 @@ import socket
 import stat
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -25,10 +26,6 @@ OWN_FILES: Final = "/proc/self/fd"
 WRITE_FLAGS: Final = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY
 _POLL_MILLISECONDS: Final = 1000
 _PAUSE_SECONDS: Final = 0.002
-
-
-def _nothing() -> None:
-    pass
 
 
 class Channel(NamedTuple):
@@ -41,7 +38,7 @@ class Channel(NamedTuple):
     fd: int
     write: Callable[[bytes], int]
     is_blocking: bool = False
-    close: Callable[[], None] = _nothing
+    close: Callable[[], object] = lambda: None
     """The function that closes what was opened for the channel."""
 
     def wait(self) -> None:
@@ -56,41 +53,22 @@ def channel_to(fd: int, own_files: str = OWN_FILES) -> Channel:
     """Return a channel to the file behind ``fd``, without changing ``fd``; raises ``OSError``."""
     mode = os.fstat(fd).st_mode
     if stat.S_ISFIFO(mode):
-        return _to_pipe(fd, own_files)
-    if stat.S_ISSOCK(mode):
+        with suppress(OSError):  # there is no /proc, or the pipe belongs to another user
+            return owned(os.open(f"{own_files}/{fd}", WRITE_FLAGS))
+    if stat.S_ISSOCK(mode) and hasattr(socket, "SOCK_NONBLOCK"):  # on Linux
         return _to_socket(fd)
-    return blocking(fd) if os.isatty(fd) else plain(fd)
-
-
-def plain(fd: int) -> Channel:
-    """Return a channel that writes to ``fd`` itself."""
-    return Channel(fd, partial(os.write, fd))
+    has_reader = stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) or os.isatty(fd)
+    return Channel(fd, partial(os.write, fd), is_blocking=has_reader)
 
 
 def owned(fd: int) -> Channel:
     """Return a channel that owns ``fd``, which was opened with ``O_NONBLOCK``, and closes it."""
-    return plain(fd)._replace(close=partial(os.close, fd))
-
-
-def blocking(fd: int) -> Channel:
-    """Return a channel that waits for the reader of ``fd``."""
-    return plain(fd)._replace(is_blocking=True)
-
-
-def _to_pipe(fd: int, own_files: str) -> Channel:
-    try:
-        return owned(os.open(f"{own_files}/{fd}", WRITE_FLAGS))
-    except OSError:  # there is no /proc, or the pipe belongs to another user
-        return blocking(fd)
+    return Channel(fd, partial(os.write, fd), close=partial(os.close, fd))
 
 
 def _to_socket(fd: int) -> Channel:
-    dont_wait = getattr(socket, "MSG_DONTWAIT", 0)
-    kind = getattr(socket, "SOCK_NONBLOCK", 0)
-    if not dont_wait or not kind:  # pragma: no cover: not on Linux
-        return blocking(fd)
     # With SOCK_NONBLOCK, Python does not set the mode of the shared socket from the default timeout, and
     # does not wait itself.
-    own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | kind, fileno=os.dup(fd))
-    flags = dont_wait | socket.MSG_NOSIGNAL
+    own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK, fileno=os.dup(fd))
+    flags = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
     return Channel(own.fileno(), lambda data: own.send(data, flags), close=own.close)

@@ -1,8 +1,10 @@
 """Set up logging for ``--log-format`` and ``--log-file``: one handler on the logger ``django_partisan``."""
 
+import errno
 import logging
 import os
 import sys
+from contextlib import suppress
 from typing import Any, Final
 
 from django_partisan.config import observability
@@ -11,13 +13,7 @@ from django_partisan.exceptions import CannotStart
 from django_partisan.logs.console import ConsoleFormatter
 from django_partisan.logs.ecs import EcsFormatter, NestedFormatter
 from django_partisan.logs.exporting import forwarding, is_exporting
-from django_partisan.logs.handlers import (
-    AppendingHandler,
-    LineHandler,
-    StandardErrorHandler,
-    StandardOutputHandler,
-    reason_not_opened,
-)
+from django_partisan.logs.handlers import AppendingHandler, LineHandler, StandardStreamHandler
 from django_partisan.logs.log_event import APP, MANAGER
 from django_partisan.logs.subscriber import LOGGER, LogSubscriber, output
 from django_partisan.telemetry import bus, swallowed
@@ -54,7 +50,7 @@ def setup(
     """
     chosen = resolve(log_format, log_file)
     if chosen != "host":
-        handler = StandardOutputHandler() if log_file is None else AppendingHandler(log_file)
+        handler = StandardStreamHandler(1) if log_file is None else AppendingHandler(log_file)
         if role == MANAGER and isinstance(handler, AppendingHandler):
             _open(handler, log_file)
         handler.setFormatter(_formatter(chosen, to_standard_output=log_file is None))
@@ -69,19 +65,17 @@ def setup(
 def print_line(line: str, stream: Any) -> None:
     """Write a line of a command's output; to standard error, wait up to ``PRINT_SECONDS`` for its reader."""
     last_resort = logging.lastResort
-    if isinstance(last_resort, StandardErrorHandler) and _is_standard_error(stream):
+    if isinstance(last_resort, StandardStreamHandler) and _is_standard_error(stream):
         last_resort.write_line(line)
-        last_resort.drain(PRINT_SECONDS)
+        last_resort.writer.drain(PRINT_SECONDS)
     else:
         stream.write(f"{line}\n")
 
 
 def _is_standard_error(stream: Any) -> bool:
-    try:
-        fd: int = stream.fileno()
-    except (OSError, ValueError):  # closed, or a stream in memory
-        return False
-    return fd == 2
+    with suppress(OSError, ValueError):  # closed, or a stream in memory
+        return bool(stream.fileno() == 2)
+    return False
 
 
 def is_stuck() -> bool:
@@ -103,9 +97,9 @@ def resolve(log_format: str, log_file: str | os.PathLike[str] | None = None) -> 
         )
     if log_format != "auto":
         return log_format
-    handlers = logging.getLogger(LOGGER).handlers + logging.root.handlers
     is_set_up = any(
-        not isinstance(handler, logging.NullHandler) and not is_exporting(handler) for handler in handlers
+        not isinstance(handler, logging.NullHandler) and not is_exporting(handler)
+        for handler in logging.getLogger(LOGGER).handlers + logging.root.handlers
     )
     return "host" if is_set_up and log_file is None else "console"
 
@@ -114,14 +108,17 @@ def _open(handler: AppendingHandler, log_file: str | os.PathLike[str] | None) ->
     try:
         handler.open()
     except OSError as error:
-        raise CannotStart(f"--log-file {log_file}: {reason_not_opened(error)}") from error
+        reason = f"{error.strerror}. Choose a file that can be written."
+        if error.errno == errno.ENXIO:
+            reason = "nobody reads this FIFO. Start its reader first."
+        raise CannotStart(f"--log-file {log_file}: {reason}") from error
 
 
 def _report_errors_without_waiting() -> None:
     """Report the library's errors without waiting for a reader of standard error."""
     if logging.lastResort is STDLIBS_LAST_RESORT:  # the project has not replaced it
-        logging.lastResort = StandardErrorHandler()
-    if isinstance(logging.lastResort, StandardErrorHandler):
+        logging.lastResort = StandardStreamHandler(2)
+    if isinstance(logging.lastResort, StandardStreamHandler):
         swallowed.report = logging.lastResort.write_line
 
 

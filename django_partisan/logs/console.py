@@ -31,14 +31,14 @@ class ConsoleFormatter(logging.Formatter):
 
     def __init__(self, colors: bool, max_bytes: int = 4000) -> None:
         super().__init__()
-        self.max_bytes = max_bytes
+        self._limit = max_bytes - 1  # without the line break
         self._render = ConsoleRenderer(colors=colors, sort_keys=False, exception_formatter=plain_traceback)
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the text without its final line break."""
         message, fields = record.getMessage(), fields_of(record)
-        limit = self.max_bytes - 1
-        return cut(with_shorter_trace(partial(self._text, record), message, fields, limit), limit)
+        text = with_shorter_trace(partial(self._text, record), message, fields, self._limit)
+        return cut(text, self._limit)
 
     def _text(self, record: logging.LogRecord, message: str, fields: Mapping[str, Any]) -> str:
         shown: dict[str, Any] = {
@@ -52,7 +52,7 @@ class ConsoleFormatter(logging.Formatter):
             short = names.get(name) or (name[len(_LABEL) :] if name.startswith(_LABEL) else None)
             if short is not None:
                 shown.setdefault(short, _one_line(value) if isinstance(value, str) else value)
-        line = cut(self._render(None, "", shown), self.max_bytes - 1)
+        line = cut(self._render(None, "", shown), self._limit)
         trace = fields.get(STACK_TRACE)
         if trace and record.levelno >= logging.ERROR:
             line += "\n" + _clean(trace.rstrip())

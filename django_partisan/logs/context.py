@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any, Final
 
 from opentelemetry.trace import INVALID_SPAN, get_current_span
@@ -23,17 +24,17 @@ SCHEDULE_LABEL: Final = "schedule"
 
 _NOTHING: Final = nullcontext()
 _is_carried: Final = re.compile(f"{re.escape(CARRIED_PREFIX)}|{re.escape(SCHEDULE)}$").match
-_ids: tuple[int, Iterator[str]] = (0, iter(()))
-"""The id of the process that counts, and its event ids."""
 
 
 def carried_headers() -> dict[str, str]:
     """Return the context variables named by ``CARRY_CONTEXT`` as headers to store with a task."""
-    bound = get_contextvars()
-    if not bound:
+    if not (bound := get_contextvars()):
         return {}
-    keys = observability.value("CARRY_CONTEXT")
-    return {CARRIED_PREFIX + key: _storable(bound[key]) for key in keys if bound.get(key) is not None}
+    return {
+        CARRIED_PREFIX + key: _storable(bound[key])
+        for key in observability.value("CARRY_CONTEXT")
+        if bound.get(key) is not None
+    }
 
 
 def bound_while_running(headers: Mapping[str, str] | None) -> AbstractContextManager[None]:
@@ -56,28 +57,24 @@ def carried(headers: Mapping[str, str] | None) -> dict[str, str]:
 
 def event_id() -> str:
     """Return an id that no other line has: a random part for the process, and a number."""
-    global _ids
-    pid, ids = _ids
-    if pid != os.getpid():  # the first line of this process, even after a fork without hooks
-        ids = map(f"{os.urandom(8).hex()}-{{:x}}".format, itertools.count(1))
-        _ids = (os.getpid(), ids)
-    return next(ids)
+    return next(_ids_of(os.getpid()))  # a new process has ids of its own, even after a fork without hooks
+
+
+@cache
+def _ids_of(pid: int) -> Iterator[str]:
+    return map(f"{os.urandom(8).hex()}-{{:x}}".format, itertools.count(1))
 
 
 def current_fields() -> dict[str, Any]:
     """Return a new event id, and the fields for the current span, the run's span and the bound context."""
     fields: dict[str, Any] = {"event.id": event_id()}
     span = get_current_span()
-    if span is not INVALID_SPAN:
-        context = span.get_span_context()
-        if context.is_valid:
-            fields["trace.id"] = format(context.trace_id, "032x")
-            fields["span.id"] = format(context.span_id, "016x")
-    transaction = process_span_id.get()
-    if transaction is not None:
+    if span is not INVALID_SPAN and (ids := span.get_span_context()).is_valid:
+        fields["trace.id"] = format(ids.trace_id, "032x")
+        fields["span.id"] = format(ids.span_id, "016x")
+    if transaction := process_span_id.get():
         fields["transaction.id"] = transaction
-    bound = get_contextvars()
-    if bound:
+    if bound := get_contextvars():
         fields.update(labels(bound))
     return fields
 
@@ -89,17 +86,15 @@ def labels(context: Mapping[Any, Any]) -> dict[str, str]:
     for key, value in context.items():
         if value is not None:
             name = redaction.readable(key)
-            if redaction.is_secret(name, parts):
-                text = redaction.REDACTED
-            else:
-                text = _text(redaction.redact(value, parts) if isinstance(value, str) else value)
+            shown = redaction.redact(value, parts) if isinstance(value, str) else value
+            text = redaction.REDACTED if redaction.is_secret(name, parts) else _text(shown)
             found["labels." + (name.replace(".", "_")[:LABEL_NAME_MAX] or "_")] = text
     return found
 
 
 def _text(value: Any) -> str:
     if isinstance(value, bool):
-        return "true" if value else "false"
+        return str(value).lower()
     if isinstance(value, Mapping | list | tuple | set | frozenset):
         try:
             return redaction.shown(value)
@@ -110,5 +105,4 @@ def _text(value: Any) -> str:
 
 def _storable(value: Any) -> str:
     """Return text that PostgreSQL's JSON can store."""
-    text = _text(value).replace("\0", "")
-    return text.encode("utf-8", "replace").decode()
+    return _text(value).replace("\0", "").encode("utf-8", "replace").decode()

@@ -5,9 +5,9 @@ here.
 """
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from time import monotonic
 from typing import Final
 
 from django_partisan.telemetry import bus, swallowed
@@ -24,17 +24,14 @@ OUTPUT_STALLED: Final = "log_output_stalled"
 HANDLER_STALLED: Final = "log_handler_stalled"
 """A handler in the manager did not return, and the queue in front of it was full."""
 CONTEXT: Final = "context"
-PIPE_BROKEN: Final = "pipe_broken"
-FLUSH_TIMEOUT: Final = "flush_timeout"
-UNKNOWN_METRIC: Final = "unknown_metric"
-COUNTED_ELSEWHERE: Final = frozenset({CONTEXT, PIPE_BROKEN, FLUSH_TIMEOUT, UNKNOWN_METRIC})
-"""Reasons that metrics count from other events."""
 EVENTS: Final[dict[type[Event], str]] = {
-    PipeBroken: PIPE_BROKEN,
-    TelemetryFlushTimedOut: FLUSH_TIMEOUT,
-    MetricsUnknown: UNKNOWN_METRIC,
+    PipeBroken: "pipe_broken",
+    TelemetryFlushTimedOut: "flush_timeout",
+    MetricsUnknown: "unknown_metric",
 }
 """Events that report lost telemetry, each with its reason."""
+COUNTED_ELSEWHERE: Final = frozenset({CONTEXT, *EVENTS.values()})
+"""Reasons that metrics count from other events."""
 INTERVAL_SECONDS: Final = 60.0
 
 _lock = threading.RLock()  # a signal handler may log, too
@@ -44,8 +41,13 @@ _contexts = swallowed.counts["headers"]
 
 def count(reason: str, number: int = 1) -> None:
     """Count dropped telemetry of this process."""
+    add({reason: number})
+
+
+def add(dropped: Mapping[str, int]) -> None:
+    """Add counts by reason, of this process or of a worker."""
     with _lock:
-        _counts[reason] += number
+        _counts.update(dropped)
 
 
 def note(event: Event) -> None:
@@ -54,17 +56,21 @@ def note(event: Event) -> None:
 
 
 def taken() -> dict[str, int]:
-    """Return how much this process has dropped since the last call, by reason."""
-    global _contexts
-    if (contexts := swallowed.counts["headers"]) != _contexts:
-        count(CONTEXT, max(contexts - _contexts, 0))
-        _contexts = contexts
+    """Return how much has been dropped since the last call, by reason."""
+    _count_contexts()
     if not _counts:
         return {}
     with _lock:
         found = dict(_counts)
         _counts.clear()
     return found
+
+
+def _count_contexts() -> None:
+    global _contexts
+    if (contexts := swallowed.counts["headers"]) != _contexts:
+        count(CONTEXT, max(contexts - _contexts, 0))
+        _contexts = contexts
 
 
 class Dropped:
@@ -76,29 +82,18 @@ class Dropped:
     def __init__(
         self,
         queue: str,
-        clock: Callable[[], float] = time.monotonic,
         log: Callable[[TelemetryDropped], None] = lambda event: None,
     ) -> None:
         self._queue = queue
-        self._clock = clock
         self._log = log
-        self._lock = threading.Lock()
-        self._unreported: Counter[str] = Counter()
         self._next_at: dict[str, float] = {}
 
-    def add(self, dropped: Mapping[str, int]) -> None:
-        """Add counts by reason."""
-        with self._lock:
-            self._unreported.update(dropped)
-
     def report(self, at_once: bool = False) -> None:
-        """Report the reasons that are due, or all with ``at_once``, including what this process dropped."""
-        self.add(taken())
-        with self._lock:
-            now = self._clock()
-            is_due = {reason: at_once or now >= self._next_at.get(reason, now) for reason in self._unreported}
-            due = {reason: self._unreported.pop(reason) for reason, is_now in is_due.items() if is_now}
-            self._next_at.update(dict.fromkeys(due, now + INTERVAL_SECONDS))
+        """Report the reasons that are due, or all with ``at_once``."""
+        with _lock:
+            waits = self._waits()
+            due = {reason: _counts.pop(reason) for reason, wait in waits.items() if at_once or wait <= 0}
+            self._next_at.update(dict.fromkeys(due, monotonic() + INTERVAL_SECONDS))
         for reason, number in due.items():
             if reason in COUNTED_ELSEWHERE:
                 self._log(TelemetryDropped(self._queue, reason, number))
@@ -106,9 +101,11 @@ class Dropped:
                 bus.emit(TelemetryDropped, self._queue, reason, number)
 
     def due_in(self) -> float | None:
-        """Return the seconds until the next report, or ``None`` if there is nothing to report."""
-        self.add(taken())
-        with self._lock:
-            now = self._clock()
-            waits = [self._next_at.get(reason, now) - now for reason in self._unreported]
-        return max(0.0, min(waits)) if waits else None
+        """Return the seconds until the next report, not above 0 if it is due; ``None`` if there is none."""
+        with _lock:
+            return min(self._waits().values(), default=None)
+
+    def _waits(self) -> dict[str, float]:
+        _count_contexts()
+        now = monotonic()
+        return {reason: self._next_at.get(reason, now) - now for reason in _counts}

@@ -10,7 +10,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, lru_cache, partial
 from typing import Any, Final
 from urllib.parse import unquote
 
@@ -34,18 +34,10 @@ EVENT_CONSTANTS: Final = {
 _KNOWN: Final = frozenset(
     field.name for log_event in LOG_EVENTS.values() for field in log_event.fields
 ).union(("event.id", "event.action", "event.outcome", "trace.id", "span.id", "transaction.id"))
-_LABEL: Final = "labels."
-_OURS: Final = "django_partisan."
-_EVENT_ID: Final = "event.id"
-_ERROR_TYPE: Final = "error.type"
-_CONSTANT: Final = frozenset(field.name for field in COMMON) - _KNOWN
-_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {
-    "message",
-    "asctime",
-    "taskName",
-    RECORD_FIELDS,
-    *KEYS,
-}
+_LEFT_OUT: Final = frozenset(vars(logging.makeLogRecord({}))).union(
+    {"message", "asctime", "taskName", RECORD_FIELDS, *KEYS}, (field.name for field in COMMON)
+)
+"""Attributes of records that are neither fields nor labels, except those in ``_KNOWN``."""
 
 NAME_MAX_BYTES: Final = 256
 
@@ -67,45 +59,21 @@ class EcsFormatter(logging.Formatter):
 
     def __init__(self, max_bytes: int = 4000) -> None:
         super().__init__()
-        self.max_bytes = max_bytes
-        self._constants: dict[tuple[str, str | None, int], str] = {}
-        self._second: tuple[int, str] = (0, "")
+        self._limit = max_bytes - 1  # without the line break
+        self._constant = cache(_constant_members)
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line without its line break."""
         message, fields = record.getMessage(), fields_of(record)
         line = self._line(record, message, fields)
-        if truncation.is_longer(line, self.max_bytes - 1):
-            return truncation.shorten(partial(self._line, record), message, fields, self.max_bytes - 1)
+        if truncation.is_longer(line, self._limit):
+            return truncation.shorten(partial(self._line, record), message, fields, self._limit)
         return line
 
     def _line(self, record: logging.LogRecord, message: str, fields: Mapping[str, Any]) -> str:
-        head = f'{{"@timestamp":"{self._timestamp(record.created)}","log.level":"{record.levelname.lower()}"'
-        return f'{head},"message":{_encode_text(message)}{self._constant(record)},{encode(fields)[1:]}'
-
-    def _timestamp(self, created: float) -> str:
-        """Return a Unix time, in seconds, in the format of ECS."""
-        second = int(created)
-        known, text = self._second
-        if known != second:
-            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-            self._second = (second, text)
-        return f"{text}.{int((created - second) * 1000):03d}Z"
-
-    def _constant(self, record: logging.LogRecord) -> str:
-        """Return the JSON members that are the same in every line of one logger in one process."""
-        key = (record.name, record.processName, os.getpid())
-        if key not in self._constants:
-            fields = {
-                "ecs.version": ECS_VERSION,
-                "log.logger": record.name,
-                "process.pid": os.getpid(),
-                "process.name": record.processName or "",
-                **(EVENT_CONSTANTS if f"{record.name}.".startswith(_OURS) else {}),
-                **service_fields(),
-            }
-            self._constants[key] = "," + encode(fields)[1:-1]
-        return self._constants[key]
+        head = f'{{"@timestamp":"{_timestamp(record.created)}","log.level":"{record.levelname.lower()}"'
+        constant = self._constant(record.name, record.processName or "", os.getpid())
+        return f'{head},"message":{_encode_text(message)},{constant},{encode(fields)[1:]}'
 
 
 class NestedFormatter(EcsFormatter):
@@ -126,18 +94,17 @@ class NestedFormatter(EcsFormatter):
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
     """Return a record's fields except the constant ones; fields that belong to no log event become labels."""
     own: dict[str, Any] | None = record.__dict__.get(RECORD_FIELDS)
-    if own is not None and (not record.exc_info or _ERROR_TYPE in own):
+    if own is not None and (not record.exc_info or "error.type" in own):
         return own
-    is_foreign = own is None and _EVENT_ID not in record.__dict__
-    fields = _context_fields(record) if is_foreign else {_EVENT_ID: event_id()}
+    is_foreign = own is None and "event.id" not in record.__dict__
+    fields = _context_fields(record) if is_foreign else {"event.id": event_id()}
     foreign: dict[str, Any] = {}
     for name, value in (own or record.__dict__).items():
         if name in _KNOWN:
             fields[name] = _plain(value)
-        elif name not in _STANDARD and name not in _CONSTANT:
-            foreign[name.removeprefix(_LABEL)] = value
-    if foreign:
-        fields.update(labels(foreign))
+        elif name not in _LEFT_OUT:
+            foreign[name.removeprefix("labels.")] = value
+    fields.update(labels(foreign))
     if record.exc_info and record.exc_info[1] is not None:
         fields.update(of_error(ErrorInfo.of(record.exc_info[1])))
     return fields
@@ -146,23 +113,50 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
 def _context_fields(record: logging.LogRecord) -> dict[str, Any]:
     """Return the fields of the span, bound context and run in which the project logged the line."""
     fields = current_fields()
-    keys = keys_in(record)
-    if keys:
-        fields["partisan.queue.name"] = keys["partisan_queue"]
-        fields["partisan.task.id"] = str(keys["partisan_task_id"])
-        fields["partisan.processor"] = keys["partisan_processor"]
-        fields["partisan.task.attempt"] = keys["partisan_attempt"]
+    if keys := keys_in(record):
+        fields |= {
+            "partisan.queue.name": keys["partisan_queue"],
+            "partisan.task.id": str(keys["partisan_task_id"]),
+            "partisan.processor": keys["partisan_processor"],
+            "partisan.task.attempt": keys["partisan_attempt"],
+        }
     return fields
 
 
+def _timestamp(created: float) -> str:
+    """Return a Unix time, in seconds, in the format of ECS."""
+    second = int(created)
+    return f"{_to_the_second(second)}.{int((created - second) * 1000):03d}Z"
+
+
+@lru_cache(maxsize=1)
+def _to_the_second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+def _constant_members(logger: str, process: str, pid: int) -> str:
+    """Return the JSON members that are the same in every line of one logger in one process."""
+    fields = {
+        "ecs.version": ECS_VERSION,
+        "log.logger": logger,
+        "process.pid": pid,
+        "process.name": process,
+        **(EVENT_CONSTANTS if f"{logger}.".startswith("django_partisan.") else {}),
+        **service_fields(),
+    }
+    return encode(fields)[1:-1]
+
+
 def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
-    if value is None or isinstance(value, str | int):
-        return value
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return repr(value)
+    match value:
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case None | str() | int():
+            return value
+        case list() | tuple():
+            return [_plain(inner) for inner in value]
+        case _:
+            return repr(value)
 
 
 def service_fields(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -171,11 +165,8 @@ def service_fields(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     The name from ``OTEL_SERVICE_NAME`` takes precedence; malformed attributes are ignored.
     Source: OpenTelemetry's resource SDK specification.
     """
-    attributes = {}
-    for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","):
-        key, equals, value = pair.partition("=")
-        if equals:
-            attributes[unquote(key.strip())] = unquote(value.strip())
+    pairs = (pair.partition("=") for pair in environ.get("OTEL_RESOURCE_ATTRIBUTES", "").split(","))
+    attributes = {unquote(key.strip()): unquote(value.strip()) for key, equals, value in pairs if equals}
     if environ.get("OTEL_SERVICE_NAME"):
         attributes["service.name"] = environ["OTEL_SERVICE_NAME"]
     return {

@@ -7,18 +7,15 @@ it for logging that the project has set up, and must still pass its own lines to
 import contextlib
 import copy
 import logging
-import threading
-from typing import Any, Final
 
 from django_partisan.logs.ecs import EVENT_CONSTANTS, RECORD_FIELDS
+from django_partisan.logs.logging_thread import ends_within
 from django_partisan.telemetry.logger_provider import logger_provider
-
-_PACKAGE: Final = "opentelemetry"
 
 
 def is_exporting(handler: logging.Handler) -> bool:
     """Return whether ``handler`` comes from one of OpenTelemetry's packages."""
-    return any(kind.__module__.partition(".")[0] == _PACKAGE for kind in type(handler).__mro__)
+    return any(kind.__module__.partition(".")[0] == "opentelemetry" for kind in type(handler).__mro__)
 
 
 def forwarding() -> list[logging.Handler]:
@@ -36,8 +33,7 @@ class ForwardingHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Pass on a copy of the record, because other handlers expect the fields in one attribute."""
         copied = copy.copy(record)
-        fields: dict[str, Any] = vars(copied).pop(RECORD_FIELDS, {})
-        vars(copied).update({**EVENT_CONSTANTS, **fields})
+        vars(copied).update({**EVENT_CONSTANTS, **vars(copied).pop(RECORD_FIELDS, {})})
         self._exporting.handle(copied)
 
 
@@ -49,12 +45,9 @@ def flush(seconds: float) -> bool:
     force_flush = getattr(logger_provider(), "force_flush", None)
     if force_flush is None:
         return True
-    done = threading.Event()
 
     def run() -> None:
         with contextlib.suppress(Exception):  # the lines are lost; the process still ends
             force_flush(int(seconds * 2000))  # longer than we wait, so that we give up first
-        done.set()
 
-    threading.Thread(target=run, name="partisan-log-export", daemon=True).start()
-    return done.wait(seconds)
+    return ends_within(seconds, run, "partisan-log-export")

@@ -1,6 +1,7 @@
 """The fields of log events: their names, types, and the values and texts that several log events share."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from django_partisan.config import observability
@@ -23,13 +24,8 @@ class Field(NamedTuple):
     optional: bool = False
 
 
-def keyword(name: str, optional: bool = False) -> Field:
-    return Field(name, "keyword", optional)
-
-
-def long(name: str, optional: bool = False) -> Field:
-    return Field(name, "long", optional)
-
+keyword: Final = partial(Field, type="keyword")
+long: Final = partial(Field, type="long")
 
 COMMON: Final = (
     Field("@timestamp", "date"),
@@ -63,7 +59,7 @@ OUTCOME: Final = keyword("event.outcome")
 REASON: Final = keyword("event.reason")
 ARGUMENTS: Final = keyword("partisan.task.arguments", optional=True)
 
-TASK: Final = (
+TASK_FIELDS: Final = (
     QUEUE,
     keyword("partisan.task.id"),
     keyword("partisan.processor"),
@@ -73,17 +69,17 @@ TASK: Final = (
     long("partisan.task.postpones"),
 )
 ENQUEUED_TRACE_ID: Final = keyword("partisan.task.enqueued_trace_id", optional=True)
-OF_ONE_TASK: Final = (*TASK, ENQUEUED_TRACE_ID)
+OF_ONE_TASK: Final = (*TASK_FIELDS, ENQUEUED_TRACE_ID)
 """The fields of a manager's line about one task."""
-RUN: Final = (
-    *TASK,
+RUN_FIELDS: Final = (
+    *TASK_FIELDS,
     long("partisan.worker.slot"),
     long("partisan.worker.generation"),
     long("partisan.task.wait_ns"),
     ENQUEUED_TRACE_ID,
     ARGUMENTS,
 )
-ERROR: Final = (
+ERROR_FIELDS: Final = (
     keyword("error.type"),
     Field("error.message", "text"),
     Field("error.stack_trace", "wildcard", optional=True),
@@ -102,7 +98,7 @@ def nanoseconds(seconds: float) -> int:
 
 
 def of_task(task: TaskRef | Run) -> dict[str, Any]:
-    """Return the values of the fields ``TASK``."""
+    """Return the values of the fields ``TASK_FIELDS``."""
     return {
         "partisan.queue.name": task.queue,
         "partisan.task.id": str(task.id),
@@ -115,13 +111,12 @@ def of_task(task: TaskRef | Run) -> dict[str, Any]:
 
 
 def of_run(run: Run) -> dict[str, Any]:
-    """Return the values of the fields ``RUN``."""
+    """Return the values of the fields ``RUN_FIELDS``."""
     fields = of_task(run)
     fields["partisan.worker.slot"] = run.slot
     fields["partisan.worker.generation"] = run.generation
     fields["partisan.task.wait_ns"] = nanoseconds(run.wait_seconds)
-    trace_id = enqueued_trace_id(run.headers)
-    if trace_id is not None:
+    if trace_id := enqueued_trace_id(run.headers):
         fields[ENQUEUED_TRACE_ID.name] = trace_id
     fields.update(of_arguments(run.arguments))
     return fields
@@ -147,9 +142,13 @@ def of_arguments(arguments: str | None) -> dict[str, Any]:
 
 def of_error(error: ErrorInfo) -> dict[str, Any]:
     """Return the fields ``error.*``; the stack trace is complete, and is cut when the line is written."""
-    message = redaction.cut(error.message, redaction.SHOWN_MAX_BYTES)
-    trace = {"error.stack_trace": error.stack_trace} if error.stack_trace else {}
-    return {"error.type": error.type, "error.message": message, **trace}
+    return without_none(
+        {
+            "error.type": error.type,
+            "error.message": redaction.cut(error.message, redaction.SHOWN_MAX_BYTES),
+            "error.stack_trace": error.stack_trace or None,
+        }
+    )
 
 
 def of_failure(queue: str, error: ErrorInfo) -> dict[str, Any]:

@@ -1,12 +1,11 @@
 """Write log lines to standard output, standard error or a file, without waiting for a reader."""
 
-import errno
 import logging
 import os
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import Final
 
 from django_partisan.logs import channels, write_errors
@@ -16,6 +15,11 @@ from django_partisan.logs.line_writer import LineWriter
 CHECK_SECONDS: Final = 1.0
 """The shortest time between checks for a rotated file, which is then reopened."""
 OPEN_FLAGS: Final = os.O_APPEND | os.O_CREAT | channels.WRITE_FLAGS
+_STREAMS: Final = {
+    1: ("standard output", "__stdout__", logging.NOTSET),
+    2: ("standard error", "__stderr__", logging.WARNING),  # the level of the last-resort handler
+}
+"""By descriptor, the place for messages, the attribute of ``sys`` and the level of a standard stream."""
 
 
 class LineHandler(logging.Handler):
@@ -27,37 +31,26 @@ class LineHandler(logging.Handler):
 
     def __init__(self, channel: Callable[[], Channel], place: str) -> None:
         super().__init__()
-        self.place = place
-        self._writer = LineWriter(channel, place)
+        self.writer = LineWriter(channel, place)
         self._opened: Channel | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
         """Format and write a record."""
         try:
-            line = self.format(record)
+            self.write_line(self.format(record))
         except Exception:
             self._note_loss()
-        else:
-            self.write_line(line)
 
     def write_line(self, line: str) -> None:
         """Write a line that is already formatted."""
         try:
-            self._writer.write(line)
+            self.writer.write(line)
         except Exception:
             self._note_loss()
 
-    def drain(self, timeout: float) -> bool:
-        """Wait until every line is written; return False if this takes longer than ``timeout`` seconds."""
-        return self._writer.drain(timeout)
-
-    def drop_kept(self) -> None:
-        """Drop the lines that have not been written."""
-        self._writer.drop_kept()
-
     def close(self) -> None:
         """Close the open file, unless lines are kept for it; a later line opens it again."""
-        self._writer.close(self._close_opened)
+        self.writer.close(self._close_opened)
         super().close()
 
     def _close_opened(self) -> None:
@@ -66,74 +59,55 @@ class LineHandler(logging.Handler):
             self._opened = None
 
     def _note_loss(self) -> None:
-        write_errors.note(f"A log line could not be written to {self.place}")
+        write_errors.note(f"A log line could not be written to {self.writer.place}")
 
 
 class StandardStreamHandler(LineHandler):
-    """A handler for a standard stream; in a pipe, lines of up to 4,096 bytes stay whole."""
+    """A handler for standard output (``fd`` is 1) or standard error (2), which gets only warnings and errors.
 
-    def __init__(self, fd: int, stream: str, place: str) -> None:
+    In a pipe, lines of up to 4,096 bytes stay whole.
+    """
+
+    def __init__(self, fd: int) -> None:
+        place, self._stream, level = _STREAMS[fd]
         super().__init__(self._channel, place)
-        self._fd = fd
-        self._stream = stream
+        self.setLevel(level)
+        self.fd = fd
 
     def _channel(self) -> Channel:
         if self._opened is None:
             # If the process was started without the stream, its descriptor belongs to another file.
             if getattr(sys, self._stream) is None:
-                raise OSError(f"there is no {self.place}")
-            self._opened = channels.channel_to(self._fd)
+                raise OSError(f"there is no {self.writer.place}")
+            self._opened = channels.channel_to(self.fd)
         return self._opened
-
-
-class StandardOutputHandler(StandardStreamHandler):
-    """A handler that writes lines to standard output."""
-
-    def __init__(self) -> None:
-        super().__init__(1, "__stdout__", "standard output")
-
-
-class StandardErrorHandler(StandardStreamHandler):
-    """A handler that writes warnings and errors to standard error, as the last-resort handler does."""
-
-    def __init__(self) -> None:
-        super().__init__(2, "__stderr__", "standard error")
-        self.setLevel(logging.WARNING)
 
 
 class AppendingHandler(LineHandler):
     """A handler that appends lines to a file or FIFO, and reopens the path if it was renamed or removed."""
 
-    def __init__(self, path: str | os.PathLike[str], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path).absolute()
         super().__init__(self._channel, str(self.path))
-        self._clock = clock
         self._checked_at = 0.0
 
     def open(self) -> Channel:
         """Open the file that is currently at the path; raises ``OSError``."""
         fd = os.open(self.path, OPEN_FLAGS, 0o644)
         self._close_opened()
-        self._opened, self._checked_at = channels.owned(fd), self._clock()
+        self._opened, self._checked_at = channels.owned(fd), monotonic()
         return self._opened
 
     def _channel(self) -> Channel:
         if self._opened is None:
             return self.open()
-        if self._clock() - self._checked_at >= CHECK_SECONDS:
-            self._checked_at = self._clock()
+        if monotonic() - self._checked_at >= CHECK_SECONDS:
+            self._checked_at = monotonic()
             try:
                 if not self.path.exists() or not os.path.samestat(
                     self.path.stat(), os.fstat(self._opened.fd)
                 ):
                     return self.open()
             except OSError:
-                write_errors.note(f"The log file {self.place} could not be opened again")
+                write_errors.note(f"The log file {self.writer.place} could not be opened again")
         return self._opened
-
-
-def reason_not_opened(error: OSError) -> str:
-    """Return why a file could not be opened, and what to do about it."""
-    if error.errno == errno.ENXIO:
-        return "nobody reads this FIFO. Start its reader first."
-    return f"{error.strerror}. Choose a file that can be written."

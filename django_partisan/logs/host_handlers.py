@@ -6,24 +6,18 @@
 
 import contextlib
 import logging
-import threading
+
+from django_partisan.logs.logging_thread import ends_within
 
 
 def flush(timeout: float) -> bool:
     """Flush every handler; return False if this takes longer than ``timeout`` seconds."""
-    done = threading.Event()
-
-    def run() -> None:
-        for handler in _all():
-            with contextlib.suppress(Exception):  # as logging.shutdown() does: flush the others
-                handler.flush()
-        done.set()
-
-    threading.Thread(target=run, name="partisan-log-flush", daemon=True).start()
-    return done.wait(timeout)
+    return ends_within(timeout, _flush_all, "partisan-log-flush")
 
 
-def _all() -> list[logging.Handler]:
+def _flush_all() -> None:
     loggers = [logging.root, *logging.root.manager.loggerDict.values()]
     found = [handler for one in loggers if isinstance(one, logging.Logger) for handler in one.handlers]
-    return list(dict.fromkeys(found))
+    for handler in dict.fromkeys(found):
+        with contextlib.suppress(Exception):  # as logging.shutdown() does: flush the others
+            handler.flush()

@@ -31,11 +31,10 @@ class LineWriter:
     are kept, and may raise ``OSError``.
     """
 
-    def __init__(self, channel: Callable[[], Channel], place: str, buffer_bytes: int = BUFFER_BYTES) -> None:
+    def __init__(self, channel: Callable[[], Channel], place: str) -> None:
         self._channel = channel
         self._in_use = _NONE_YET  # stays the same while lines are kept
-        self._place = place
-        self._buffer_bytes = buffer_bytes
+        self.place = place
         self._start_empty()
         _writers.add(self)
 
@@ -45,7 +44,7 @@ class LineWriter:
         self._kept: deque[bytes] = deque()
         self._in_hand: list[bytes] = []  # what the thread is writing
         self._bytes = 0  # of the kept lines and those being written
-        self._is_torn = False
+        self._line_end = b""  # a line break if the last line is incomplete, so that the next one stays whole
         self._thread: threading.Thread | None = None
 
     def write(self, line: str) -> None:
@@ -57,11 +56,12 @@ class LineWriter:
                 return
             channel = self._channel()
             if channel is not self._in_use:
-                self._in_use, self._is_torn = channel, False
+                self._in_use, self._line_end = channel, b""
             if channel.is_blocking:
                 self._keep(data)
-            else:
-                self._write_now(channel, data)
+            elif rest := self._write(self._line_end + data):
+                self._keep(rest)
+                self._line_end = b""  # the rest, which is written next, belongs to the incomplete line
 
     def drain(self, timeout: float) -> bool:
         """Wait until no lines are kept; return False if this takes longer than ``timeout`` seconds."""
@@ -85,28 +85,23 @@ class LineWriter:
     def _is_empty(self) -> bool:
         return not self._kept and not self._in_hand
 
-    def _write_now(self, channel: Channel, data: bytes) -> None:
-        if self._is_torn:  # the last line is incomplete: end it, so that this one stays whole
-            data = b"\n" + data
-        written = 0
+    def _write(self, data: bytes) -> bytes:
+        """Write until the channel would have to wait; return the rest."""
         try:
-            while written < len(data):
-                written += channel.write(data[written:] if written else data)
-                self._is_torn = written < len(data)
+            while data:
+                data = data[self._in_use.write(data) :]
+                self._line_end = b"\n" if data else b""
         except BlockingIOError:
-            self._keep(data[written:])
-            self._is_torn = False
+            pass
+        return data
 
     def _keep(self, data: bytes) -> None:
-        if self._is_empty():
-            self._bytes = 0
-        if self._bytes + len(data) > self._buffer_bytes:
+        if self._bytes + len(data) > BUFFER_BYTES:
             dropped.count(dropped.OUTPUT_STALLED)
             return
         if self._thread is None or not self._thread.is_alive():
-            thread = threading.Thread(target=self._write_kept, name="partisan-log-output", daemon=True)
-            thread.start()
-            self._thread = thread
+            self._thread = threading.Thread(target=self._write_kept, name="partisan-log-output", daemon=True)
+            self._thread.start()
         self._kept.append(data)
         self._bytes += len(data)
         self._changed.notify_all()
@@ -114,7 +109,11 @@ class LineWriter:
     def _write_kept(self) -> None:
         while lines := self._next_lines():
             try:
-                self._write_lines(lines)
+                data = self._line_end + b"".join(lines)
+                while data := self._write(data):
+                    self._in_use.wait()
+            except OSError:
+                write_errors.note(f"A log line could not be written to {self.place}", len(lines))
             finally:
                 with self._lock:
                     self._bytes -= sum(map(len, lines))
@@ -135,21 +134,6 @@ class LineWriter:
                 lines.append(self._kept.popleft())
                 size += len(lines[-1])
             return lines
-
-    def _write_lines(self, lines: list[bytes]) -> None:
-        data = b"".join(lines)
-        if self._is_torn:
-            data = b"\n" + data
-        written = 0
-        while written < len(data):
-            try:
-                written += self._in_use.write(data[written:])
-            except BlockingIOError:
-                self._in_use.wait()
-            except OSError:
-                write_errors.note(f"A log line could not be written to {self._place}", len(lines))
-                break
-        self._is_torn = 0 < written < len(data)
 
 
 def _forget_kept_lines() -> None:  # pragma: no cover: child process

@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from django_partisan.logs import dropped, write_errors
@@ -20,19 +21,18 @@ QUEUE_MAX: Final = 10_000
 class LoggingThread:
     """A thread that passes records to their loggers in order, and reports dropped lines from time to time."""
 
-    def __init__(self, dropped_telemetry: Dropped, queue_max: int = QUEUE_MAX) -> None:
+    def __init__(self, dropped_telemetry: Dropped) -> None:
         self._dropped_telemetry = dropped_telemetry
-        self._queue_max = queue_max
         self._changed = threading.Condition()
-        self._waiting: deque[logging.LogRecord] = deque()
-        self._is_handling = False
+        # The thread removes the first one when it has handled it; ``None`` stands for a report.
+        self._waiting: deque[logging.LogRecord | None] = deque()
         self._is_closed = False
         self._thread: threading.Thread | None = None
 
     def log(self, record: logging.LogRecord) -> None:
         """Pass ``record`` to the thread, or drop and count it if too many are waiting. Never blocks."""
         with self._changed:
-            if len(self._waiting) >= self._queue_max:
+            if len(self._waiting) > QUEUE_MAX:
                 dropped.count(dropped.HANDLER_STALLED)
                 return
             self._waiting.append(record)
@@ -40,7 +40,7 @@ class LoggingThread:
 
     def add_dropped(self, lines: dict[str, int]) -> None:
         """Add what a worker dropped to the next report."""
-        self._dropped_telemetry.add(lines)
+        dropped.add(lines)
         with self._changed:
             self._wake()
 
@@ -61,43 +61,45 @@ class LoggingThread:
 
     def _finish(self, deadline: float) -> bool:
         with self._changed:
-            return self._changed.wait_for(
-                lambda: not self._waiting and not self._is_handling, deadline - time.monotonic()
-            )
+            return self._changed.wait_for(lambda: not self._waiting, deadline - time.monotonic())
 
     def _wake(self) -> None:
         self._is_closed = False
         if self._thread is None or not self._thread.is_alive():
-            thread = threading.Thread(target=self._run, name="partisan-logging", daemon=True)
-            thread.start()
-            self._thread = thread
+            self._thread = threading.Thread(target=self._run, name="partisan-logging", daemon=True)
+            self._thread.start()
         self._changed.notify_all()
 
     def _run(self) -> None:
         while self._wait():
-            record = self._next()
             try:
-                if record is None:
-                    self._dropped_telemetry.report()
-                else:
-                    logging.getLogger(record.name).handle(record)
+                self._handle(self._waiting[0])  # a variable would keep the record and its frames alive
             except BaseException:  # a project's handler may even raise SystemExit
                 write_errors.note("A line could not be logged")
-            record = None  # its exception refers to frames, which would stay alive until the next record
             with self._changed:
-                self._is_handling = False
+                self._waiting.popleft()
                 self._changed.notify_all()
+
+    def _handle(self, record: logging.LogRecord | None) -> None:
+        if record is None:
+            self._dropped_telemetry.report()
+        else:
+            logging.getLogger(record.name).handle(record)
 
     def _wait(self) -> bool:
         """Wait for a record, or until a report is due; return False if the thread should end."""
         with self._changed:
-            if not self._waiting and not self._is_closed:
-                self._changed.wait(self._dropped_telemetry.due_in())
-            self._is_handling = bool(self._waiting) or not self._is_closed
-            if not self._is_handling:
+            while not self._waiting and not self._is_closed:
+                if not self._changed.wait(self._dropped_telemetry.due_in()):
+                    self._waiting.append(None)
+            if not self._waiting:
                 self._thread = None
-            return self._is_handling
+            return bool(self._waiting)
 
-    def _next(self) -> logging.LogRecord | None:
-        with self._changed:
-            return self._waiting.popleft() if self._waiting else None
+
+def ends_within(seconds: float, call: Callable[[], object], name: str) -> bool:
+    """Call ``call``, which must not raise, in a thread; return False if it takes longer than ``seconds``."""
+    thread = threading.Thread(target=call, name=name, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return not thread.is_alive()

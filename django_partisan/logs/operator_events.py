@@ -3,9 +3,9 @@
 from logging import INFO, WARNING
 from typing import Final
 
-from django_partisan.logs import fields
 from django_partisan.logs.fields import (
     DURATION,
+    IDS_MAX,
     QUEUE,
     Field,
     beginning,
@@ -155,6 +155,6 @@ def _cancel_line(event: TasksCancelled | CancelRequested, which: str) -> Line:
         "partisan.queue.name": event.queue,
         "partisan.processor": event.processor,
         "partisan.cancel.count": event.number,
-        "partisan.cancel.task_ids": [str(task_id) for task_id in event.task_ids[: fields.IDS_MAX]],
+        "partisan.cancel.task_ids": [str(task_id) for task_id in event.task_ids[:IDS_MAX]],
         **without_none({"partisan.cancel.comment": comment or None}),
     }

@@ -3,9 +3,10 @@
 from logging import DEBUG, ERROR, INFO, WARNING
 from typing import Any, Final
 
-from django_partisan.logs import fields
 from django_partisan.logs.fields import (
     DURATION,
+    ERROR_FIELDS,
+    IDS_MAX,
     QUEUE,
     REASON,
     count,
@@ -48,8 +49,11 @@ _HELD: Final = (QUEUE, keyword("partisan.processor"), long("partisan.hold.count"
 )
 def bulk_enqueued(event: TasksEnqueued) -> Line:
     waited = f", {event.deduplicated} {'was' if event.deduplicated == 1 else 'were'} waiting already"
-    processor = event.processor or "several processors"
-    return (count(event.number), processor, waited if event.deduplicated else ""), {
+    return (
+        count(event.number),
+        event.processor or "several processors",
+        waited if event.deduplicated else "",
+    ), {
         **without_none({"partisan.queue.name": event.queue, "partisan.processor": event.processor}),
         "partisan.enqueue.count": event.number,
         "partisan.enqueue.deduplicated": event.deduplicated,
@@ -69,7 +73,7 @@ def claimed(event: TasksClaimed) -> Line:
     return (count(event.number), event.seconds), {
         "partisan.queue.name": event.queue,
         "partisan.claim.count": event.number,
-        "partisan.claim.task_ids": [str(task_id) for task_id in event.task_ids[: fields.IDS_MAX]],
+        "partisan.claim.task_ids": [str(task_id) for task_id in event.task_ids[:IDS_MAX]],
         "event.duration": nanoseconds(event.seconds),
     }
 
@@ -80,7 +84,7 @@ def claimed(event: TasksClaimed) -> Line:
     ERROR,
     "Could not claim tasks; trying again: %s",
     by=(MANAGER,),
-    fields=(QUEUE, *fields.ERROR),
+    fields=(QUEUE, *ERROR_FIELDS),
     when="claims begin to fail, or to wait for a database that does not answer; logged once per change of "
     "state",
 )
@@ -94,7 +98,7 @@ def claim_failed(event: ClaimFailed) -> Line:
     ERROR,
     "Could not settle %s; trying again: %s",
     by=(MANAGER,),
-    fields=(QUEUE, long("partisan.settle.count"), *fields.ERROR),
+    fields=(QUEUE, long("partisan.settle.count"), *ERROR_FIELDS),
     when="outcomes cannot be written yet; logged once per change of state",
 )
 def settle_failed(event: SettleFailed) -> Line:
@@ -158,8 +162,7 @@ def resumed(event: TasksResumed) -> Line:
     lower=LowerLevel(DEBUG, lambda event: not event.finished and not event.failed),
 )
 def pruned(event: PrunePassEnded) -> Line:
-    finished, failed = count(event.finished, "finished task"), count(event.failed, "failed task")
-    return (finished, failed, event.seconds), {
+    return (count(event.finished, "finished task"), count(event.failed, "failed task"), event.seconds), {
         "partisan.queue.name": event.queue,
         "event.duration": nanoseconds(event.seconds),
         "partisan.prune.finished": event.finished,
@@ -173,7 +176,7 @@ def pruned(event: PrunePassEnded) -> Line:
     WARNING,
     "Could not prune old tasks: %s",
     by=(MANAGER,),
-    fields=(QUEUE, *fields.ERROR),
+    fields=(QUEUE, *ERROR_FIELDS),
     when="old rows cannot be deleted, for example because the role lacks privileges; logged once until "
     "pruning succeeds",
 )

@@ -3,16 +3,19 @@
 from logging import DEBUG, ERROR, INFO, WARNING
 from typing import Any, Final
 
-from django_partisan.logs import fields
 from django_partisan.logs.fields import (
     DURATION,
+    ERROR_FIELDS,
     OUTCOME,
     REASON,
+    RUN_FIELDS,
+    TASK_FIELDS,
     beginning,
     id_and_processor,
     keyword,
     long,
     nanoseconds,
+    of_error,
     of_one_task,
     of_run,
     quoted,
@@ -32,11 +35,10 @@ from django_partisan.telemetry.events.runs import (
 )
 from django_partisan.telemetry.events.values import Run, TaskRef
 
-COMPLETED: Final = "Task %s (%s) completed in %.3f s"
 _DELAY: Final = long("partisan.task.delay_ns")
 _RUN_IF_KNOWN: Final = (
-    *fields.TASK,
-    *(field._replace(optional=True) for field in fields.RUN[len(fields.TASK) :]),
+    *TASK_FIELDS,
+    *(field._replace(optional=True) for field in RUN_FIELDS[len(TASK_FIELDS) :]),
 )
 """The fields of a run that a worker or its manager ended; only the worker has all of them."""
 
@@ -47,7 +49,7 @@ _RUN_IF_KNOWN: Final = (
     DEBUG,
     "Task %s (%s) started, attempt %s",
     by=(WORKER,),
-    fields=fields.RUN,
+    fields=RUN_FIELDS,
     when="before `run()` is called",
 )
 def started(event: TaskStarted) -> Line:
@@ -58,9 +60,9 @@ def started(event: TaskStarted) -> Line:
     TaskCompleted,
     "task.completed",
     INFO,
-    COMPLETED,
+    "Task %s (%s) completed in %.3f s",
     by=(WORKER,),
-    fields=(*fields.RUN, DURATION, OUTCOME),
+    fields=(*RUN_FIELDS, DURATION, OUTCOME),
     when="the run completed; this is the canonical log line of the run",
 )
 def completed(event: TaskCompleted) -> Line:
@@ -73,7 +75,7 @@ def completed(event: TaskCompleted) -> Line:
     INFO,
     "Task %s (%s) postponed by %g s%s",
     by=(WORKER,),
-    fields=(*fields.RUN, DURATION, OUTCOME, _DELAY, REASON._replace(optional=True)),
+    fields=(*RUN_FIELDS, DURATION, OUTCOME, _DELAY, REASON._replace(optional=True)),
     when="the task asked to run again later",
 )
 def postponed(event: TaskPostponed) -> Line:
@@ -98,7 +100,7 @@ def postponed(event: TaskPostponed) -> Line:
         OUTCOME,
         _DELAY,
         long("partisan.task.retries_left"),
-        *fields.ERROR,
+        *ERROR_FIELDS,
     ),
     when="a run raised an error that leads to a retry, and retries are left",
 )
@@ -109,7 +111,7 @@ def retried(event: TaskRetried) -> Line:
         "event.outcome": "failure",
         "partisan.task.delay_ns": nanoseconds(event.delay_seconds),
         "partisan.task.retries_left": event.retries_left,
-        **fields.of_error(event.error),
+        **of_error(event.error),
     }
 
 
@@ -119,17 +121,16 @@ def retried(event: TaskRetried) -> Line:
     ERROR,
     "Task %s (%s) failed (%s): %s",
     by=(WORKER, MANAGER),
-    fields=(*_RUN_IF_KNOWN, DURATION._replace(optional=True), OUTCOME, REASON, *fields.ERROR),
+    fields=(*_RUN_IF_KNOWN, DURATION._replace(optional=True), OUTCOME, REASON, *ERROR_FIELDS),
     when="the task failed and will not run again",
 )
 def failed(event: TaskFailed) -> Line:
-    run = event.run
-    return (*id_and_processor(run), event.reason, quoted(event.error)), {
-        **_run_or_task_fields(run),
+    return (*id_and_processor(event.run), event.reason, quoted(event.error)), {
+        **_run_or_task_fields(event.run),
         **({} if event.seconds is None else {"event.duration": nanoseconds(event.seconds)}),
         "event.outcome": "failure",
         "event.reason": event.reason,
-        **fields.of_error(event.error),
+        **of_error(event.error),
     }
 
 
@@ -140,18 +141,17 @@ def failed(event: TaskFailed) -> Line:
     "Task %s (%s) cancelled while it ran: %s",
     by=(WORKER, MANAGER),
     fields=(
-        *fields.TASK,
-        *(field._replace(optional=True) for field in (*fields.RUN[len(fields.TASK) :], DURATION)),
+        *TASK_FIELDS,
+        *(field._replace(optional=True) for field in (*RUN_FIELDS[len(TASK_FIELDS) :], DURATION)),
         OUTCOME,
         REASON,
     ),
     when="a run ended because its task was cancelled; the task will not run again",
 )
 def cancelled(event: TaskCancelled) -> Line:
-    run = event.run
     reason = redaction.cut(event.error.message, redaction.SHOWN_MAX_BYTES)
-    return (*id_and_processor(run), beginning(reason)), {
-        **(of_run(run) if isinstance(run, Run) else of_one_task(run)),
+    return (*id_and_processor(event.run), beginning(reason)), {
+        **_run_or_task_fields(event.run),
         **({} if event.seconds is None else {"event.duration": nanoseconds(event.seconds)}),
         "event.outcome": "unknown",
         "event.reason": reason,
@@ -164,7 +164,7 @@ def cancelled(event: TaskCancelled) -> Line:
     WARNING,
     "Task %s (%s) left a transaction open on the database %r; %s",
     by=(WORKER,),
-    fields=(*fields.RUN, keyword("partisan.database.alias"), keyword("partisan.thread.name", optional=True)),
+    fields=(*RUN_FIELDS, keyword("partisan.database.alias"), keyword("partisan.thread.name", optional=True)),
     when="a run left a transaction open, which was rolled back or is still open in another thread",
 )
 def transaction_left_open(event: TransactionLeftOpen) -> Line:
@@ -183,7 +183,7 @@ def transaction_left_open(event: TransactionLeftOpen) -> Line:
     "Task %s (%s) is ATOMIC, but the thread %r wrote through its own connection, "
     "outside the transaction of the task",
     by=(WORKER,),
-    fields=(*fields.RUN, keyword("partisan.thread.name")),
+    fields=(*RUN_FIELDS, keyword("partisan.thread.name")),
     when="during a run with `ATOMIC`, another thread wrote to the database of the tasks",
 )
 def written_outside_atomic(event: WrittenOutsideAtomic) -> Line:

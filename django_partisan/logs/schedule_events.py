@@ -3,14 +3,16 @@
 from logging import ERROR, INFO, WARNING
 from typing import Any, Final
 
-from django_partisan.logs import fields
 from django_partisan.logs.fields import (
+    ERROR_FIELDS,
+    QUEUE,
     Field,
     beginning,
     count,
     keyword,
     long,
     nanoseconds,
+    of_error,
     quoted,
     without_none,
 )
@@ -41,7 +43,7 @@ _NEXT_AT: Final = Field("partisan.schedule.next_at", "date", optional=True)
     by=(MANAGER, APP, WORKER),
     fields=(
         *_NAMED,
-        fields.QUEUE,
+        QUEUE,
         keyword("partisan.task.id"),
         _SCHEDULED_FOR,
         keyword("partisan.schedule.outcome"),
@@ -68,7 +70,7 @@ def ticked(event: ScheduleTicked) -> Line:
     INFO,
     "Schedule %s skipped the tick for %s: task %s has not ended",
     by=(MANAGER,),
-    fields=(*_NAMED, fields.QUEUE, keyword("partisan.task.id"), _SCHEDULED_FOR),
+    fields=(*_NAMED, QUEUE, keyword("partisan.task.id"), _SCHEDULED_FOR),
     when="a schedule with `overlap` set to `False` has a tick while its last task is waiting or running",
 )
 def skipped(event: ScheduleSkipped) -> Line:
@@ -106,14 +108,14 @@ def missed(event: ScheduleMissed) -> Line:
     ERROR,
     "Schedule %s could not enqueue %s: %s",
     by=(MANAGER,),
-    fields=(*_NAMED, _SCHEDULED_FOR, *fields.ERROR),
+    fields=(*_NAMED, _SCHEDULED_FOR, *ERROR_FIELDS),
     when="a tick could not be enqueued and will be tried again; logged once until the kind of error changes",
 )
 def failed(event: ScheduleFailed) -> Line:
     return (event.schedule, event.processor, quoted(event.error)), {
         **_schedule_fields(event),
         "partisan.task.scheduled_for": event.scheduled_for.isoformat(),
-        **fields.of_error(event.error),
+        **of_error(event.error),
     }
 
 
@@ -131,10 +133,10 @@ _OPERATIONS: Final = {
     "Could not %s: %s",
     by=(MANAGER,),
     fields=(
-        fields.QUEUE,
+        QUEUE,
         keyword("partisan.schedule.operation"),
         keyword(_SCHEDULE.name, optional=True),
-        *fields.ERROR,
+        *ERROR_FIELDS,
     ),
     when="an operation failed for all schedules, or only for the one that the line names: `compare` (compare "
     "settings and rows), `enqueue` (enqueue ticks) or `look_up` (look up ended tasks). The operation is "
@@ -148,7 +150,7 @@ def operation_failed(event: ScheduleOperationFailed) -> Line:
         "partisan.queue.name": event.queue,
         "partisan.schedule.operation": event.operation,
         **without_none({_SCHEDULE.name: event.schedule}),
-        **fields.of_error(event.error),
+        **of_error(event.error),
     }
 
 

@@ -3,6 +3,7 @@
 import logging
 import time
 from contextlib import AbstractContextManager
+from types import SimpleNamespace
 from typing import Any, Final
 
 import structlog
@@ -21,7 +22,7 @@ from django_partisan.telemetry import bus
 from django_partisan.telemetry.events import Event
 from django_partisan.telemetry.events.scopes import Running, Scope
 from django_partisan.telemetry.events.tasks import TaskEnqueueFailed
-from django_partisan.telemetry.events.values import ErrorInfo, Run, TaskRef
+from django_partisan.telemetry.events.values import Run, TaskRef
 from django_partisan.telemetry.host_traceback import ExcInfo, exc_info_of
 
 LOGGER: Final = "django_partisan"
@@ -63,7 +64,8 @@ class LogSubscriber(bus.Subscriber):
 
     def handle(self, event: Event) -> None:
         if type(event) in dropped.EVENTS:
-            self._note_dropped(event)
+            dropped.note(event)
+            self.absorb(0, {})  # wakes the thread that reports it
         log_event = LOG_EVENTS.get(type(event))
         if log_event is None:
             return
@@ -72,7 +74,8 @@ class LogSubscriber(bus.Subscriber):
             return
         try:
             arguments, fields = log_event.line(event)
-            fields.update({"event.action": log_event.action, **context.current_fields()})
+            fields["event.action"] = log_event.action
+            fields.update(context.current_fields())
             error = self._exc_info(event) if level >= logging.ERROR else None
             logger, message, extra = self._logger, log_event.message, _extra(fields)
             # Finding the caller in the frames would take as long as everything else.
@@ -91,16 +94,9 @@ class LogSubscriber(bus.Subscriber):
 
         In a worker a failed enqueueing has none: the run raises it too, and may be retried.
         """
-        info: ErrorInfo | None = getattr(event, "error", None)
-        if info is None or info.exception is None:
-            return None
+        exception = getattr(getattr(event, "error", None), "exception", None)
         is_of_run = self._role == WORKER and type(event) is TaskEnqueueFailed
-        return None if is_of_run else exc_info_of(info.exception)
-
-    def _note_dropped(self, event: Event) -> None:
-        dropped.note(event)
-        if self._thread is not None:
-            self._thread.add_dropped({})
+        return None if exception is None or is_of_run else exc_info_of(exception)
 
     def around(self, scope: Scope) -> AbstractContextManager[None]:
         return context.bound_while_running(scope.run.headers if isinstance(scope, Running) else None)
@@ -134,8 +130,8 @@ class LogSubscriber(bus.Subscriber):
         if self._thread is not None:
             self.is_stuck = not self._thread.close(deadline - time.monotonic())
         for handler in (*logging.getLogger(LOGGER).handlers, logging.lastResort):
-            if isinstance(handler, LineHandler) and not handler.drain(deadline - time.monotonic()):
-                handler.drop_kept()
+            if isinstance(handler, LineHandler) and not handler.writer.drain(deadline - time.monotonic()):
+                handler.writer.drop_kept()
         # Otherwise a manager's exit would flush, and wait much longer. Most lines were exported with the
         # spans.
         self.is_stuck |= not exporting.flush(min(max(0.0, end - time.monotonic()), LAST_EXPORT_SECONDS))
@@ -147,7 +143,7 @@ def task_logger(run: Run | TaskRef) -> structlog.stdlib.BoundLogger:
     A key that the caller passes is logged as ``labels.<key>``. A line that cannot be logged is counted and
     does not raise into the task.
     """
-    return _TaskLogger(logging.getLogger(TASK_LOGGER), _TASK_PROCESSORS, dict(of_task(run)))
+    return _TaskLogger(logging.getLogger(TASK_LOGGER), _TASK_PROCESSORS, of_task(run))
 
 
 class _TaskLogger(structlog.stdlib.BoundLogger):
@@ -181,13 +177,8 @@ def _extra(fields: dict[str, Any]) -> dict[str, Any]:
     return {RECORD_FIELDS: fields} if output.is_ours else {**EVENT_CONSTANTS, **fields}
 
 
-class Output:
-    """Whether our handlers write the lines; if so, a record carries its fields in one attribute."""
-
-    is_ours = False
-
-
-output: Final = Output()
+output: Final = SimpleNamespace(is_ours=False)
+"""Whether our handlers write the lines; if so, a record carries its fields in one attribute."""
 
 _STDLIB_ARGUMENTS: Final = ("exc_info", "stack_info", "stacklevel")
 _TASK_FIELDS: Final = tuple(of_task(TaskRef(0, "", "", 0, 0, 0, 0)))

@@ -3,21 +3,16 @@
 Importing the modules declares their log events, in the order of the documentation.
 """
 
-import django_partisan.logs.task_events  # isort: split
-
-import django_partisan.logs.run_events  # isort: split
-
-import django_partisan.logs.queue_events  # isort: split
-
-import django_partisan.logs.operator_events  # isort: split
-
-import django_partisan.logs.schedule_events  # isort: split
-
-import django_partisan.logs.worker_events  # isort: split
-
-import django_partisan.logs.manager_events  # isort: split
-
-import django_partisan.logs.telemetry_events  # noqa: F401
+from django_partisan.logs import (  # noqa: F401, I001
+    task_events,
+    run_events,
+    queue_events,
+    operator_events,
+    schedule_events,
+    worker_events,
+    manager_events,
+    telemetry_events,
+)
 from django_partisan.logs.log_event import LOG_EVENTS
 
 __all__ = ["LOG_EVENTS"]

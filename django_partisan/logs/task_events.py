@@ -15,15 +15,20 @@ sample.
 from logging import DEBUG, ERROR, INFO, WARNING
 from typing import Final
 
-from django_partisan.logs import fields
 from django_partisan.logs.fields import (
+    ARGUMENTS,
+    ERROR_FIELDS,
+    OF_ONE_TASK,
     OUTCOME,
     QUEUE,
     REASON,
+    TASK_FIELDS,
     Field,
     id_and_processor,
     keyword,
     long,
+    of_arguments,
+    of_error,
     of_one_task,
     of_task,
     quoted,
@@ -50,10 +55,10 @@ _IN_BULK: Final = LowerLevel(DEBUG, lambda event: event.in_bulk)
     "Task %s (%s) enqueued%s",
     by=(APP, WORKER),
     fields=(
-        *fields.TASK,
+        *TASK_FIELDS,
         Field("partisan.task.due_at", "date"),
         Field("partisan.task.scheduled", "boolean"),
-        fields.ARGUMENTS,
+        ARGUMENTS,
     ),
     when="the task was committed, so there is no event for a row that was rolled back; logged at level debug "
     "for `bulk_delay()`",
@@ -65,7 +70,7 @@ def enqueued(event: TaskEnqueued) -> Line:
         **of_task(event.task),
         "partisan.task.due_at": due_at,
         "partisan.task.scheduled": event.scheduled,
-        **fields.of_arguments(event.arguments),
+        **of_arguments(event.arguments),
     }
 
 
@@ -75,7 +80,7 @@ def enqueued(event: TaskEnqueued) -> Line:
     INFO,
     "Task %s (%s) is already waiting; no duplicate enqueued",
     by=(APP, WORKER),
-    fields=fields.TASK,
+    fields=TASK_FIELDS,
     when="a waiting duplicate was found (the line contains its id); logged at level debug for `bulk_delay()`",
     lower=_IN_BULK,
 )
@@ -97,13 +102,12 @@ def deduplicated(event: TaskDeduplicated) -> Line:
         long("partisan.task.retries"),
         long("partisan.task.postpones"),
         OUTCOME,
-        *fields.ERROR,
+        *ERROR_FIELDS,
     ),
     when="the insert failed; there is no task, so the line has no task id",
 )
 def enqueue_failed(event: TaskEnqueueFailed) -> Line:
-    processor = event.processor or "several processors"
-    return (processor, quoted(event.error)), {
+    return (event.processor or "several processors", quoted(event.error)), {
         "partisan.queue.name": event.queue,
         **without_none(
             {"partisan.processor": event.processor or None, "partisan.task.priority": event.priority}
@@ -112,7 +116,7 @@ def enqueue_failed(event: TaskEnqueueFailed) -> Line:
         "partisan.task.retries": 0,
         "partisan.task.postpones": 0,
         "event.outcome": "failure",
-        **fields.of_error(event.error),
+        **of_error(event.error),
     }
 
 
@@ -122,7 +126,7 @@ def enqueue_failed(event: TaskEnqueueFailed) -> Line:
     WARNING,
     "Task %s (%s) ended after its claim was lost; outcome dropped",
     by=(MANAGER,),
-    fields=fields.OF_ONE_TASK,
+    fields=OF_ONE_TASK,
     when="an outcome arrived for a claim that this manager no longer holds",
 )
 def claim_lost(event: TaskClaimLost) -> Line:
@@ -136,7 +140,7 @@ def claim_lost(event: TaskClaimLost) -> Line:
     "Task %s (%s) rescued (%s); it will run again",
     by=(MANAGER,),
     fields=(
-        *fields.OF_ONE_TASK,
+        *OF_ONE_TASK,
         REASON,
         OUTCOME._replace(optional=True),
         keyword("partisan.manager.previous", optional=True),
@@ -164,7 +168,7 @@ def rescued(event: TaskRescued) -> Line:
     INFO,
     "Task %s (%s) expired before it started",
     by=(MANAGER,),
-    fields=fields.OF_ONE_TASK,
+    fields=OF_ONE_TASK,
     when="a task had not started when it expired; it ends without a run",
 )
 def expired(event: TaskExpired) -> Line:

@@ -3,9 +3,9 @@
 from logging import ERROR, INFO, WARNING
 from typing import Final
 
-from django_partisan.logs import fields
 from django_partisan.logs.fields import (
     DURATION,
+    ERROR_FIELDS,
     QUEUE,
     REASON,
     count,
@@ -33,7 +33,7 @@ from django_partisan.telemetry.events.telemetry import (
     ERROR,
     "Could not serve metrics: %s",
     by=(MANAGER,),
-    fields=(QUEUE, *fields.ERROR),
+    fields=(QUEUE, *ERROR_FIELDS),
     when="the port, a TLS file or the token file cannot be used",
 )
 def metrics_server_failed(event: MetricsServerFailed) -> Line:
@@ -79,7 +79,7 @@ def metrics_served(event: MetricsServed) -> Line:
     WARNING,
     "Could not read the metrics from the database: %s",
     by=(MANAGER,),
-    fields=(QUEUE, *fields.ERROR),
+    fields=(QUEUE, *ERROR_FIELDS),
     when="metrics from the database, or only those of schedules, cannot be read; logged once per change of "
     "state",
 )

@@ -21,9 +21,7 @@ Render = Callable[[str, Mapping[str, Any]], str]
 
 def is_longer(line: str, limit: int) -> bool:
     """Return whether ``line`` takes more than ``limit`` bytes of UTF-8."""
-    if len(line) > limit:
-        return True
-    return not line.isascii() and len(line.encode("utf-8", "replace")) > limit
+    return len(line) > limit or (not line.isascii() and len(line.encode("utf-8", "replace")) > limit)
 
 
 def shorten(render: Render, message: str, fields: Mapping[str, Any], limit: int) -> str:
@@ -43,8 +41,7 @@ def shorten(render: Render, message: str, fields: Mapping[str, Any], limit: int)
 def in_the_middle(text: str, keep: int) -> str:
     """Return the first and last characters of ``text``, ``keep`` in total, with a mark between them."""
     head = keep // 3
-    tail = keep - head
-    return text[:head] + GAP + (text[-tail:] if tail else "")
+    return text[:head] + GAP + text[len(text) - keep + head :]
 
 
 def _shortened_variants(message: str, fields: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

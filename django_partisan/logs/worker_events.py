@@ -3,9 +3,11 @@
 from logging import ERROR, INFO, WARNING
 from typing import Any, Final
 
-from django_partisan.logs import fields
 from django_partisan.logs.fields import (
     DURATION,
+    ENQUEUED_TRACE_ID,
+    ERROR_FIELDS,
+    OF_ONE_TASK,
     QUEUE,
     REASON,
     WORKER_FIELDS,
@@ -15,6 +17,7 @@ from django_partisan.logs.fields import (
     long,
     nanoseconds,
     of_failure,
+    of_headers,
     of_one_task,
     of_worker,
     quoted,
@@ -35,8 +38,8 @@ from django_partisan.telemetry.events.workers import (
 
 _EXPECTED_EXITS: Final = (REASON_RECYCLED, REASON_STOPPED, REASON_TIMEOUT, REASON_CANCELLED)
 _INTERRUPTED: Final = (
-    *fields.OF_ONE_TASK,
-    *(field for field in fields.WORKER_FIELDS if field is not QUEUE),
+    *OF_ONE_TASK,
+    *(field for field in WORKER_FIELDS if field is not QUEUE),
     DURATION,
     REASON,
 )
@@ -61,7 +64,7 @@ def worker_started(event: WorkerStarted) -> Line:
     ERROR,
     "Could not start worker %s: %s",
     by=(MANAGER,),
-    fields=(QUEUE, long("partisan.worker.slot"), *fields.ERROR),
+    fields=(QUEUE, long("partisan.worker.slot"), *ERROR_FIELDS),
     when="a worker process could not be started",
 )
 def worker_start_failed(event: WorkerStartFailed) -> Line:
@@ -98,7 +101,7 @@ def worker_ready(event: WorkerReady) -> Line:
         keyword("partisan.worker.signal", optional=True),
         keyword("partisan.task.id", optional=True),
         keyword("partisan.processor", optional=True),
-        fields.ENQUEUED_TRACE_ID,
+        ENQUEUED_TRACE_ID,
         long("partisan.worker.peak_resident_bytes", optional=True),
     ),
     when="a worker process exited; logged at level info if it was recycled, stopped, or killed because an "
@@ -122,7 +125,7 @@ def worker_exited(event: WorkerExited) -> Line:
                 "partisan.worker.peak_resident_bytes": event.peak_resident_bytes,
             }
         ),
-        **fields.of_headers(None if task is None else task.headers),
+        **of_headers(None if task is None else task.headers),
     }
 
 
@@ -138,10 +141,11 @@ def worker_exited(event: WorkerExited) -> Line:
     lower=LowerLevel(INFO, lambda event: event.reason == REASON_CANCELLED),
 )
 def interrupted(event: RunInterrupted) -> Line:
-    comment = redaction.cut(event.comment, redaction.SHOWN_MAX_BYTES) or None
     return (*id_and_processor(event.task), event.seconds, event.reason), {
         **_interrupted_fields(event),
-        **without_none({"partisan.interrupt.comment": comment}),
+        **without_none(
+            {"partisan.interrupt.comment": redaction.cut(event.comment, redaction.SHOWN_MAX_BYTES) or None}
+        ),
     }
 
 

@@ -19,7 +19,12 @@ from tools.document_tables.markdown import table
 
 COMPUTED_DEFAULTS: Final = {"WORKERS_COUNT": "the number of cores that this process may use"}
 
-GROUPS: Final = {"R": fields.RUN, "T": fields.TASK, "P": fields.WORKER_FIELDS, "E": fields.ERROR}
+GROUPS: Final = {
+    "R": fields.RUN_FIELDS,
+    "T": fields.TASK_FIELDS,
+    "P": fields.WORKER_FIELDS,
+    "E": fields.ERROR_FIELDS,
+}
 """Letters for groups of fields in log events. A run's group includes a task's, so it comes first."""
 
 
@@ -68,10 +73,10 @@ def log_fields() -> str:
     """Return the common fields and the fields of each letter."""
     groups = {
         "every line": fields.COMMON,
-        "**T**, a task": fields.TASK,
-        "**R**, a run: **T** and also": fields.RUN[len(fields.TASK) :],
+        "**T**, a task": fields.TASK_FIELDS,
+        "**R**, a run: **T** and also": fields.RUN_FIELDS[len(fields.TASK_FIELDS) :],
         "**P**, a worker process": fields.WORKER_FIELDS,
-        "**E**, an error": fields.ERROR,
+        "**E**, an error": fields.ERROR_FIELDS,
     }
     return table(
         ("Where", "Fields"),

@@ -15,7 +15,7 @@ from django_partisan.exceptions import CannotStart
 from django_partisan.logs import configuration, dropped, install, setup
 from django_partisan.logs.console import ConsoleFormatter
 from django_partisan.logs.ecs import EcsFormatter, NestedFormatter
-from django_partisan.logs.handlers import AppendingHandler, StandardOutputHandler
+from django_partisan.logs.handlers import AppendingHandler, StandardStreamHandler
 from django_partisan.logs.log_event import APP, MANAGER, WORKER
 from django_partisan.logs.subscriber import LOGGER
 from django_partisan.telemetry import bus
@@ -69,7 +69,8 @@ def test_a_format_puts_one_handler_on_standard_output(top, log_format, formatter
     setup(MANAGER, log_format)
 
     (handler,) = top.handlers
-    assert type(handler) is StandardOutputHandler
+    assert isinstance(handler, StandardStreamHandler)
+    assert handler.fd == 1
     assert type(handler.formatter) is formatter
     assert not top.propagate
     assert top.getEffectiveLevel() == logging.INFO

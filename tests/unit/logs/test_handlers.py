@@ -12,12 +12,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from django_partisan.logs import write_errors
+from django_partisan.logs import handlers, write_errors
 from django_partisan.logs.handlers import (
     AppendingHandler,
     LineHandler,
-    StandardErrorHandler,
-    StandardOutputHandler,
+    StandardStreamHandler,
 )
 from django_partisan.telemetry import swallowed
 
@@ -30,14 +29,16 @@ class Clock:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(handlers, "monotonic", made)
+    return made
 
 
 @pytest.fixture
 def handler(tmp_path: Path, clock: Clock) -> Iterator[AppendingHandler]:
     (tmp_path / "logs").mkdir()
-    made = AppendingHandler(tmp_path / "logs" / "a.log", clock)
+    made = AppendingHandler(tmp_path / "logs" / "a.log")
     yield made
     made.close()
 
@@ -141,7 +142,7 @@ def test_a_write_that_takes_less_goes_on_with_the_rest(handler, monkeypatch):
 
 
 def test_a_line_goes_to_standard_output(capfd):
-    write(StandardOutputHandler(), "one")
+    write(StandardStreamHandler(1), "one")
 
     assert capfd.readouterr().out == "one\n"
 
@@ -151,7 +152,7 @@ def test_without_a_standard_output_nothing_is_written_to_whatever_has_its_number
 ):
     monkeypatch.setattr(sys, "__stdout__", None)
 
-    write(StandardOutputHandler(), "one")
+    write(StandardStreamHandler(1), "one")
 
     assert capfd.readouterr().out == ""
     assert last_resort == [
@@ -219,19 +220,19 @@ def test_lines_for_a_fifo_whose_reader_stalls_are_kept(fifo):
     for _ in range(100):
         handler.write_line("x" * 3999)
 
-    assert not handler.drain(0.0)
+    assert not handler.writer.drain(0.0)
     read = 0
     while read < 400_000:
         with suppress(BlockingIOError):
             read += len(os.read(reading, 65536))
-    assert handler.drain(20.0)
+    assert handler.writer.drain(20.0)
 
     handler.close()
     os.close(reading)
 
 
 def test_standard_error_takes_warnings_as_the_handler_of_last_resort_does(capfd):
-    handler = StandardErrorHandler()
+    handler = StandardStreamHandler(2)
 
     logger = logging.getLogger("django_partisan.any")
     logger.addHandler(handler)
@@ -244,7 +245,7 @@ def test_standard_error_takes_warnings_as_the_handler_of_last_resort_does(capfd)
 
 
 def test_a_standard_output_that_was_closed_is_opened_again(capfd):
-    handler = StandardOutputHandler()
+    handler = StandardStreamHandler(1)
 
     for message in ("one", "two"):
         write(handler, message)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from django_partisan.logs import dropped
+from django_partisan.logs import dropped, logging_thread
 from django_partisan.logs.dropped import Dropped
 from django_partisan.logs.logging_thread import LoggingThread
 from django_partisan.telemetry import bus, swallowed
@@ -79,14 +79,17 @@ def reported() -> list[Event]:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(dropped, "monotonic", made)
+    return made
 
 
 @pytest.fixture
-def thread(clock: Clock) -> Iterator[LoggingThread]:
+def thread(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoggingThread]:
+    monkeypatch.setattr(logging_thread, "QUEUE_MAX", 3)
     dropped.taken()
-    made = LoggingThread(Dropped("mail", clock), queue_max=3)
+    made = LoggingThread(Dropped("mail"))
     yield made
     made.close(PATIENCE)
 
@@ -185,7 +188,7 @@ def test_what_is_not_reported_yet_is_reported_at_the_end(thread, reported):
 
 
 def test_reports_are_due_when_their_minute_is_over(clock, reported):
-    lines = Dropped("mail", clock)
+    lines = Dropped("mail")
     assert lines.due_in() is None
     dropped.count(dropped.OUTPUT_STALLED)
     assert lines.due_in() == 0.0
