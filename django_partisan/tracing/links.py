@@ -10,9 +10,9 @@ from opentelemetry.trace import Link, Span, SpanContext
 
 from django_partisan.config import observability
 from django_partisan.telemetry.events.values import Run, TaskRef
-from django_partisan.tracing.context import ROOT, extracted, traceparent, with_remote_parent
+from django_partisan.tracing.context import ROOT, extracted, with_remote_parent
 from django_partisan.tracing.spans import LINK, LINK_PREVIOUS_RUN, LINKS_MAX, PREVIOUS_SPAN
-from django_partisan.tracing.traceparents import parsed
+from django_partisan.tracing.traceparents import parsed, traceparent
 
 RUNS_KEPT_MAX: Final = 100_000
 """How many runs a manager keeps until they are settled; runs whose claims were lost never are."""

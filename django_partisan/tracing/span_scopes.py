@@ -22,7 +22,8 @@ from django_partisan.telemetry.events.values import ErrorInfo, Run
 from django_partisan.telemetry.trace_context import process_span_id
 from django_partisan.tracing import spans
 from django_partisan.tracing.attributes import Attributes, SpanDescriptions, message, stack_trace
-from django_partisan.tracing.context import ROOT, injected, traceparent
+from django_partisan.tracing.context import ROOT, injected
+from django_partisan.tracing.traceparents import traceparent
 
 NANOSECONDS: Final = 1_000_000_000
 
