@@ -39,11 +39,6 @@ def waiting() -> int:
     return sum(of_one() for of_one in unexported)
 
 
-def count_unexported() -> None:
-    """Count the spans not yet exported as dropped; call it when the process stops waiting for them."""
-    count(NOT_FLUSHED, waiting())
-
-
 def taken() -> dict[str, int]:
     """Return how many spans this process has dropped since the last call, by reason."""
     if not _counts:

@@ -53,8 +53,7 @@ class RunsToSettle:
     A worker adds them and sends them with the outcomes; its manager keeps them until these are settled.
     """
 
-    def __init__(self, most: int = RUNS_KEPT_MAX) -> None:
-        self._most = most
+    def __init__(self) -> None:
         self._ended: list[tuple[int, str]] = []
         self._kept: dict[int, str] = {}
 
@@ -72,7 +71,7 @@ class RunsToSettle:
     def absorb(self, ended: Iterable[tuple[int, str]]) -> None:
         """Keep, in the manager, the runs that a worker's ``taken()`` returned."""
         self._kept.update(ended)
-        while len(self._kept) > self._most:
+        while len(self._kept) > RUNS_KEPT_MAX:
             del self._kept[next(iter(self._kept))]
 
     def links(self, task_ids: Iterable[int]) -> list[Link]:

@@ -24,13 +24,12 @@ SCHEDULE: Final = "schedule"
 
 
 class Span(NamedTuple):
-    """One kind of span: ``operation`` is the first word of its name, and its type if ``typed`` is true."""
+    """One kind of span: ``operation`` is the first word of its name, and its type if it has one."""
 
     operation: str
     kind: SpanKind
     by: str
     relation: str
-    typed: bool = True
 
 
 class Attribute(NamedTuple):
@@ -49,9 +48,7 @@ SPANS: Final[dict[str, Span]] = {
     BATCH_SEND: Span(
         "send", SpanKind.CLIENT, "bulk_delay()", "child of the current span, links to the create spans"
     ),
-    CLAIM: Span(
-        "claim", SpanKind.INTERNAL, "manager, if rows were claimed", "root, a link per task", typed=False
-    ),
+    CLAIM: Span("claim", SpanKind.INTERNAL, "manager, if rows were claimed", "root, a link per task"),
     PROCESS: Span(
         "process",
         SpanKind.CONSUMER,
@@ -64,7 +61,6 @@ SPANS: Final[dict[str, Span]] = {
         SpanKind.PRODUCER,
         "manager, per batch of ticks",
         "root, the spans of the runs link to it",
-        typed=False,
     ),
 }
 

@@ -58,8 +58,9 @@ def test_context_of_spans_that_are_not_sampled_travels_on(traced):
     assert put_back["partisan.previous_span"] != put_back["traceparent"]
 
 
-def test_runs_that_are_never_settled_do_not_pile_up():
-    runs = links.RunsToSettle(most=2)
+def test_runs_that_are_never_settled_do_not_pile_up(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(links, "RUNS_KEPT_MAX", 2)
+    runs = links.RunsToSettle()
     text = f"00-{1:032x}-{1:016x}-01"
 
     runs.absorb([(1, text), (2, text), (3, text)])
