@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Final
 
 from django.apps import apps
@@ -35,7 +36,7 @@ class SpanStarter:
         self._client = f"{socket.gethostname()}:{manager_pid or os.getpid()}"
         self._slot = slot
         self._task_model = apps.get_model("django_partisan", "Task")
-        self._built: dict[tuple[Any, ...], tuple[str, Attributes]] = {}
+        self._described = cache(self._describe)
 
     def start(
         self,
@@ -54,15 +55,12 @@ class SpanStarter:
         For a run, pass the slot of its worker; the task is in the database of the worker's manager.
         """
         alias = router.db_for_write(self._task_model) if slot is None else None
-        key = (alias, observability.value("SPAN_NAMING"), span, queue, processor, slot)
-        found = self._built.get(key)
-        if found is None:
-            found = self._built[key] = self._build(*key)
-        name, shared = found
+        naming = observability.value("SPAN_NAMING")
+        name, shared = self._described(alias, naming, span, queue, processor, slot)
         kind = spans.SPANS[span].kind
         return self._tracer.start_span(name, context, kind, shared | more, links, started)
 
-    def _build(
+    def _describe(
         self, alias: str | None, naming: str, span: str, queue: str, processor: str | None, slot: int | None
     ) -> tuple[str, Attributes]:
         operation = spans.SPANS[span].operation
@@ -78,8 +76,8 @@ class SpanStarter:
             **server_of(connections.databases[alias or router.db_for_write(self._task_model)], os.environ),
         }
         declared = [attribute.name for attribute in spans.ATTRIBUTES if span in attribute.on]
-        built = {name: values[name] for name in declared if values.get(name) is not None}
-        return f"{operation} {queue if by_queue else processor}", built
+        shared = {name: value for name in declared if (value := values.get(name)) is not None}
+        return f"{operation} {queue if by_queue else processor}", shared
 
 
 def server_of(database: Mapping[str, Any], environ: Mapping[str, str]) -> Attributes:
@@ -87,11 +85,11 @@ def server_of(database: Mapping[str, Any], environ: Mapping[str, str]) -> Attrib
     options = database.get("OPTIONS") or {}
     host = database.get("HOST") or options.get("host") or environ.get("PGHOST") or environ.get("PGHOSTADDR")
     port = database.get("PORT") or options.get("port") or environ.get("PGPORT")
+    if not port and "service" not in options:  # libpq reads the service file, which may set another port
+        port = DEFAULT_PORT
     found: Attributes = {}
     if host:
         found[spans.SERVER_ADDRESS] = str(host)
-    if not port and "service" not in options:  # libpq reads the service file, which may set another port
-        port = DEFAULT_PORT
     if port and str(port).isdecimal():
         found[spans.SERVER_PORT] = int(port)
     return found

@@ -6,9 +6,9 @@ batch.
 
 import logging
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from time import monotonic
 from typing import Any, Final
 
 from django_partisan import outcomes
@@ -52,13 +52,12 @@ def taken() -> dict[str, int]:
 class OnceAMinute:
     """A rate limit that lets each key pass once a minute."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._passed_at: dict[Any, float] = {}
 
     def lets_pass(self, key: Any) -> bool:
         """Return whether ``key`` may pass: it did not pass within the last minute. If so, it passes now."""
-        now = self._clock()
+        now = monotonic()
         if now - self._passed_at.get(key, -INTERVAL_SECONDS) < INTERVAL_SECONDS:
             return False
         self._passed_at[key] = now
@@ -71,11 +70,12 @@ class DroppedSpans:
     A worker reports how many of its spans are waiting for a collector; if it dies, these count as dropped.
     """
 
-    def __init__(self, queue: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, queue: str) -> None:
         self._queue = queue
-        self._limit = OnceAMinute(clock)
+        self._limit = OnceAMinute()
         self._unreported: Counter[str] = Counter()
-        self._waiting: dict[int, int] = {}
+        self.waiting: dict[int, int] = {}
+        """How many spans of each worker are waiting, by its pid; a worker that has flushed reports 0."""
 
     def add(self, dropped: Mapping[str, int], at_once: bool = False) -> None:
         """Add counts by reason and report those that are due; with ``at_once``, report all."""
@@ -84,13 +84,9 @@ class DroppedSpans:
             if at_once or self._limit.lets_pass(reason):
                 bus.emit(TelemetryDropped, self._queue, reason, self._unreported.pop(reason))
 
-    def note_waiting(self, pid: int, spans: int) -> None:
-        """Record how many spans of a worker are waiting; a worker that has flushed reports 0."""
-        self._waiting[pid] = spans
-
     def worker_exited(self, pid: int) -> None:
         """Count the spans that were lost with a worker."""
-        left = self._waiting.pop(pid, 0)
+        left = self.waiting.pop(pid, 0)
         if left:
             self.add({outcomes.REASON_WORKER_LOST: left})
 

@@ -18,28 +18,24 @@ RUNS_KEPT_MAX: Final = 100_000
 """How many runs a manager keeps until they are settled; runs whose claims were lost never are."""
 
 
-def links_of_run(enqueuer: SpanContext | None, headers: Any, attempt: int) -> list[Link]:
-    """Return the links of a run: to its enqueueing and, from the second run on, to the previous run."""
-    links = [] if enqueuer is None else [Link(enqueuer, {})]
-    if attempt > 1 and isinstance(headers, Mapping):
-        previous = parsed(headers.get(PREVIOUS_SPAN))
-        if previous is not None:
-            links.append(Link(previous, {LINK: LINK_PREVIOUS_RUN}))
-    return links
-
-
 def relation_of_run(run: Run | TaskRef, propagation: str | None) -> tuple[Context, Context, list[Link]]:
     """Return the parent of a run's span, the context in which the task runs, and the span's links.
 
-    ``propagation`` is the processor's own ``TRACE_PROPAGATION``, if any.
+    These are to the enqueueing and, from the second run on, to the previous run. ``propagation`` is the
+    processor's own ``TRACE_PROPAGATION``, if any.
     """
     propagation = propagation or observability.value("TRACE_PROPAGATION")
     carried, enqueuer = extracted(run.headers)
-    if run.attempt == 1 and propagation == observability.PROPAGATION_NONE:
+    links = [] if enqueuer is None else [Link(enqueuer, {})]
+    if run.attempt > 1:
+        previous = parsed(run.headers.get(PREVIOUS_SPAN)) if isinstance(run.headers, Mapping) else None
+        if previous is not None:
+            links.append(Link(previous, {LINK: LINK_PREVIOUS_RUN}))
+        return ROOT, carried, links
+    if propagation == observability.PROPAGATION_NONE:
         return ROOT, ROOT, []
-    is_child = run.attempt == 1 and propagation == observability.PROPAGATION_CHILD
-    parent = with_remote_parent(enqueuer, carried) if is_child else ROOT
-    return parent, carried, links_of_run(enqueuer, run.headers, run.attempt)
+    is_child = propagation == observability.PROPAGATION_CHILD
+    return with_remote_parent(enqueuer, carried) if is_child else ROOT, carried, links
 
 
 def links_to_enqueueings(contexts: Iterable[str]) -> list[Link]:

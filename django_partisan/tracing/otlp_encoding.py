@@ -62,10 +62,8 @@ def _span(span: ReadableSpan) -> bytes:
         parts.append(_field(4, parent.span_id.to_bytes(8, "big")))
     parts += (b"\x39", _TIME(span.start_time or 0), b"\x41", _TIME(span.end_time or 0))
     parts += (_attributes(9, span.attributes), _number(10, span.dropped_attributes))
-    for event in span.events:
-        parts.append(_field(11, _event(event)))
-    for link in span.links:
-        parts.append(_field(13, _link(link)))
+    parts += [_field(11, _event(event)) for event in span.events]
+    parts += [_field(13, _link(link)) for link in span.links]
     parts += (_number(12, span.dropped_events), _number(14, span.dropped_links))
     parts += (_status(span.status), b"\x85\x01", _flags(parent))
     return b"".join(parts)
@@ -115,24 +113,27 @@ _remembered: Final = lru_cache(REMEMBERED_MAX)(_attribute)
 
 def _value(value: Any) -> bytes:
     """Encode a value; if OTLP has no type for it, as for a very large integer, it becomes text."""
-    if isinstance(value, str):
-        return _field(1, _utf8(value))
-    if isinstance(value, bool):
-        return b"\x10\x01" if value else b"\x10\x00"
-    if isinstance(value, int):
-        # As hexadecimal text, which Python writes for an integer of any length.
-        return (
-            b"\x18" + _varint(value & _UNSIGNED) if _LEAST <= value < _BEYOND else _field(1, b"%#x" % value)
-        )
-    if isinstance(value, float):
-        return b"\x21" + _DOUBLE(value)
-    if isinstance(value, bytes):
-        return _field(7, value)
-    if isinstance(value, Sequence):
-        return _field(5, b"".join(_field(1, _value(one)) for one in value))
-    if isinstance(value, Mapping):
-        return _field(6, _attributes(1, value))
-    return b"" if value is None else _value(str(value))
+    match value:
+        case str():
+            return _field(1, _utf8(value))
+        case bool():
+            return b"\x10\x01" if value else b"\x10\x00"
+        case int() if _LEAST <= value < _BEYOND:
+            return b"\x18" + _varint(value & _UNSIGNED)
+        case int():  # as hexadecimal text, which Python writes for an integer of any length
+            return _field(1, b"%#x" % value)
+        case float():
+            return b"\x21" + _DOUBLE(value)
+        case bytes():
+            return _field(7, value)
+        case Sequence():
+            return _field(5, b"".join(_field(1, _value(one)) for one in value))
+        case Mapping():
+            return _field(6, _attributes(1, value))
+        case None:
+            return b""
+        case _:
+            return _value(str(value))
 
 
 def _text(number: int, text: str | None) -> bytes:

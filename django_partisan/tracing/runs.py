@@ -90,9 +90,11 @@ def add_outcome(
     match event:
         case TaskPostponed():
             reason = event.reason
+            span.set_attribute(spans.DELAY_SECONDS, float(event.delay_seconds))
         case TaskRetried():
             error = event.error
             fields[spans.RETRIES_LEFT] = event.retries_left
+            span.set_attribute(spans.DELAY_SECONDS, float(event.delay_seconds))
         case TaskFailed():
             error, reason = event.error, event.reason
         case TaskCancelled():
@@ -107,8 +109,6 @@ def add_outcome(
             )
     if outcome != RESCUED:
         span.set_attribute(spans.OUTCOME, outcome)
-    if isinstance(event, TaskPostponed | TaskRetried):
-        span.set_attribute(spans.DELAY_SECONDS, float(event.delay_seconds))
     if error is not None:
         record_error(span, error)
     if reason is not None:

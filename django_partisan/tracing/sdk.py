@@ -42,12 +42,14 @@ def configure_sdk_if_needed(process_role: str, queue: str) -> None:
 
     from django_partisan.tracing.provider import Provider
 
-    described: dict[str, str | int] = {
-        "process.pid": os.getpid(),
-        "partisan.process.role": process_role,
-        "partisan.queue.name": queue,
-    }
-    trace.set_tracer_provider(Provider(made, Resource.create(described)))
+    resource = Resource.create(
+        {
+            "process.pid": os.getpid(),
+            "partisan.process.role": process_role,
+            "partisan.queue.name": queue,
+        }
+    )
+    trace.set_tracer_provider(Provider(made, resource))
     limit_sdk_warnings(silent=is_worker)
     bus.refresh()
 

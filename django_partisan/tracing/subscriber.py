@@ -12,12 +12,11 @@ from opentelemetry.trace import Link, TracerProvider
 from django_partisan.config import observability
 from django_partisan.config.queues import DEFAULT_QUEUE
 from django_partisan.telemetry import bus
-from django_partisan.telemetry.bus import Subscriber
 from django_partisan.telemetry.events import Event
 from django_partisan.telemetry.events.queues import OutcomesSettled, TasksClaimed
 from django_partisan.telemetry.events.scopes import Running, Scope, Ticking
 from django_partisan.telemetry.events.tasks import TaskRescued
-from django_partisan.telemetry.events.values import TaskRef
+from django_partisan.telemetry.events.values import Run
 from django_partisan.telemetry.events.workers import WorkerExited
 from django_partisan.tracing import dropped_spans, spans
 from django_partisan.tracing.attributes import SpanStarter
@@ -44,7 +43,7 @@ _WANTED: Final[Mapping[type, str | None]] = {
 """The kinds of events that are handled, with the settings that switch some of them off."""
 
 
-class TracingSubscriber(Subscriber):
+class TracingSubscriber(bus.Subscriber):
     """Creates the spans declared in ``tracing.spans``.
 
     A worker passes its manager's pid and its slot, a manager its own pid and the queue. As long as no SDK is
@@ -81,6 +80,8 @@ class TracingSubscriber(Subscriber):
         if starter is None:
             return
         match event:
+            case _ if isinstance(getattr(event, "run", None), Run):
+                self._end_run(event)
             case TasksClaimed():
                 if event.number:
                     _add_ended(starter, spans.CLAIM, event, links_to_enqueueings(event.contexts))
@@ -93,10 +94,8 @@ class TracingSubscriber(Subscriber):
             case TaskRescued():
                 if event.lost is not None:
                     add_run(starter, event)
-            case _ if isinstance(event.run, TaskRef):  # the manager ends the run
+            case _:  # the manager ends the run
                 add_run(starter, event)
-            case _:
-                self._end_run(event)
 
     def around(self, scope: Scope) -> AbstractContextManager[None]:
         starter = self._recording()
@@ -142,7 +141,7 @@ class TracingSubscriber(Subscriber):
         dropped, ended, pid, waiting = value
         self._runs.absorb(ended)
         self._dropped.add(dropped)
-        self._dropped.note_waiting(pid, waiting)
+        self._dropped.waiting[pid] = waiting
 
     def close(self, timeout: float) -> None:
         self.is_stuck = not flush(timeout, self._provider)
