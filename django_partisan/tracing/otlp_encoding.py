@@ -62,8 +62,8 @@ def _span(span: ReadableSpan) -> bytes:
         parts.append(_field(4, parent.span_id.to_bytes(8, "big")))
     parts += (b"\x39", _TIME(span.start_time or 0), b"\x41", _TIME(span.end_time or 0))
     parts += (_attributes(9, span.attributes), _number(10, span.dropped_attributes))
-    parts += [_field(11, _event(event)) for event in span.events]
-    parts += [_field(13, _link(link)) for link in span.links]
+    parts += map(_event, span.events)
+    parts += map(_link, span.links)
     parts += (_number(12, span.dropped_events), _number(14, span.dropped_links))
     parts += (_status(span.status), b"\x85\x01", _flags(parent))
     return b"".join(parts)
@@ -71,12 +71,12 @@ def _span(span: ReadableSpan) -> bytes:
 
 def _event(event: Event) -> bytes:
     head = b"\x09" + _TIME(event.timestamp) + _text(2, event.name)
-    return head + _attributes(3, event.attributes) + _number(4, event.dropped_attributes)
+    return _field(11, head + _attributes(3, event.attributes) + _number(4, event.dropped_attributes))
 
 
 def _link(link: Link) -> bytes:
     attributes = _attributes(4, link.attributes) + _number(5, link.dropped_attributes)
-    return _ids(link.context) + attributes + b"\x35" + _flags(link.context)
+    return _field(13, _ids(link.context) + attributes + b"\x35" + _flags(link.context))
 
 
 def _status(status: Status) -> bytes:
@@ -116,14 +116,14 @@ def _value(value: Any) -> bytes:
     match value:
         case str():
             return _field(1, _utf8(value))
+        case float():
+            return b"\x21" + _DOUBLE(value)
         case bool():
             return b"\x10\x01" if value else b"\x10\x00"
         case int() if _LEAST <= value < _BEYOND:
             return b"\x18" + _varint(value & _UNSIGNED)
         case int():  # as hexadecimal text, which Python writes for an integer of any length
             return _field(1, b"%#x" % value)
-        case float():
-            return b"\x21" + _DOUBLE(value)
         case bytes():
             return _field(7, value)
         case Sequence():
