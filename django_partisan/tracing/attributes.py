@@ -23,7 +23,6 @@ MESSAGE_MAX: Final = 1024
 STACK_TRACE_MAX: Final = 8192
 """The maximum length of a stack trace, in characters: a batch of 512 spans stays within a collector's 4
 MiB."""
-DEFAULT_PORT: Final = 5432
 _CUT: Final = "\n  [...]\n"
 _NONE: Final[Mapping[str, AttributeValue]] = {}
 
@@ -86,7 +85,7 @@ def server_of(database: Mapping[str, Any], environ: Mapping[str, str]) -> Attrib
     host = database.get("HOST") or options.get("host") or environ.get("PGHOST") or environ.get("PGHOSTADDR")
     port = database.get("PORT") or options.get("port") or environ.get("PGPORT")
     if not port and "service" not in options:  # libpq reads the service file, which may set another port
-        port = DEFAULT_PORT
+        port = 5432
     found: Attributes = {}
     if host:
         found[spans.SERVER_ADDRESS] = str(host)

@@ -46,33 +46,33 @@ def links_to_enqueueings(contexts: Iterable[str]) -> list[Link]:
 class RunsToSettle:
     """The spans of runs whose outcomes are not settled yet; the settle span links to them.
 
-    A worker adds them and sends them with the outcomes; its manager keeps them until these are settled.
+    A worker adds them and sends them with the outcomes; its manager absorbs and keeps them until these are
+    settled.
     """
 
     def __init__(self) -> None:
-        self._ended: list[tuple[int, str]] = []
-        self._kept: dict[int, str] = {}
+        self._traceparents: dict[int, str] = {}
 
     def add(self, task_id: int, span: Span) -> None:
         """Add, in a worker, the span of a run whose outcome is known."""
         text = traceparent(span)
         if text is not None:
-            self._ended.append((task_id, text))
+            self._traceparents[task_id] = text
 
     def taken(self) -> list[tuple[int, str]]:
         """Return the runs added since the last call, as pairs of task id and ``traceparent``."""
-        ended, self._ended = self._ended, []
+        ended, self._traceparents = list(self._traceparents.items()), {}
         return ended
 
     def absorb(self, ended: Iterable[tuple[int, str]]) -> None:
         """Keep, in the manager, the runs that a worker's ``taken()`` returned."""
-        self._kept.update(ended)
-        while len(self._kept) > RUNS_KEPT_MAX:
-            del self._kept[next(iter(self._kept))]
+        self._traceparents.update(ended)
+        while len(self._traceparents) > RUNS_KEPT_MAX:
+            del self._traceparents[next(iter(self._traceparents))]
 
     def links(self, task_ids: Iterable[int]) -> list[Link]:
         """Return links to the runs of these tasks, and remove the runs."""
-        runs = [self._kept.pop(task_id, None) for task_id in task_ids]
+        runs = [self._traceparents.pop(task_id, None) for task_id in task_ids]
         return _links(map(parsed, islice(filter(None, runs), LINKS_MAX)))
 
 

@@ -187,8 +187,9 @@ class PlainSpan(Span, ReadableSpan):
             spans.EXCEPTION_MESSAGE: error.message,
             spans.EXCEPTION_STACKTRACE: error.stack_trace,
             spans.EXCEPTION_ESCAPED: str(escaped),
+            **(attributes or {}),
         }
-        self.add_event(spans.EXCEPTION, {**recorded, **(attributes or {})}, timestamp)
+        self.add_event(spans.EXCEPTION, recorded, timestamp)
 
     def __exit__(self, kind: Any, error: BaseException | None, tb: Any) -> None:
         if error is not None and self.is_recording():

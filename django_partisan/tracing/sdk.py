@@ -63,20 +63,20 @@ def flush(timeout: float, tracer_provider: trace.TracerProvider | None = None) -
     deadline = time.monotonic() + timeout
     tracers = tracer_provider or trace.get_tracer_provider()
     providers = (tracers, metrics.get_meter_provider(), logger_provider())
-    flushes = [_started(provider, timeout) for provider in providers if hasattr(provider, "force_flush")]
-    return all(done.wait(max(0.0, deadline - time.monotonic())) for done in flushes)
+    flushes = [
+        threading.Thread(target=_flush, args=(provider, timeout), name="partisan-flush", daemon=True)
+        for provider in providers
+        if hasattr(provider, "force_flush")
+    ]
+    for flush in flushes:
+        flush.start()
+    for flush in flushes:
+        flush.join(max(0.0, deadline - time.monotonic()))
+    return not any(flush.is_alive() for flush in flushes)
 
 
-def _started(provider: Any, timeout: float) -> threading.Event:
-    """Start to flush ``provider``; return an event that is set when the flush ends."""
-    done = threading.Event()
-
-    def run() -> None:
-        try:
-            provider.force_flush(int(timeout * 2000))  # longer than we wait, so that we give up first
-        except Exception:  # the data to export is lost; the process still ends
-            swallowed.counts[SUBSCRIBER] += 1
-        done.set()
-
-    threading.Thread(target=run, name="partisan-flush", daemon=True).start()
-    return done
+def _flush(provider: Any, timeout: float) -> None:
+    try:
+        provider.force_flush(int(timeout * 2000))  # longer than we wait, so that we give up first
+    except Exception:  # the data to export is lost; the process still ends
+        swallowed.counts[SUBSCRIBER] += 1

@@ -7,8 +7,6 @@ from typing import Final, NamedTuple
 
 from opentelemetry.trace import SpanKind
 
-from django_partisan import outcomes
-
 TRACER: Final = "django_partisan"
 SYSTEM: Final = "partisan"
 SUBSCRIBER: Final = "traces"
@@ -130,8 +128,6 @@ ATTRIBUTES: Final = (
         "if the operation failed, or the run failed or will be retried",
     ),
 )
-
-COMPLETED_EVENT: Final = f"task.{outcomes.COMPLETED}"
 
 # Names in span events: the exception's follow the conventions, the others are fields of the log event of that
 # name.

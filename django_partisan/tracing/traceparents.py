@@ -52,5 +52,5 @@ def traceparent(span: Span) -> str | None:
 @lru_cache(1)
 def _has_default_parts(propagator: CompositePropagator) -> bool:
     """Return whether a propagator consists of exactly OpenTelemetry's default ones."""
-    parts = getattr(propagator, "_propagators", ())  # private: see private_apis
-    return tuple(map(type, parts)) == _DEFAULT
+    # The attribute is private: see private_apis.
+    return tuple(map(type, getattr(propagator, "_propagators", ()))) == _DEFAULT
