@@ -9,7 +9,7 @@ from typing import Any, Final
 from django.apps import apps
 from django.db import connections, router
 from opentelemetry.context import Context
-from opentelemetry.trace import Link, Span, Tracer
+from opentelemetry.trace import Link, Span, SpanKind, Tracer
 from opentelemetry.util.types import AttributeValue
 
 from django_partisan.config import observability
@@ -24,7 +24,6 @@ STACK_TRACE_MAX: Final = 8192
 """The maximum length of a stack trace, in characters: a batch of 512 spans stays within a collector's 4
 MiB."""
 _CUT: Final = "\n  [...]\n"
-_NONE: Final[Mapping[str, AttributeValue]] = {}
 
 
 class SpanStarter:
@@ -45,7 +44,7 @@ class SpanStarter:
         slot: int | None = None,
         *,
         context: Context | None = None,
-        more: Attributes = _NONE,
+        more: Mapping[str, AttributeValue] | None = None,
         links: Sequence[Link] = (),
         started: int | None = None,
     ) -> Span:
@@ -55,14 +54,13 @@ class SpanStarter:
         """
         alias = router.db_for_write(self._task_model) if slot is None else None
         naming = observability.value("SPAN_NAMING")
-        name, shared = self._described(alias, naming, span, queue, processor, slot)
-        kind = spans.SPANS[span].kind
-        return self._tracer.start_span(name, context, kind, shared | more, links, started)
+        name, kind, shared = self._described(alias, naming, span, queue, processor, slot)
+        return self._tracer.start_span(name, context, kind, {**shared, **(more or {})}, links, started)
 
     def _describe(
         self, alias: str | None, naming: str, span: str, queue: str, processor: str | None, slot: int | None
-    ) -> tuple[str, Attributes]:
-        operation = spans.SPANS[span].operation
+    ) -> tuple[str, SpanKind, Attributes]:
+        operation, kind, *_ = spans.SPANS[span]
         by_queue = processor is None or naming == observability.NAMING_QUEUE
         slot = self._slot if slot is None else slot
         values: dict[str, AttributeValue | None] = {
@@ -75,8 +73,8 @@ class SpanStarter:
             **server_of(connections.databases[alias or router.db_for_write(self._task_model)], os.environ),
         }
         declared = [attribute.name for attribute in spans.ATTRIBUTES if span in attribute.on]
-        shared = {name: value for name in declared if (value := values.get(name)) is not None}
-        return f"{operation} {queue if by_queue else processor}", shared
+        shared: Attributes = {name: value for name in declared if (value := values.get(name)) is not None}
+        return f"{operation} {queue if by_queue else processor}", kind, shared
 
 
 def server_of(database: Mapping[str, Any], environ: Mapping[str, str]) -> Attributes:

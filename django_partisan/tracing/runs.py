@@ -48,14 +48,13 @@ def start_run(
 ) -> tuple[Span, Context]:
     """Start the span of a run; return it and the context in which the task runs."""
     parent, carried, links = relation_of_run(task, propagation)
-    more = of_task(task, wait_seconds)
     span = starter.start(
         spans.PROCESS,
         task.queue,
         task.processor,
         slot,
         context=parent,
-        more=more,
+        more=of_task(task, wait_seconds),
         links=links,
         started=started,
     )
@@ -86,24 +85,22 @@ def add_outcome(
         fields[spans.EVENT_DURATION] = int(seconds * NANOSECONDS)
     if slot is not None and generation is not None:
         fields[spans.WORKER_SLOT], fields[spans.WORKER_GENERATION] = slot, generation
-    error, reason = None, None
+    error = None
+    reason: str | None = getattr(event, "reason", None)
     match event:
         case TaskPostponed():
-            reason = event.reason
             span.set_attribute(spans.DELAY_SECONDS, float(event.delay_seconds))
         case TaskRetried():
             error = event.error
             fields[spans.RETRIES_LEFT] = event.retries_left
             span.set_attribute(spans.DELAY_SECONDS, float(event.delay_seconds))
         case TaskFailed():
-            error, reason = event.error, event.reason
+            error = event.error
         case TaskCancelled():
             reason = event.error.message
         case TaskRescued(reason=outcomes.REASON_STOPPED):  # a forced stop is not an error
-            reason = event.reason
             del fields[spans.EVENT_OUTCOME]
         case TaskRescued():
-            reason = event.reason
             error = ErrorInfo.of(
                 WorkerLost(f"{event.task.processor}: the worker died while it ran this task.")
             )
@@ -121,9 +118,11 @@ def record_error(span: Span, error: ErrorInfo) -> None:
     text = message(error.message)
     span.set_status(Status(StatusCode.ERROR, text))
     span.set_attribute(spans.ERROR_TYPE, error.type)
-    exception: Attributes = {
-        spans.EXCEPTION_TYPE: error.type,
-        spans.EXCEPTION_MESSAGE: text,
-        spans.EXCEPTION_STACKTRACE: stack_trace(error.stack_trace),
-    }
-    span.add_event(spans.EXCEPTION, exception)
+    span.add_event(
+        spans.EXCEPTION,
+        {
+            spans.EXCEPTION_TYPE: error.type,
+            spans.EXCEPTION_MESSAGE: text,
+            spans.EXCEPTION_STACKTRACE: stack_trace(error.stack_trace),
+        },
+    )

@@ -62,17 +62,16 @@ def flush(timeout: float, tracer_provider: trace.TracerProvider | None = None) -
     """
     deadline = time.monotonic() + timeout
     tracers = tracer_provider or trace.get_tracer_provider()
-    providers = (tracers, metrics.get_meter_provider(), logger_provider())
-    flushes = [
+    threads = [
         threading.Thread(target=_flush, args=(provider, timeout), name="partisan-flush", daemon=True)
-        for provider in providers
+        for provider in (tracers, metrics.get_meter_provider(), logger_provider())
         if hasattr(provider, "force_flush")
     ]
-    for flush in flushes:
-        flush.start()
-    for flush in flushes:
-        flush.join(max(0.0, deadline - time.monotonic()))
-    return not any(flush.is_alive() for flush in flushes)
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return not any(thread.is_alive() for thread in threads)
 
 
 def _flush(provider: Any, timeout: float) -> None:

@@ -11,7 +11,7 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, format_span_id
 
-from django_partisan.telemetry.events.scopes import Enqueueing, Running, Ticking
+from django_partisan.telemetry.events.scopes import Enqueueing, Running, Scope, Ticking
 from django_partisan.telemetry.events.values import ErrorInfo
 from django_partisan.telemetry.trace_context import process_span_id
 from django_partisan.tracing import spans
@@ -19,7 +19,7 @@ from django_partisan.tracing.context import injected
 from django_partisan.tracing.runs import RunEnded, add_outcome, record_error
 from django_partisan.tracing.traceparents import traceparent
 
-Around = TypeVar("Around", Enqueueing, Ticking, Running)
+Around = TypeVar("Around", bound=Scope)
 
 
 class SpanScope(Generic[Around]):
@@ -64,11 +64,10 @@ class SendScope(SpanScope[Enqueueing]):
     """The span of one ``delay()``."""
 
     def finish(self, error: BaseException | None) -> None:
-        scope = self.scope
-        task_id = scope.task_ids[0] if scope.task_ids else scope.task_id
+        task_id = self.scope.task_ids[0] if self.scope.task_ids else self.scope.task_id
         if error is None and task_id is not None:
             self.span.set_attribute(spans.MESSAGE_ID, str(task_id))
-            self.span.set_attribute(spans.DEDUPLICATED, scope.deduplicated)
+            self.span.set_attribute(spans.DEDUPLICATED, self.scope.deduplicated)
 
 
 class BatchScope(SpanScope[Enqueueing]):

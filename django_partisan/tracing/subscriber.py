@@ -109,8 +109,8 @@ class TracingSubscriber(bus.Subscriber):
             return TickScope(starter.start(spans.SCHEDULE, scope.queue, context=ROOT), scope, ROOT)
         if scope.count == 1:
             return SendScope(starter.start(spans.SEND, scope.queue, scope.processor), scope)
-        more = {spans.MESSAGE_COUNT: scope.count}
-        span = starter.start(spans.BATCH_SEND, scope.queue, scope.processor, more=more)
+        counted = {spans.MESSAGE_COUNT: scope.count}
+        span = starter.start(spans.BATCH_SEND, scope.queue, scope.processor, more=counted)
         return BatchScope(span, scope, partial(starter.start, spans.CREATE))
 
     def headers(self) -> dict[str, str]:
@@ -175,5 +175,5 @@ def _add_ended(
     """Add the span of an operation that has just ended."""
     ended = time.time_ns()
     started = ended - int(event.seconds * NANOSECONDS)
-    more = {spans.MESSAGE_COUNT: event.number}
-    starter.start(span, event.queue, context=ROOT, more=more, links=links, started=started).end(ended)
+    counted = {spans.MESSAGE_COUNT: event.number}
+    starter.start(span, event.queue, context=ROOT, more=counted, links=links, started=started).end(ended)
