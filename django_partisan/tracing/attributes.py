@@ -48,13 +48,14 @@ class SpanStarter:
         links: Sequence[Link] = (),
         started: int | None = None,
     ) -> Span:
-        """Start ``span``, a key of ``spans.SPANS``, with ``more`` attributes, by default now and as a child.
+        """Start ``span``, a key of ``spans.SPANS``, with ``more`` attributes; by default, it starts now.
 
         For a run, pass the slot of its worker; the task is in the database of the worker's manager.
         """
         alias = router.db_for_write(self._task_model) if slot is None else None
-        naming = observability.value("SPAN_NAMING")
-        name, kind, shared = self._described(alias, naming, span, queue, processor, slot)
+        name, kind, shared = self._described(
+            alias, observability.value("SPAN_NAMING"), span, queue, processor, slot
+        )
         return self._tracer.start_span(name, context, kind, {**shared, **(more or {})}, links, started)
 
     def _describe(

@@ -52,7 +52,7 @@ def exporter_names(environ: Mapping[str, str]) -> list[str]:
     protocol = next((environ[key].strip() for key in PROTOCOLS if environ.get(key)), HTTP)
     # An unknown protocol matches no exporter, and the error message shows it.
     otlp = {HTTP: OTLP_HTTP, GRPC: OTLP_GRPC}.get(protocol, f"otlp over {protocol}")
-    names = [name.strip() for name in listed.split(",")]
+    names = map(str.strip, listed.split(","))
     return [otlp if name == "otlp" else name for name in names if name and name.lower() != "none"]
 
 

@@ -40,8 +40,13 @@ def encode(spans: Iterable[ReadableSpan]) -> bytes:
 
 
 def _resource_spans(resource: Resource, scopes: Mapping[InstrumentationScope | None, list[bytes]]) -> bytes:
-    encoded = [_field(2, _scope_spans(scope, spans)) for scope, spans in scopes.items()]
-    return b"".join((_field(1, _attributes(1, resource.attributes)), *encoded, _text(3, resource.schema_url)))
+    return b"".join(
+        (
+            _field(1, _attributes(1, resource.attributes)),
+            *(_field(2, _scope_spans(scope, spans)) for scope, spans in scopes.items()),
+            _text(3, resource.schema_url),
+        )
+    )
 
 
 def _scope_spans(scope: InstrumentationScope | None, spans: list[bytes]) -> bytes:
@@ -74,8 +79,8 @@ def _event(event: Event) -> bytes:
 
 
 def _link(link: Link) -> bytes:
-    attributes = _attributes(4, link.attributes) + _number(5, link.dropped_attributes)
-    return _field(13, _ids(link.context) + attributes + b"\x35" + _flags(link.context))
+    content = _ids(link.context) + _attributes(4, link.attributes) + _number(5, link.dropped_attributes)
+    return _field(13, content + b"\x35" + _flags(link.context))
 
 
 def _ids(context: SpanContext) -> bytes:

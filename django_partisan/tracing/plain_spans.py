@@ -83,8 +83,9 @@ class PlainTracer(Tracer):
         )
         if sampling.decision is Decision.DROP:
             return NonRecordingSpan(ids)
-        checked = _updated({}, sampling.attributes)
-        span = PlainSpan(self, name, ids, parent, kind, checked, links or (), start_time)
+        span = PlainSpan(
+            self, name, ids, parent, kind, _updated({}, sampling.attributes), links or (), start_time
+        )
         self.processor.on_start(span, parent_context=context)
         return span
 

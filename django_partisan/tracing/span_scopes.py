@@ -115,8 +115,7 @@ class RunScope(SpanScope[Running]):
         """Add the outcome of the run, which has been emitted inside the scope."""
         self.has_outcome = True
         if self.span.is_recording():
-            run = self.scope.run
-            add_outcome(self.span, event, event.seconds, run.slot, run.generation)
+            add_outcome(self.span, event, event.seconds, self.scope.run.slot, self.scope.run.generation)
 
     def headers(self) -> dict[str, str]:
         """Return the headers that are added to the run's own row if the task runs again."""

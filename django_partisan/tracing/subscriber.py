@@ -91,9 +91,8 @@ class TracingSubscriber(bus.Subscriber):
                 _add_ended(starter, spans.SETTLE, event, links)
             case WorkerExited():
                 self._dropped.worker_exited(event.pid)
-            case TaskRescued():
-                if event.lost is not None:
-                    add_run(starter, event)
+            case TaskRescued(lost=None):
+                pass  # it had not begun
             case _:  # the manager ends the run
                 add_run(starter, event)
 
@@ -109,8 +108,9 @@ class TracingSubscriber(bus.Subscriber):
             return TickScope(starter.start(spans.SCHEDULE, scope.queue, context=ROOT), scope, ROOT)
         if scope.count == 1:
             return SendScope(starter.start(spans.SEND, scope.queue, scope.processor), scope)
-        counted = {spans.MESSAGE_COUNT: scope.count}
-        span = starter.start(spans.BATCH_SEND, scope.queue, scope.processor, more=counted)
+        span = starter.start(
+            spans.BATCH_SEND, scope.queue, scope.processor, more={spans.MESSAGE_COUNT: scope.count}
+        )
         return BatchScope(span, scope, partial(starter.start, spans.CREATE))
 
     def headers(self) -> dict[str, str]:
@@ -174,6 +174,11 @@ def _add_ended(
 ) -> None:
     """Add the span of an operation that has just ended."""
     ended = time.time_ns()
-    started = ended - int(event.seconds * NANOSECONDS)
-    counted = {spans.MESSAGE_COUNT: event.number}
-    starter.start(span, event.queue, context=ROOT, more=counted, links=links, started=started).end(ended)
+    starter.start(
+        span,
+        event.queue,
+        context=ROOT,
+        more={spans.MESSAGE_COUNT: event.number},
+        links=links,
+        started=ended - int(event.seconds * NANOSECONDS),
+    ).end(ended)
