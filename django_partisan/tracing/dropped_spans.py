@@ -6,9 +6,9 @@ batch.
 
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from time import monotonic
 from typing import Any, Final
 
 from django_partisan import outcomes
@@ -50,12 +50,13 @@ def taken() -> dict[str, int]:
 class OnceAMinute:
     """A rate limit that lets each key pass once a minute."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._passed_at: dict[Any, float] = {}
 
     def lets_pass(self, key: Any) -> bool:
         """Return whether ``key`` may pass: it did not pass within the last minute. If so, it passes now."""
-        now = monotonic()
+        now = self._clock()
         if now - self._passed_at.get(key, -INTERVAL_SECONDS) < INTERVAL_SECONDS:
             return False
         self._passed_at[key] = now
@@ -68,9 +69,9 @@ class DroppedSpans:
     A worker reports how many of its spans are waiting for a collector; if it dies, these count as dropped.
     """
 
-    def __init__(self, queue: str) -> None:
+    def __init__(self, queue: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._queue = queue
-        self._limit = OnceAMinute()
+        self._limit = OnceAMinute(clock)
         self._unreported: Counter[str] = Counter()
         self.waiting: dict[int, int] = {}
         """How many spans of each worker are waiting, by its pid; a worker that has flushed reports 0."""

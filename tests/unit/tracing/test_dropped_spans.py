@@ -68,10 +68,9 @@ def test_managers_own_counts_are_reported_with_a_claim(reported, recording: Reco
     assert reported == [TelemetryDropped("default", "span_queue_full", 1)]
 
 
-def test_each_reason_is_reported_at_most_once_a_minute(monkeypatch: pytest.MonkeyPatch, reported):
+def test_each_reason_is_reported_at_most_once_a_minute(reported):
     now = [100.0]
-    monkeypatch.setattr(dropped_spans, "monotonic", lambda: now[0])
-    dropped = dropped_spans.DroppedSpans(QUEUE)
+    dropped = dropped_spans.DroppedSpans(QUEUE, clock=lambda: now[0])
     dropped.add({"span_queue_full": 1})
     dropped.add({"span_queue_full": 2, "span_export_failed": 7})
     now[0] += 59
