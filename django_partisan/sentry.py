@@ -9,7 +9,8 @@ line; if that integration is disabled, the subscriber sends the exception.
 import sys
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any, Final
 
 from opentelemetry.trace import get_current_span
@@ -68,7 +69,7 @@ class SentrySubscriber(bus.Subscriber):
             self._sdk.capture_exception(exc_info_of(exception))
 
     def around(self, scope: Scope) -> AbstractContextManager[None]:
-        return _RunScope(self._sdk, scope.run) if isinstance(scope, Running) else _NOTHING
+        return _run_scope(self._sdk, scope.run) if isinstance(scope, Running) else _NOTHING
 
     def close(self, timeout: float) -> None:
         """Send the remaining events within half of ``timeout``; the other half is for spans.
@@ -82,46 +83,41 @@ class SentrySubscriber(bus.Subscriber):
         flush.join(timeout / 2)
 
 
-class _RunScope:
-    """An isolation scope with the tags, the name and the trace of a run."""
-
-    __slots__ = ("_isolation", "_run", "_sdk")
-
-    def __init__(self, sdk: Any, run: Run) -> None:
-        self._sdk = sdk
-        self._run = run
-
-    def __enter__(self) -> None:
-        run, self._isolation = self._run, self._sdk.isolation_scope()
-        scope = self._isolation.__enter__()
+@contextmanager
+def _run_scope(sdk: Any, run: Run) -> Iterator[None]:
+    """Enter an isolation scope with the tags, the name and the trace of a run."""
+    with sdk.isolation_scope() as scope:
         scope.clear_breadcrumbs()  # earlier ones belong to no task
-        scope.set_tag("partisan.task_id", str(run.id))
-        scope.set_tag("partisan.processor", run.processor)
-        scope.set_tag("partisan.queue", run.queue)
-        scope.set_tag("partisan.attempt", str(run.attempt))
+        scope.set_tags(
+            {
+                "partisan.task_id": str(run.id),
+                "partisan.processor": run.processor,
+                "partisan.queue": run.queue,
+                "partisan.attempt": str(run.attempt),
+            }
+        )
         scope.set_transaction_name(run.processor, source="task")
         scope.generate_propagation_context(_trace_headers())
-        scope.add_event_processor(self._once)
+        scope.add_event_processor(partial(_once, run))
+        yield
 
-    def __exit__(self, *error: Any) -> None:
-        self._isolation.__exit__(*error)
 
-    def _once(self, event: Any, hint: Mapping[str, Any]) -> Any:
-        """Drop the event if this run has already sent the exception, through any logger or call.
+def _once(run: Run, event: Any, hint: Mapping[str, Any]) -> Any:
+    """Drop the event if this run has already sent the exception, through any logger or call.
 
-        Drop the event of a failed enqueueing, too: its exception belongs to the run, which may be retried.
-        """
-        if _fields(hint).get("event.action") == _ENQUEUE_FAILED:
+    Drop the event of a failed enqueueing, too: its exception belongs to the run, which may be retried.
+    """
+    if _fields(hint).get("event.action") == _ENQUEUE_FAILED:
+        return None
+    exception = (hint.get("exc_info") or (None, None))[1]
+    if exception is not None:
+        if _is_sent(exception, run):
             return None
-        exception = (hint.get("exc_info") or (None, None))[1]
-        if exception is not None:
-            if _is_sent(exception, self._run):
-                return None
-            vars(exception)[_SENT] = self._run
-        for frame in _frames(event):
-            if is_ours(frame.get("module")):  # such as those of a cause, which a log line includes in full
-                frame.pop("vars", None)
-        return _without_fields_of_line(event)
+        vars(exception)[_SENT] = run
+    for frame in _frames(event):
+        if is_ours(frame.get("module")):  # such as those of a cause, which a log line includes in full
+            frame.pop("vars", None)
+    return _without_fields_of_line(event)
 
 
 def _is_sent(exception: BaseException, run: Run) -> bool:
@@ -153,9 +149,7 @@ def _without_fields_of_line(event: Any) -> Any:
 def _trace_headers() -> dict[str, str]:
     """Return Sentry's headers for the run's span; none without a span, so that the run starts a trace."""
     span = get_current_span().get_span_context()
-    if not span.is_valid:
-        return {}
-    return {"sentry-trace": f"{span.trace_id:032x}-{span.span_id:016x}"}
+    return {"sentry-trace": f"{span.trace_id:032x}-{span.span_id:016x}"} if span.is_valid else {}
 
 
 def _of_managers_line(event: Any, hint: Mapping[str, Any]) -> Any:

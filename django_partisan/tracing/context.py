@@ -8,15 +8,12 @@ from opentelemetry import context as context_api
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanContext
-from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from django_partisan.telemetry.trace_context import TRACEPARENT
 from django_partisan.tracing.traceparents import remote_span
 
 ROOT: Final = Context()
 """A context without a span: a span started in it has no parent."""
 
-W3C: Final = TraceContextTextMapPropagator()
 # The key that instrumentations read is private in the API; the plain word is the older key, which they still
 # read.
 _SUPPRESSING: Final = (
@@ -62,13 +59,6 @@ def span_context_of(context: Context) -> SpanContext | None:
         return None
     found = trace.get_current_span(context).get_span_context()
     return found if found.is_valid else None
-
-
-def traceparent(span: trace.Span) -> str | None:
-    """Return ``span`` as a W3C ``traceparent``, whatever propagator is configured."""
-    carrier: dict[str, str] = {}
-    W3C.inject(carrier, trace.set_span_in_context(span, ROOT))
-    return carrier.get(TRACEPARENT)
 
 
 @contextmanager

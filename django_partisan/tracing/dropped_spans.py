@@ -39,15 +39,8 @@ def waiting() -> int:
     return sum(of_one() for of_one in unexported)
 
 
-def count_unexported() -> None:
-    """Count the spans not yet exported as dropped; call it when the process stops waiting for them."""
-    count(NOT_FLUSHED, waiting())
-
-
 def taken() -> dict[str, int]:
     """Return how many spans this process has dropped since the last call, by reason."""
-    if not _counts:
-        return {}
     with _lock:
         found = dict(+_counts)  # without zeros
         _counts.clear()
@@ -80,7 +73,8 @@ class DroppedSpans:
         self._queue = queue
         self._limit = OnceAMinute(clock)
         self._unreported: Counter[str] = Counter()
-        self._waiting: dict[int, int] = {}
+        self.waiting: dict[int, int] = {}
+        """How many spans of each worker are waiting, by its pid; a worker that has flushed reports 0."""
 
     def add(self, dropped: Mapping[str, int], at_once: bool = False) -> None:
         """Add counts by reason and report those that are due; with ``at_once``, report all."""
@@ -89,13 +83,9 @@ class DroppedSpans:
             if at_once or self._limit.lets_pass(reason):
                 bus.emit(TelemetryDropped, self._queue, reason, self._unreported.pop(reason))
 
-    def note_waiting(self, pid: int, spans: int) -> None:
-        """Record how many spans of a worker are waiting; a worker that has flushed reports 0."""
-        self._waiting[pid] = spans
-
     def worker_exited(self, pid: int) -> None:
         """Count the spans that were lost with a worker."""
-        left = self._waiting.pop(pid, 0)
+        left = self.waiting.pop(pid, 0)
         if left:
             self.add({outcomes.REASON_WORKER_LOST: left})
 

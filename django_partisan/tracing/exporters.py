@@ -38,9 +38,6 @@ _REMEDIES: Final = {
 }
 
 
-_SCHEMES: Final = ("http", "https")
-
-
 class CannotExport(Exception):
     """A requested exporter cannot be created; the message says why and what to do."""
 
@@ -55,7 +52,7 @@ def exporter_names(environ: Mapping[str, str]) -> list[str]:
     protocol = next((environ[key].strip() for key in PROTOCOLS if environ.get(key)), HTTP)
     # An unknown protocol matches no exporter, and the error message shows it.
     otlp = {HTTP: OTLP_HTTP, GRPC: OTLP_GRPC}.get(protocol, f"otlp over {protocol}")
-    names = [name.strip() for name in listed.split(",")]
+    names = map(str.strip, listed.split(","))
     return [otlp if name == "otlp" else name for name in names if name and name.lower() != "none"]
 
 
@@ -70,7 +67,7 @@ def ensure_right_endpoint(environ: Mapping[str, str]) -> None:
     given = environ[name].strip()
     try:
         url = urlsplit(given)
-        is_right = url.scheme in _SCHEMES and bool(url.hostname) and url.port != 0
+        is_right = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0
     except ValueError:  # the port is not a number, or a bracket is not closed
         is_right = False
     if not is_right:
@@ -101,14 +98,13 @@ def import_exporter() -> None:
             import_module("django_partisan.tracing.provider")
 
 
-def _exporter(name: str) -> "SpanExporter":
+def _exporter(name: str) -> Any:
     exporter_class = _exporter_class(name)
     try:
         # Standard output is reserved for log lines.
-        made: SpanExporter = exporter_class(out=sys.stderr) if name == "console" else exporter_class()
+        return exporter_class(out=sys.stderr) if name == "console" else exporter_class()
     except Exception as error:
         raise CannotExport(f"The span exporter {name!r} rejected its settings: {error}") from error
-    return made
 
 
 def _exporter_class(name: str) -> Any:
@@ -130,5 +126,4 @@ def _exporter_class(name: str) -> Any:
 def _remedy_for_missing(name: str) -> str:
     if name.startswith("otlp over"):
         return f"OTEL_EXPORTER_OTLP_PROTOCOL must be {HTTP} (the extra 'otlp') or {GRPC}."
-    other = "Install its package, or correct OTEL_TRACES_EXPORTER (otlp, console, none)."
-    return _REMEDIES.get(name, other)
+    return _REMEDIES.get(name, "Install its package, or correct OTEL_TRACES_EXPORTER (otlp, console, none).")

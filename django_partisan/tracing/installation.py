@@ -9,13 +9,11 @@ from django_partisan.tracing import datadog
 from django_partisan.tracing.sdk import configure_sdk_if_needed, configured_tracer
 from django_partisan.tracing.subscriber import TracingSubscriber
 
-_subscriber: TracingSubscriber | None = None
-
 
 def install() -> None:
     """Trace the tasks that this process enqueues, as soon as the project configures an SDK."""
-    if _subscriber is None:
-        _replace(TracingSubscriber())
+    if not _installed():
+        bus.subscribe(TracingSubscriber())
 
 
 def setup(
@@ -32,8 +30,10 @@ def setup(
     if role == "manager":
         datadog.disable()
     configure_sdk_if_needed(role, queue)
-    is_of_use = configured_tracer() is not None
-    _replace(TracingSubscriber(manager_pid or os.getpid(), slot, queue) if is_of_use else None)
+    for inherited in _installed():  # from the fork server or the application's set-up
+        bus.unsubscribe(inherited)
+    if configured_tracer() is not None:
+        bus.subscribe(TracingSubscriber(manager_pid or os.getpid(), slot, queue))
 
 
 def is_stuck() -> bool:
@@ -41,14 +41,8 @@ def is_stuck() -> bool:
 
     The exit handler of the project's own SDK would wait for the collector again, and for longer.
     """
-    return _subscriber is not None and _subscriber.is_stuck
+    return any(one.is_stuck for one in _installed())
 
 
-def _replace(subscriber: TracingSubscriber | None) -> None:
-    """Replace the current subscriber, which this process may have inherited from a fork server."""
-    global _subscriber
-    if _subscriber is not None:
-        bus.unsubscribe(_subscriber)
-    if subscriber is not None:
-        bus.subscribe(subscriber)
-    _subscriber = subscriber
+def _installed() -> list[TracingSubscriber]:
+    return [one for one in bus.subscribers() if isinstance(one, TracingSubscriber)]

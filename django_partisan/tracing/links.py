@@ -10,36 +10,32 @@ from opentelemetry.trace import Link, Span, SpanContext
 
 from django_partisan.config import observability
 from django_partisan.telemetry.events.values import Run, TaskRef
-from django_partisan.tracing.context import ROOT, extracted, traceparent, with_remote_parent
+from django_partisan.tracing.context import ROOT, extracted, with_remote_parent
 from django_partisan.tracing.spans import LINK, LINK_PREVIOUS_RUN, LINKS_MAX, PREVIOUS_SPAN
-from django_partisan.tracing.traceparents import parsed
+from django_partisan.tracing.traceparents import parsed, traceparent
 
 RUNS_KEPT_MAX: Final = 100_000
 """How many runs a manager keeps until they are settled; runs whose claims were lost never are."""
 
 
-def links_of_run(enqueuer: SpanContext | None, headers: Any, attempt: int) -> list[Link]:
-    """Return the links of a run: to its enqueueing and, from the second run on, to the previous run."""
-    links = [] if enqueuer is None else [Link(enqueuer, {})]
-    if attempt > 1 and isinstance(headers, Mapping):
-        previous = parsed(headers.get(PREVIOUS_SPAN))
-        if previous is not None:
-            links.append(Link(previous, {LINK: LINK_PREVIOUS_RUN}))
-    return links
-
-
 def relation_of_run(run: Run | TaskRef, propagation: str | None) -> tuple[Context, Context, list[Link]]:
     """Return the parent of a run's span, the context in which the task runs, and the span's links.
 
-    ``propagation`` is the processor's own ``TRACE_PROPAGATION``, if any.
+    These are to the enqueueing and, from the second run on, to the previous run. ``propagation`` is the
+    processor's own ``TRACE_PROPAGATION``, if any.
     """
     propagation = propagation or observability.value("TRACE_PROPAGATION")
     carried, enqueuer = extracted(run.headers)
-    if run.attempt == 1 and propagation == observability.PROPAGATION_NONE:
+    links = [] if enqueuer is None else [Link(enqueuer, {})]
+    if run.attempt > 1:
+        previous = parsed(run.headers.get(PREVIOUS_SPAN)) if isinstance(run.headers, Mapping) else None
+        if previous is not None:
+            links.append(Link(previous, {LINK: LINK_PREVIOUS_RUN}))
+        return ROOT, carried, links
+    if propagation == observability.PROPAGATION_NONE:
         return ROOT, ROOT, []
-    is_child = run.attempt == 1 and propagation == observability.PROPAGATION_CHILD
-    parent = with_remote_parent(enqueuer, carried) if is_child else ROOT
-    return parent, carried, links_of_run(enqueuer, run.headers, run.attempt)
+    is_child = propagation == observability.PROPAGATION_CHILD
+    return with_remote_parent(enqueuer, carried) if is_child else ROOT, carried, links
 
 
 def links_to_enqueueings(contexts: Iterable[str]) -> list[Link]:
@@ -50,34 +46,33 @@ def links_to_enqueueings(contexts: Iterable[str]) -> list[Link]:
 class RunsToSettle:
     """The spans of runs whose outcomes are not settled yet; the settle span links to them.
 
-    A worker adds them and sends them with the outcomes; its manager keeps them until these are settled.
+    A worker adds them and sends them with the outcomes; its manager absorbs and keeps them until these are
+    settled.
     """
 
-    def __init__(self, most: int = RUNS_KEPT_MAX) -> None:
-        self._most = most
-        self._ended: list[tuple[int, str]] = []
-        self._kept: dict[int, str] = {}
+    def __init__(self) -> None:
+        self._traceparents: dict[int, str] = {}
 
     def add(self, task_id: int, span: Span) -> None:
         """Add, in a worker, the span of a run whose outcome is known."""
         text = traceparent(span)
         if text is not None:
-            self._ended.append((task_id, text))
+            self._traceparents[task_id] = text
 
     def taken(self) -> list[tuple[int, str]]:
         """Return the runs added since the last call, as pairs of task id and ``traceparent``."""
-        ended, self._ended = self._ended, []
+        ended, self._traceparents = list(self._traceparents.items()), {}
         return ended
 
     def absorb(self, ended: Iterable[tuple[int, str]]) -> None:
         """Keep, in the manager, the runs that a worker's ``taken()`` returned."""
-        self._kept.update(ended)
-        while len(self._kept) > self._most:
-            del self._kept[next(iter(self._kept))]
+        self._traceparents.update(ended)
+        while len(self._traceparents) > RUNS_KEPT_MAX:
+            del self._traceparents[next(iter(self._traceparents))]
 
     def links(self, task_ids: Iterable[int]) -> list[Link]:
         """Return links to the runs of these tasks, and remove the runs."""
-        runs = [self._kept.pop(task_id, None) for task_id in task_ids]
+        runs = [self._traceparents.pop(task_id, None) for task_id in task_ids]
         return _links(map(parsed, islice(filter(None, runs), LINKS_MAX)))
 
 

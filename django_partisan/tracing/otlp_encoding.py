@@ -13,37 +13,40 @@ from typing import Any, Final
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, SpanContext, SpanKind, Status
+from opentelemetry.trace import Link, SpanContext, SpanKind
 
 REMEMBERED_MAX: Final = 2048
 """The maximum number of attributes whose bytes are remembered."""
 SHORT_MAX: Final = 64
 """The maximum length of the key and the text of such an attribute, in characters."""
 _TIME: Final = Struct("<Q").pack
-_FLAGS: Final = Struct("<I").pack
 _DOUBLE: Final = Struct("<d").pack
 _LEAST, _BEYOND = -(2**63), 2**63
 """The bounds of OTLP's integers."""
 _UNSIGNED: Final = 2**64 - 1
 _KINDS: Final = {kind: bytes((6 << 3, kind.value + 1)) for kind in SpanKind}
-_HAS_REMOTE, _IS_REMOTE = 0x100, 0x200
-"""Flags of a parent or link: it is known whether it came from another process, and it did."""
+_LOCAL, _REMOTE = b"\x00\x01\x00\x00", b"\x00\x03\x00\x00"
+"""Flags of a parent or link: it is known whether it came from another process."""
 
 
 def encode(spans: Iterable[ReadableSpan]) -> bytes:
     """Return the request for ``spans``, grouped by resource and instrumentation scope."""
-    resources: dict[int, Resource] = {}
-    groups: dict[int, dict[InstrumentationScope | None, list[bytes]]] = {}
+    groups: dict[int, tuple[Resource, dict[InstrumentationScope | None, list[bytes]]]] = {}
     for span in spans:
-        key = id(span.resource)  # hashing a resource takes as long as encoding a span
-        resources[key] = span.resource
-        groups.setdefault(key, {}).setdefault(span.instrumentation_scope, []).append(_field(2, _span(span)))
-    return b"".join(_field(1, _resource_spans(resources[key], scopes)) for key, scopes in groups.items())
+        resource = span.resource
+        _, scopes = groups.setdefault(id(resource), (resource, {}))  # hashing one takes as long as a span
+        scopes.setdefault(span.instrumentation_scope, []).append(_field(2, _span(span)))
+    return b"".join(_field(1, _resource_spans(resource, scopes)) for resource, scopes in groups.values())
 
 
 def _resource_spans(resource: Resource, scopes: Mapping[InstrumentationScope | None, list[bytes]]) -> bytes:
-    encoded = [_field(2, _scope_spans(scope, spans)) for scope, spans in scopes.items()]
-    return b"".join((_field(1, _attributes(1, resource.attributes)), *encoded, _text(3, resource.schema_url)))
+    return b"".join(
+        (
+            _field(1, _attributes(1, resource.attributes)),
+            *(_field(2, _scope_spans(scope, spans)) for scope, spans in scopes.items()),
+            _text(3, resource.schema_url),
+        )
+    )
 
 
 def _scope_spans(scope: InstrumentationScope | None, spans: list[bytes]) -> bytes:
@@ -54,7 +57,7 @@ def _scope_spans(scope: InstrumentationScope | None, spans: list[bytes]) -> byte
 
 
 def _span(span: ReadableSpan) -> bytes:
-    context, parent = span.context, span.parent
+    context, parent, status = span.context, span.parent, span.status
     parts = [_ids(context), _text(5, span.name), _KINDS[span.kind]]
     if context.trace_state:
         parts.append(_text(3, context.trace_state.to_header()))
@@ -62,27 +65,22 @@ def _span(span: ReadableSpan) -> bytes:
         parts.append(_field(4, parent.span_id.to_bytes(8, "big")))
     parts += (b"\x39", _TIME(span.start_time or 0), b"\x41", _TIME(span.end_time or 0))
     parts += (_attributes(9, span.attributes), _number(10, span.dropped_attributes))
-    for event in span.events:
-        parts.append(_field(11, _event(event)))
-    for link in span.links:
-        parts.append(_field(13, _link(link)))
+    parts += map(_event, span.events)
+    parts += map(_link, span.links)
     parts += (_number(12, span.dropped_events), _number(14, span.dropped_links))
-    parts += (_status(span.status), b"\x85\x01", _flags(parent))
+    parts.append(_field(15, _text(2, status.description) + _number(3, status.status_code.value)))
+    parts += (b"\x85\x01", _flags(parent))
     return b"".join(parts)
 
 
 def _event(event: Event) -> bytes:
     head = b"\x09" + _TIME(event.timestamp) + _text(2, event.name)
-    return head + _attributes(3, event.attributes) + _number(4, event.dropped_attributes)
+    return _field(11, head + _attributes(3, event.attributes) + _number(4, event.dropped_attributes))
 
 
 def _link(link: Link) -> bytes:
-    attributes = _attributes(4, link.attributes) + _number(5, link.dropped_attributes)
-    return _ids(link.context) + attributes + b"\x35" + _flags(link.context)
-
-
-def _status(status: Status) -> bytes:
-    return _field(15, _text(2, status.description) + _number(3, status.status_code.value))
+    content = _ids(link.context) + _attributes(4, link.attributes) + _number(5, link.dropped_attributes)
+    return _field(13, content + b"\x35" + _flags(link.context))
 
 
 def _ids(context: SpanContext) -> bytes:
@@ -91,7 +89,7 @@ def _ids(context: SpanContext) -> bytes:
 
 
 def _flags(context: SpanContext | None) -> bytes:
-    return _FLAGS(_HAS_REMOTE | _IS_REMOTE if context is not None and context.is_remote else _HAS_REMOTE)
+    return _REMOTE if context is not None and context.is_remote else _LOCAL
 
 
 def _attributes(number: int, attributes: Mapping[str, Any] | None) -> bytes:
@@ -99,10 +97,8 @@ def _attributes(number: int, attributes: Mapping[str, Any] | None) -> bytes:
     for key, value in (attributes or {}).items():
         kind = type(value)
         is_short = _LEAST <= value < _BEYOND if kind is int else kind is str and len(value) <= SHORT_MAX
-        if is_short and len(key) <= SHORT_MAX:
-            parts.append(_remembered(number, key, value))
-        else:
-            parts.append(_attribute(number, key, value))
+        encoded = _remembered if is_short and len(key) <= SHORT_MAX else _attribute
+        parts.append(encoded(number, key, value))
     return b"".join(parts)
 
 
@@ -115,24 +111,27 @@ _remembered: Final = lru_cache(REMEMBERED_MAX)(_attribute)
 
 def _value(value: Any) -> bytes:
     """Encode a value; if OTLP has no type for it, as for a very large integer, it becomes text."""
-    if isinstance(value, str):
-        return _field(1, _utf8(value))
-    if isinstance(value, bool):
-        return b"\x10\x01" if value else b"\x10\x00"
-    if isinstance(value, int):
-        # As hexadecimal text, which Python writes for an integer of any length.
-        return (
-            b"\x18" + _varint(value & _UNSIGNED) if _LEAST <= value < _BEYOND else _field(1, b"%#x" % value)
-        )
-    if isinstance(value, float):
-        return b"\x21" + _DOUBLE(value)
-    if isinstance(value, bytes):
-        return _field(7, value)
-    if isinstance(value, Sequence):
-        return _field(5, b"".join(_field(1, _value(one)) for one in value))
-    if isinstance(value, Mapping):
-        return _field(6, _attributes(1, value))
-    return b"" if value is None else _value(str(value))
+    match value:
+        case str():
+            return _field(1, _utf8(value))
+        case float():
+            return b"\x21" + _DOUBLE(value)
+        case bool():
+            return b"\x10\x01" if value else b"\x10\x00"
+        case int() if _LEAST <= value < _BEYOND:
+            return b"\x18" + _varint(value & _UNSIGNED)
+        case int():  # as hexadecimal text, which Python writes for an integer of any length
+            return _field(1, b"%#x" % value)
+        case bytes():
+            return _field(7, value)
+        case Sequence():
+            return _field(5, b"".join(_field(1, _value(one)) for one in value))
+        case Mapping():
+            return _field(6, _attributes(1, value))
+        case None:
+            return b""
+        case _:
+            return _value(str(value))
 
 
 def _text(number: int, text: str | None) -> bytes:

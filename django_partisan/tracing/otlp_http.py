@@ -36,11 +36,11 @@ class OtlpHttpExporter(OTLPSpanExporter):
         body = encode(spans)
         if len(body) > self._request_max_bytes:
             return SpanExportResult.FAILURE
-        self._bodies.replace_by(body)
+        self._bodies.body, self._bodies.was_replaced = body, False
         try:
             result = super().export([])
         finally:
-            self._bodies.forget()  # it may be large, and the next export may be far away
+            self._bodies.body = b""  # it may be large, and the next export may be far away
         # A request that did not pass through the session sent an empty batch, whatever its result.
         return result if self._bodies.was_replaced else SpanExportResult.FAILURE
 
@@ -48,19 +48,12 @@ class OtlpHttpExporter(OTLPSpanExporter):
 class BodySession(Session):
     """A session that replaces the body of each request, including those that retry it."""
 
-    _body = b""
+    body = b""
+    """The body of the next requests, before compression."""
     was_replaced = False
-
-    def replace_by(self, body: bytes) -> None:
-        """Set the body of the next requests, before compression."""
-        self._body, self.was_replaced = body, False
-
-    def forget(self) -> None:
-        """Release the body."""
-        self._body = b""
 
     def request(self, *args: Any, **options: Any) -> Response:
         headers = CaseInsensitiveDict({**self.headers, **(options.get("headers") or {})})
         compress = _COMPRESSIONS.get(headers.get("Content-Encoding"), bytes)
         self.was_replaced = True
-        return super().request(*args, **{**options, "data": compress(self._body)})
+        return super().request(*args, **{**options, "data": compress(self.body)})

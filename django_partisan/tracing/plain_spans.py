@@ -13,7 +13,6 @@ from typing import Any, Final
 from opentelemetry import context as context_api
 from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.context import Context
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace import Tracer as SdkTracer
 from opentelemetry.sdk.trace.sampling import Decision
@@ -53,7 +52,7 @@ class PlainTracer(Tracer):
     def __init__(self, sdk: SdkTracer) -> None:
         self.processor: Any = sdk.span_processor
         self.scope = InstrumentationScope(spans.TRACER, __version__)
-        self._sdk = sdk
+        self.sdk = sdk
         self._ids = sdk.id_generator
         is_random = getattr(self._ids, "is_trace_id_random", lambda: False)
         self._flag_of_roots = _RANDOM if is_random() else 0
@@ -73,7 +72,7 @@ class PlainTracer(Tracer):
         context = context_api.get_current() if context is None else context
         parent = span_context_of(context)
         trace_id = self._ids.generate_trace_id() if parent is None else parent.trace_id
-        sampling = self._sdk.sampler.should_sample(context, trace_id, name, kind, attributes, links)
+        sampling = self.sdk.sampler.should_sample(context, trace_id, name, kind, attributes, links)
         flags = self._flag_of_roots if parent is None else parent.trace_flags & _RANDOM
         ids = SpanContext(
             trace_id,
@@ -84,19 +83,15 @@ class PlainTracer(Tracer):
         )
         if sampling.decision is Decision.DROP:
             return NonRecordingSpan(ids)
-        checked = _updated({}, sampling.attributes)
-        span = PlainSpan(self, name, ids, parent, kind, checked, links or (), start_time)
+        span = PlainSpan(
+            self, name, ids, parent, kind, _updated({}, sampling.attributes), links or (), start_time
+        )
         self.processor.on_start(span, parent_context=context)
         return span
 
-    @property
-    def resource(self) -> Resource:
-        """The SDK's resource, which it may replace after a fork."""
-        return self._sdk.resource
-
     def start_as_current_span(self, *args: Any, **options: Any) -> Any:
         """Start a span of the SDK; the library itself makes its spans current in scopes instead."""
-        return self._sdk.start_as_current_span(*args, **options)
+        return self.sdk.start_as_current_span(*args, **options)
 
 
 class PlainSpan(Span, ReadableSpan):
@@ -118,7 +113,7 @@ class PlainSpan(Span, ReadableSpan):
             name,
             ids,
             parent,
-            tracer.resource,
+            tracer.sdk.resource,  # which may be replaced after a fork
             attributes,
             links=BoundedList.from_seq(LIMIT, links) if len(links) > LIMIT else tuple(links),
             kind=kind,
@@ -187,8 +182,9 @@ class PlainSpan(Span, ReadableSpan):
             spans.EXCEPTION_MESSAGE: error.message,
             spans.EXCEPTION_STACKTRACE: error.stack_trace,
             spans.EXCEPTION_ESCAPED: str(escaped),
+            **(attributes or {}),
         }
-        self.add_event(spans.EXCEPTION, {**recorded, **(attributes or {})}, timestamp)
+        self.add_event(spans.EXCEPTION, recorded, timestamp)
 
     def __exit__(self, kind: Any, error: BaseException | None, tb: Any) -> None:
         if error is not None and self.is_recording():

@@ -38,18 +38,14 @@ class Provider(TracerProvider):
 
     def get_tracer(self, instrumenting_module_name: str, *args: Any, **options: Any) -> Tracer:
         tracer = super().get_tracer(instrumenting_module_name, *args, **options)
-        is_ours = instrumenting_module_name == TRACER
-        if is_ours and self.makes_plain_spans and isinstance(tracer, SdkTracer):  # not if the SDK is disabled
-            return PlainTracer(tracer)
-        return tracer
+        is_ours = instrumenting_module_name == TRACER and self.makes_plain_spans
+        # If the SDK is disabled, the tracer is not its own.
+        return PlainTracer(tracer) if is_ours and isinstance(tracer, SdkTracer) else tracer
 
 
 def _limits_or_counts(environ: Mapping[str, str]) -> bool:
-    if environ.get(_INTERNAL_METRICS, "").strip().lower() == "true":
-        return True
-    return any(
-        value.strip() for name, value in environ.items() if name.startswith("OTEL_") and name.endswith(_LIMIT)
-    )
+    limits = (text for name, text in environ.items() if name.startswith("OTEL_") and name.endswith(_LIMIT))
+    return environ.get(_INTERNAL_METRICS, "").strip().lower() == "true" or any(map(str.strip, limits))
 
 
 class CountingProcessor(BatchSpanProcessor):

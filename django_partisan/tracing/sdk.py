@@ -42,12 +42,14 @@ def configure_sdk_if_needed(process_role: str, queue: str) -> None:
 
     from django_partisan.tracing.provider import Provider
 
-    described: dict[str, str | int] = {
-        "process.pid": os.getpid(),
-        "partisan.process.role": process_role,
-        "partisan.queue.name": queue,
-    }
-    trace.set_tracer_provider(Provider(made, Resource.create(described)))
+    resource = Resource.create(
+        {
+            "process.pid": os.getpid(),
+            "partisan.process.role": process_role,
+            "partisan.queue.name": queue,
+        }
+    )
+    trace.set_tracer_provider(Provider(made, resource))
     limit_sdk_warnings(silent=is_worker)
     bus.refresh()
 
@@ -60,21 +62,20 @@ def flush(timeout: float, tracer_provider: trace.TracerProvider | None = None) -
     """
     deadline = time.monotonic() + timeout
     tracers = tracer_provider or trace.get_tracer_provider()
-    providers = (tracers, metrics.get_meter_provider(), logger_provider())
-    flushes = [_started(provider, timeout) for provider in providers if hasattr(provider, "force_flush")]
-    return all(done.wait(max(0.0, deadline - time.monotonic())) for done in flushes)
+    threads = [
+        threading.Thread(target=_flush, args=(provider, timeout), name="partisan-flush", daemon=True)
+        for provider in (tracers, metrics.get_meter_provider(), logger_provider())
+        if hasattr(provider, "force_flush")
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return not any(thread.is_alive() for thread in threads)
 
 
-def _started(provider: Any, timeout: float) -> threading.Event:
-    """Start to flush ``provider``; return an event that is set when the flush ends."""
-    done = threading.Event()
-
-    def run() -> None:
-        try:
-            provider.force_flush(int(timeout * 2000))  # longer than we wait, so that we give up first
-        except Exception:  # the data to export is lost; the process still ends
-            swallowed.counts[SUBSCRIBER] += 1
-        done.set()
-
-    threading.Thread(target=run, name="partisan-flush", daemon=True).start()
-    return done
+def _flush(provider: Any, timeout: float) -> None:
+    try:
+        provider.force_flush(int(timeout * 2000))  # longer than we wait, so that we give up first
+    except Exception:  # the data to export is lost; the process still ends
+        swallowed.counts[SUBSCRIBER] += 1

@@ -7,8 +7,6 @@ from typing import Final, NamedTuple
 
 from opentelemetry.trace import SpanKind
 
-from django_partisan import outcomes
-
 TRACER: Final = "django_partisan"
 SYSTEM: Final = "partisan"
 SUBSCRIBER: Final = "traces"
@@ -24,13 +22,12 @@ SCHEDULE: Final = "schedule"
 
 
 class Span(NamedTuple):
-    """One kind of span: ``operation`` is the first word of its name, and its type if ``typed`` is true."""
+    """One kind of span: ``operation`` is the first word of its name, and its type if it has one."""
 
     operation: str
     kind: SpanKind
     by: str
     relation: str
-    typed: bool = True
 
 
 class Attribute(NamedTuple):
@@ -49,9 +46,7 @@ SPANS: Final[dict[str, Span]] = {
     BATCH_SEND: Span(
         "send", SpanKind.CLIENT, "bulk_delay()", "child of the current span, links to the create spans"
     ),
-    CLAIM: Span(
-        "claim", SpanKind.INTERNAL, "manager, if rows were claimed", "root, a link per task", typed=False
-    ),
+    CLAIM: Span("claim", SpanKind.INTERNAL, "manager, if rows were claimed", "root, a link per task"),
     PROCESS: Span(
         "process",
         SpanKind.CONSUMER,
@@ -64,7 +59,6 @@ SPANS: Final[dict[str, Span]] = {
         SpanKind.PRODUCER,
         "manager, per batch of ticks",
         "root, the spans of the runs link to it",
-        typed=False,
     ),
 }
 
@@ -134,8 +128,6 @@ ATTRIBUTES: Final = (
         "if the operation failed, or the run failed or will be retried",
     ),
 )
-
-COMPLETED_EVENT: Final = f"task.{outcomes.COMPLETED}"
 
 # Names in span events: the exception's follow the conventions, the others are fields of the log event of that
 # name.

@@ -11,7 +11,6 @@ from django_partisan.logs.log_event import APP
 from django_partisan.logs.subscriber import output
 from django_partisan.telemetry import bus, swallowed
 from django_partisan.telemetry.events.snapshot import QueueLimits, Snapshot
-from django_partisan.tracing import installation
 
 
 @contextmanager
@@ -19,7 +18,7 @@ def telemetry_kept() -> Iterator[None]:
     """Restore loggers, subscribers, settings and tracing at the end of a ``with`` block."""
     loggers = list(configuration._our_loggers())
     before = [(logger, list(logger.handlers), logger.propagate, logger.level) for logger in loggers]
-    subscribed, traced_by, last_resort = bus.subscribers(), installation._subscriber, logging.lastResort
+    subscribed, last_resort = bus.subscribers(), logging.lastResort
     yield
     configuration._subscriber.close(10.0)
     logging.lastResort = last_resort
@@ -33,8 +32,7 @@ def telemetry_kept() -> Iterator[None]:
     output.is_ours = False
     configuration._subscriber.set_role(APP)
     observability.use_resolved(None)
-    installation._subscriber = traced_by  # a manager's set-up removes it if no SDK is configured
-    bus.exchange(bus.subscribers(), subscribed)
+    bus.exchange(bus.subscribers(), subscribed)  # a manager's set-up removes tracing if no SDK is configured
 
 
 def started_snapshot(queue: str = "default") -> Snapshot:

@@ -75,10 +75,11 @@ class ErrorInfo(NamedTuple):
         )
         try:
             text, trace = str(error), "".join(traceback.format_exception(error))
-            return cls(name, _whole(text), _whole(trace), error)
+            return cls(name, whole(text), whole(trace), error)
         except Exception as second:
             return cls(name, f"<no message: {type(second).__name__} raised by its __str__>", "", error)
 
 
-def _whole(text: str) -> str:
+def whole(text: str) -> str:
+    """Return ``text`` with each lone surrogate replaced by ``?``."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()

@@ -11,7 +11,8 @@ from opentelemetry.propagators.textmap import TextMapPropagator
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.scopes import Running
 from django_partisan.tracing import TracingSubscriber
-from django_partisan.tracing.context import extracted, injected, traceparent
+from django_partisan.tracing.context import extracted, injected
+from django_partisan.tracing.traceparents import traceparent
 
 from .conftest import Recording
 from .driving import claimed_text, complete, enqueue, linked, run_of

@@ -206,7 +206,7 @@ class TestRequest:
 
         session = BodySession()
         session.mount("http://", Redirecting())
-        session.replace_by(b"spans")
+        session.body = b"spans"
 
         session.request("POST", "http://collector.test/", data=b"")
 

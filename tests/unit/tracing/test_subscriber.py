@@ -59,12 +59,12 @@ def test_context_of_spans_that_are_not_sampled_travels_on(traced):
 
 
 def test_runs_that_are_never_settled_do_not_pile_up():
-    runs = links.RunsToSettle(most=2)
-    text = f"00-{1:032x}-{1:016x}-01"
+    runs = links.RunsToSettle()
+    text, last = f"00-{1:032x}-{1:016x}-01", links.RUNS_KEPT_MAX
 
-    runs.absorb([(1, text), (2, text), (3, text)])
+    runs.absorb([(task_id, text) for task_id in range(last + 1)])
 
-    assert [len(runs.links([task_id])) for task_id in (1, 2, 3)] == [0, 1, 1]
+    assert [len(runs.links([task_id])) for task_id in (0, 1, last)] == [0, 1, 1]
 
 
 def test_run_without_a_valid_span_is_not_sent_to_the_manager():
