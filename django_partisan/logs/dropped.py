@@ -5,9 +5,9 @@ here.
 """
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from time import monotonic
 from typing import Final
 
 from django_partisan.telemetry import bus, swallowed
@@ -82,9 +82,11 @@ class Dropped:
     def __init__(
         self,
         queue: str,
+        clock: Callable[[], float] = time.monotonic,
         log: Callable[[TelemetryDropped], None] = lambda event: None,
     ) -> None:
         self._queue = queue
+        self._clock = clock
         self._log = log
         self._next_at: dict[str, float] = {}
 
@@ -93,7 +95,7 @@ class Dropped:
         with _lock:
             waits = self._waits()
             due = {reason: _counts.pop(reason) for reason, wait in waits.items() if at_once or wait <= 0}
-            self._next_at.update(dict.fromkeys(due, monotonic() + INTERVAL_SECONDS))
+            self._next_at.update(dict.fromkeys(due, self._clock() + INTERVAL_SECONDS))
         for reason, number in due.items():
             if reason in COUNTED_ELSEWHERE:
                 self._log(TelemetryDropped(self._queue, reason, number))
@@ -107,5 +109,5 @@ class Dropped:
 
     def _waits(self) -> dict[str, float]:
         _count_contexts()
-        now = monotonic()
+        now = self._clock()
         return {reason: self._next_at.get(reason, now) - now for reason in _counts}

@@ -3,9 +3,9 @@
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
-from time import monotonic
 from typing import Final
 
 from django_partisan.logs import channels, write_errors
@@ -86,23 +86,24 @@ class StandardStreamHandler(LineHandler):
 class AppendingHandler(LineHandler):
     """A handler that appends lines to a file or FIFO, and reopens the path if it was renamed or removed."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], clock: Callable[[], float] = time.monotonic) -> None:
         self.path = Path(path).absolute()
         super().__init__(self._channel, str(self.path))
+        self._clock = clock
         self._checked_at = 0.0
 
     def open(self) -> Channel:
         """Open the file that is currently at the path; raises ``OSError``."""
         fd = os.open(self.path, OPEN_FLAGS, 0o644)
         self._close_opened()
-        self._opened, self._checked_at = channels.owned(fd), monotonic()
+        self._opened, self._checked_at = channels.owned(fd), self._clock()
         return self._opened
 
     def _channel(self) -> Channel:
         if self._opened is None:
             return self.open()
-        if monotonic() - self._checked_at >= CHECK_SECONDS:
-            self._checked_at = monotonic()
+        if self._clock() - self._checked_at >= CHECK_SECONDS:
+            self._checked_at = self._clock()
             try:
                 if not self.path.exists() or not os.path.samestat(
                     self.path.stat(), os.fstat(self._opened.fd)

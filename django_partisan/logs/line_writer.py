@@ -31,10 +31,11 @@ class LineWriter:
     are kept, and may raise ``OSError``.
     """
 
-    def __init__(self, channel: Callable[[], Channel], place: str) -> None:
+    def __init__(self, channel: Callable[[], Channel], place: str, buffer_bytes: int = BUFFER_BYTES) -> None:
         self._channel = channel
         self._in_use = _NONE_YET  # stays the same while lines are kept
         self.place = place
+        self._buffer_bytes = buffer_bytes
         self._start_empty()
         _writers.add(self)
 
@@ -96,7 +97,7 @@ class LineWriter:
         return data
 
     def _keep(self, data: bytes) -> None:
-        if self._bytes + len(data) > BUFFER_BYTES:
+        if self._bytes + len(data) > self._buffer_bytes:
             dropped.count(dropped.OUTPUT_STALLED)
             return
         if self._thread is None or not self._thread.is_alive():

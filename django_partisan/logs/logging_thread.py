@@ -21,8 +21,9 @@ QUEUE_MAX: Final = 10_000
 class LoggingThread:
     """A thread that passes records to their loggers in order, and reports dropped lines from time to time."""
 
-    def __init__(self, dropped_telemetry: Dropped) -> None:
+    def __init__(self, dropped_telemetry: Dropped, queue_max: int = QUEUE_MAX) -> None:
         self._dropped_telemetry = dropped_telemetry
+        self._queue_max = queue_max
         self._changed = threading.Condition()
         # The thread removes the first one when it has handled it; ``None`` stands for a report.
         self._waiting: deque[logging.LogRecord | None] = deque()
@@ -32,7 +33,7 @@ class LoggingThread:
     def log(self, record: logging.LogRecord) -> None:
         """Pass ``record`` to the thread, or drop and count it if too many are waiting. Never blocks."""
         with self._changed:
-            if len(self._waiting) > QUEUE_MAX:
+            if len(self._waiting) > self._queue_max:
                 dropped.count(dropped.HANDLER_STALLED)
                 return
             self._waiting.append(record)

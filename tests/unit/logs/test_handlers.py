@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from django_partisan.logs import handlers, write_errors
+from django_partisan.logs import write_errors
 from django_partisan.logs.handlers import (
     AppendingHandler,
     LineHandler,
@@ -29,16 +29,14 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(handlers, "monotonic", made)
-    return made
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
 def handler(tmp_path: Path, clock: Clock) -> Iterator[AppendingHandler]:
     (tmp_path / "logs").mkdir()
-    made = AppendingHandler(tmp_path / "logs" / "a.log")
+    made = AppendingHandler(tmp_path / "logs" / "a.log", clock)
     yield made
     made.close()
 

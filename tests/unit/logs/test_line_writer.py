@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from django_partisan.logs import dropped, line_writer
+from django_partisan.logs import dropped
 from django_partisan.logs.channels import Channel, channel_to
 from django_partisan.logs.line_writer import LineWriter
 from django_partisan.telemetry import swallowed
@@ -56,8 +56,8 @@ def pipe() -> Iterator[Pipe]:
         os.close(fd)
 
 
-def writer_to(channel: Channel) -> LineWriter:
-    return LineWriter(lambda: channel, "somewhere")
+def writer_to(channel: Channel, **how: int) -> LineWriter:
+    return LineWriter(lambda: channel, "somewhere", **how)
 
 
 def scripted(write: Callable[[bytes], int], is_blocking: bool = False) -> LineWriter:
@@ -108,9 +108,8 @@ def test_lines_after_the_stall_are_written_at_once_again(pipe):
     assert pipe.lines() == ["one", "two"]
 
 
-def test_what_exceeds_the_buffer_is_dropped_and_counted(pipe, monkeypatch):
-    monkeypatch.setattr(line_writer, "BUFFER_BYTES", 10)
-    writer = writer_to(pipe.channel)
+def test_what_exceeds_the_buffer_is_dropped_and_counted(pipe):
+    writer = writer_to(pipe.channel, buffer_bytes=10)
     pipe.fill()
 
     for line in ("1234", "5678", "9", "0"):

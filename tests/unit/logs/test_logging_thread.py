@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from django_partisan.logs import dropped, logging_thread
+from django_partisan.logs import dropped
 from django_partisan.logs.dropped import Dropped
 from django_partisan.logs.logging_thread import LoggingThread
 from django_partisan.telemetry import bus, swallowed
@@ -79,17 +79,14 @@ def reported() -> list[Event]:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(dropped, "monotonic", made)
-    return made
+def clock() -> Clock:
+    return Clock()
 
 
 @pytest.fixture
-def thread(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[LoggingThread]:
-    monkeypatch.setattr(logging_thread, "QUEUE_MAX", 3)
+def thread(clock: Clock) -> Iterator[LoggingThread]:
     dropped.taken()
-    made = LoggingThread(Dropped("mail"))
+    made = LoggingThread(Dropped("mail", clock), queue_max=3)
     yield made
     made.close(PATIENCE)
 
@@ -188,7 +185,7 @@ def test_what_is_not_reported_yet_is_reported_at_the_end(thread, reported):
 
 
 def test_reports_are_due_when_their_minute_is_over(clock, reported):
-    lines = Dropped("mail")
+    lines = Dropped("mail", clock)
     assert lines.due_in() is None
     dropped.count(dropped.OUTPUT_STALLED)
     assert lines.due_in() == 0.0
