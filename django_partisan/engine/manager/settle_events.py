@@ -62,8 +62,8 @@ class SettleEvents:
         if settled:
             self.last_finished_at = time.time()
             if bus.wanted(OutcomesSettled):
-                contexts = tuple(row[CONTEXT] for row, _ in settled if row[CONTEXT] is not None)
-                ids = tuple(row[ID] for row, _ in settled)
+                contexts = tuple([row[CONTEXT] for row, _ in settled if row[CONTEXT] is not None])
+                ids = tuple([row[ID] for row, _ in settled])
                 bus.emit(OutcomesSettled, self._queue, len(settled), seconds, contexts, ids)
 
     def emit_delayed(self, delayed: DelayedOutcomes, results: Sequence[WriteResult]) -> None:

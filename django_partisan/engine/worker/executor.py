@@ -141,12 +141,12 @@ class Executor:
         copy_context().run(self._emit, result, self.run_of(row))
         return _without_exception(result, result.error)
 
-    def wait_of(self, row: TaskRow) -> float:
-        """Return how many seconds the task was due before its run started.
+    def wait_of(self, row: TaskRow, started: float) -> float:
+        """Return how many seconds a task was due before its run started.
 
         The database measures the time until the claim; the time since then is measured by our own clock.
         """
-        return max(0.0, row[WAIT] + self.started - self._claim_times.get(row[TOKEN], self.started))
+        return max(0.0, row[WAIT] + started - self._claim_times.get(row[TOKEN], started))
 
     def run_of(self, row: TaskRow) -> Run:
         """Return the description of this run for events."""
@@ -160,7 +160,7 @@ class Executor:
             row[POSTPONES],
             self._slot,
             self._generation,
-            self.wait_of(row),
+            self.wait_of(row, self.started),
             None if row[CONTEXT] is None else task_context.decoded(row[CONTEXT]),
             row[ARGUMENTS],
         )

@@ -13,7 +13,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from time import monotonic
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from django_partisan.engine.judge import CLAIM_LOST, EXPIRED, RAN, RunResult
 from django_partisan.engine.protocol import Report
@@ -31,6 +31,10 @@ CHARACTERS_MAX: Final = 2**20
 """Report when the pending results have at least this many characters."""
 
 
+CompletedRun: TypeAlias = tuple[TaskRow, float, float]
+"""The row of a completed task, the seconds that the run took, and the monotonic time of its end."""
+
+
 class UnreportedRuns(NamedTuple):
     """The runs that could not be reported, in the form in which they are settled."""
 
@@ -45,13 +49,14 @@ class PendingReport:
     def __init__(
         self,
         queue: str,
-        wait_of: Callable[[TaskRow], float],
+        wait_of: Callable[[TaskRow, float], float],
         keeps_completed: bool = False,
         every_seconds: float = EVERY_SECONDS,
         runs_max: int = RUNS_MAX,
     ) -> None:
-        """Report after ``every_seconds`` or ``runs_max`` runs; ``wait_of`` returns how long a task was due.
+        """Report after ``every_seconds`` or ``runs_max`` runs.
 
+        ``wait_of`` returns how long a task was due when its run started.
         ``keeps_completed`` means that the rows of completed tasks are not deleted.
         """
         self._queue = queue
@@ -77,14 +82,10 @@ class PendingReport:
                 if result.outcome == EXPIRED:  # there was no run to measure
                     self._runs += 1
                     return ended > self._due_at or self._runs >= self._runs_max
-            measured = self._measured.get(row[PROCESSOR])
-            if measured is None:
-                self._measured[row[PROCESSOR]] = [1, seconds]
+            if result is RAN or result.outcome == COMPLETED:
+                self._ran[row[PROCESSOR]].append((row, seconds, ended))
             else:
-                measured[0] += 1
-                measured[1] += seconds
-            if self._figures is not None and (result is RAN or result.outcome == COMPLETED):
-                self._add_figures(row, seconds)
+                self._measure(row[PROCESSOR], 1, seconds)
             self._runs += 1
             return ended > self._due_at or self._runs >= self._runs_max
 
@@ -110,18 +111,29 @@ class PendingReport:
         else:
             self._settled.append(row[ID])
 
-    def _add_figures(self, row: TaskRow, seconds: float) -> None:
-        assert self._figures is not None
-        durations, waits, attempts = self._figures[row[PROCESSOR]]
-        durations.append(seconds)
-        waits.append(self._wait_of(row))
-        attempts.append(row[ATTEMPTS] + 1)
+    def _measure(self, processor: str, runs: int, seconds: float) -> None:
+        measured = self._measured.get(processor)
+        if measured is None:
+            self._measured[processor] = [runs, seconds]
+        else:
+            measured[0] += runs
+            measured[1] += seconds
+
+    def _add_completed(self, processor: str, runs: list[CompletedRun]) -> None:
+        """Measure the completed runs of a processor, and emit one event for them if a subscriber wants it."""
+        durations = [seconds for _, seconds, _ in runs]
+        self._measure(processor, len(runs), sum(durations))
+        if bus.wanted(RunsCompleted):
+            waits = [self._wait_of(row, ended - seconds) for row, seconds, ended in runs]
+            attempts = [row[ATTEMPTS] + 1 for row, _, _ in runs]
+            bus.emit(RunsCompleted, self._queue, processor, durations, waits, attempts)
 
     def send(self, send: Callable[[Report], None]) -> None:
         """Send what was collected, if anything; keep it if ``send`` raises."""
         with self._lock:
-            for processor, figures in (self._figures or {}).items():
-                bus.emit(RunsCompleted, self._queue, processor, *figures)
+            for processor, runs in self._ran.items():
+                self._add_completed(processor, runs)
+            self._ran.clear()
             self._due_at = monotonic() + self._every_seconds
             telemetry = bus.take()
             if not self._runs and not telemetry:
@@ -157,7 +169,5 @@ class PendingReport:
         self._claims_lost: list[int] = []
         # Number and total seconds of the runs of each processor.
         self._measured: dict[str, list[Any]] = {}
-        # Durations, waits and attempts of completed runs by processor, if a subscriber wants them.
-        self._figures: defaultdict[str, tuple[list[float], list[float], list[int]]] | None = (
-            defaultdict(lambda: ([], [], [])) if bus.wanted(RunsCompleted) else None
-        )
+        # Completed runs by processor.
+        self._ran: defaultdict[str, list[CompletedRun]] = defaultdict(list)

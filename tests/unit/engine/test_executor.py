@@ -88,11 +88,9 @@ def test_what_a_run_leaves_in_its_context_is_dropped_before_the_next():
 def test_the_wait_goes_on_from_when_the_claim_came():
     executor = Executor(config_of(), 0, 1, {8: 100.0})
 
-    executor.started = 103.0
-    assert executor.wait_of(task_row(1, token=8, wait=2.0)) == 5.0
-    assert executor.wait_of(task_row(1, token=9, wait=2.0)) == 2.0
-    executor.started = 1.0
-    assert executor.wait_of(task_row(1, token=8, wait=2.0)) == 0.0
+    assert executor.wait_of(task_row(1, token=8, wait=2.0), 103.0) == 5.0
+    assert executor.wait_of(task_row(1, token=9, wait=2.0), 103.0) == 2.0
+    assert executor.wait_of(task_row(1, token=8, wait=2.0), 1.0) == 0.0
 
 
 @pytest.mark.parametrize("context", [None, '{"a": "b"}'])

@@ -178,7 +178,7 @@ def test_a_task_expires_whether_its_processor_is_registered_or_not():
 
 @pytest.mark.usefixtures("no_subscribers")
 def test_a_report_has_the_change_and_no_pace_of_what_has_expired():
-    pending = PendingReport("default", lambda row: row[WAIT], every_seconds=3600.0)
+    pending = PendingReport("default", lambda row, started: row[WAIT], every_seconds=3600.0)
     pending.send(lambda _: None)
     row = task_row(1, expires=-1.0)
     result, executor = executed(row)

@@ -26,7 +26,7 @@ SETTLED = RunResult(is_settled=True)
 
 
 def pending(**more: Any) -> PendingReport:
-    return PendingReport("default", lambda row: row[WAIT], **more)
+    return PendingReport("default", lambda row, started: row[WAIT], **more)
 
 
 def sent(report: PendingReport) -> list[Report]:
@@ -118,15 +118,29 @@ def test_completed_runs_are_emitted_once_a_report_and_processor_with_all_their_f
 
 
 @pytest.mark.usefixtures("no_subscribers")
-def test_figures_are_kept_as_soon_as_a_subscriber_wants_them_after_a_report():
+def test_figures_are_emitted_if_a_subscriber_wants_them_when_the_report_is_sent():
     report = pending()
+    report.add(task_row(1), RAN, 1.0, 0.0)
+    sent(report)
+    report.add(task_row(2), RAN, 2.0, 0.0)
     with subscribed(RecordedEvents()) as recorded:
-        report.add(task_row(1), RAN, 1.0, 0.0)
-        sent(report)
-        report.add(task_row(2), RAN, 2.0, 0.0)
         sent(report)
 
     assert [event.seconds for event in recorded.of(RunsCompleted)] == [[2.0]]
+
+
+def test_runs_are_emitted_once_even_if_their_report_has_to_be_sent_again(recorded_events):
+    def fail(report: Report) -> None:
+        raise ConnectionError
+
+    report = pending()
+    report.add(task_row(1), RAN, 1.0, 0.0)
+    with pytest.raises(ConnectionError):
+        report.send(fail)
+
+    assert sent(report)[0].measured == {"Letter": [1, 1.0]}
+
+    assert len(recorded_events.of(RunsCompleted)) == 1
 
 
 class Counting(Subscriber):
