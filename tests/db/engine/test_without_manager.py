@@ -58,7 +58,7 @@ class Side:
     def __init__(self, lease_seconds: float) -> None:
         self.ours, self.theirs = socket.socketpair()
         self.manager = register_manager(lease_seconds=lease_seconds)
-        self.report = WatchedReport("default", lambda row: 0.0, keeps_completed=True)
+        self.report = WatchedReport("default", lambda row, started: 0.0, keeps_completed=True)
         self.tasks = PrefetchedTasks(
             WorkerEnd(self.theirs.fileno()),
             -1,
