@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple, cast
 from django.db import Error, OperationalError, ProgrammingError
 
 from django_partisan.sql.connection import fetch_all, has_ended, open_connection
+from django_partisan.sql.driver_cursor import DriverCursor
 from django_partisan.sql.errors import ErrorKind, kind_of, sqlstate
 from django_partisan.sql.preparable import Preparable
 
@@ -64,6 +65,7 @@ class Session:
     def __init__(self, role: str, answer_seconds: float, schema: str = "") -> None:
         self.connection = open_connection(role, answer_seconds, schema)
         self.connection.execute_wrappers.append(self._execute)
+        self.connection.cursor = self._open_cursor  # type: ignore[assignment,method-assign]
         self._answer_seconds = answer_seconds
         self._our_limit = _set_local("statement_timeout", answer_seconds)
         self._limit = ""
@@ -148,6 +150,12 @@ class Session:
         self.is_trusted, self.must_reconnect = False, True
 
     # In the thread that makes calls.
+
+    def _open_cursor(self) -> DriverCursor:
+        """Open a cursor, as Django's connections do."""
+        self.connection.close_if_health_check_failed()
+        self.connection.ensure_connection()
+        return DriverCursor(self.connection)
 
     def _execute(self, execute: Any, sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
         """Execute a statement, and set the limit in its own message, which costs no round trip."""
