@@ -86,8 +86,10 @@ def labels(context: Mapping[Any, Any]) -> dict[str, str]:
     for key, value in context.items():
         if value is not None:
             name = redaction.readable(key)
-            shown = redaction.redact(value, parts) if isinstance(value, str) else value
-            text = redaction.REDACTED if redaction.is_secret(name, parts) else _text(shown)
+            if redaction.is_secret(name, parts):
+                text = redaction.REDACTED
+            else:
+                text = _text(redaction.redact(value, parts) if isinstance(value, str) else value)
             found["labels." + (name.replace(".", "_")[:LABEL_NAME_MAX] or "_")] = text
     return found
 

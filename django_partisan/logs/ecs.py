@@ -104,7 +104,8 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
             fields[name] = _plain(value)
         elif name not in _LEFT_OUT:
             foreign[name.removeprefix("labels.")] = value
-    fields.update(labels(foreign))
+    if foreign:  # otherwise no setting is needed: the project may log before it has configured them
+        fields.update(labels(foreign))
     if record.exc_info and record.exc_info[1] is not None:
         fields.update(of_error(ErrorInfo.of(record.exc_info[1])))
     return fields

@@ -61,8 +61,9 @@ class RunsToSettle:
 
     def taken(self) -> list[tuple[int, str]]:
         """Return the runs added since the last call, as pairs of task id and ``traceparent``."""
-        ended, self._traceparents = list(self._traceparents.items()), {}
-        return ended
+        # In this order: the exporter's thread may report while a run ends.
+        ended, self._traceparents = self._traceparents, {}
+        return list(ended.items())
 
     def absorb(self, ended: Iterable[tuple[int, str]]) -> None:
         """Keep, in the manager, the runs that a worker's ``taken()`` returned."""

@@ -132,6 +132,14 @@ def test_a_secret_label_is_redacted():
     }
 
 
+def test_a_secret_is_not_even_parsed():
+    class Secret(str):
+        def __contains__(self, part: object) -> bool:
+            raise AssertionError("it was read")
+
+    assert context.labels({"token": Secret('{"a": 1}')}) == {"labels.token": "[redacted]"}
+
+
 def test_a_value_that_no_json_can_hold_is_a_label_all_the_same():
     class Evil(dict):  # type: ignore[type-arg]
         def items(self) -> Any:

@@ -287,3 +287,10 @@ def _raised(error: Exception) -> Any:
         raise error
     except Exception as raised:
         return type(raised), raised, raised.__traceback__
+
+
+@override_settings(PARTISAN_OBSERVABILITY={"REDACT_KEYS": 5})
+def test_a_line_of_the_project_without_labels_needs_no_setting():
+    line = json.loads(EcsFormatter().format(record("before django.setup()")))
+
+    assert line["message"] == "before django.setup()"

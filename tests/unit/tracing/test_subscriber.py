@@ -1,5 +1,8 @@
 """What the subscriber wants and costs without an SDK, and which runs it keeps until they are settled."""
 
+import sys
+import threading
+
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
@@ -65,6 +68,32 @@ def test_runs_that_are_never_settled_do_not_pile_up():
     runs.absorb([(task_id, text) for task_id in range(last + 1)])
 
     assert [len(runs.links([task_id])) for task_id in (0, 1, last)] == [0, 1, 1]
+
+
+def test_no_run_is_lost_that_ends_while_another_thread_reports():
+    runs, number = links.RunsToSettle(), 20_000
+    taken: set[int] = set()
+    span = trace.NonRecordingSpan(trace.SpanContext(1, 1, is_remote=False))
+    ended = threading.Event()
+
+    def report() -> None:
+        while not ended.is_set():
+            taken.update(task_id for task_id, _ in runs.taken())
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    thread = threading.Thread(target=report)
+    thread.start()
+    try:
+        for task_id in range(number):
+            runs.add(task_id, span)
+    finally:
+        sys.setswitchinterval(before)
+        ended.set()
+        thread.join()
+
+    taken.update(task_id for task_id, _ in runs.taken())
+    assert len(taken) == number
 
 
 def test_run_without_a_valid_span_is_not_sent_to_the_manager():
