@@ -125,9 +125,10 @@ class Exporter:
 
     def _bind(self, tls: ssl.SSLContext | None) -> str:
         server = Server(self._place, self._answer, tls, partial(swallowed.swallow, "metrics"))
-        self._to_stop.callback(server.stop)
         server.start()
-        return server.url
+        url = server.url
+        self._to_stop.callback(server.stop)  # last: the thread that waits for the port may meet ``stop()``
+        return url
 
     def _bind_at_last(self, tls: ssl.SSLContext | None) -> None:
         bus.emit(MetricsServed, self._queue, self._bind(tls))

@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
@@ -13,6 +14,7 @@ from django_partisan.metrics import port_holder
 from django_partisan.metrics.access import CannotServe, PortInUse, TlsFiles
 from django_partisan.metrics.exporter import Exporter
 from django_partisan.metrics.port_wait import PortWait
+from django_partisan.metrics.server import THREAD_NAME
 from django_partisan.telemetry import bus
 from django_partisan.telemetry.events.telemetry import MetricsPortTaken, MetricsServed
 from tests.support.events import RecordedEvents
@@ -124,6 +126,28 @@ def test_a_manager_that_ends_while_it_waits_for_its_port_leaves_nothing(make: Ma
 
     assert not set(bus.subscribers()) - set(before)
     assert all(thread.name != "partisan-metrics-port" for thread in threading.enumerate())
+
+
+def test_a_manager_that_ends_as_it_gets_its_port_leaves_nothing(make: Make, monkeypatch: pytest.MonkeyPatch):
+    first = make()
+    port = port_of(first.start())
+    second = make(port)
+    second.start()
+    starting, start = threading.Event(), threading.Thread.start
+
+    def start_slowly(thread: threading.Thread) -> None:
+        if thread.name == THREAD_NAME:
+            starting.set()
+            time.sleep(0.3)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start_slowly)
+    first.stop()
+    assert starting.wait(20.0)
+    second.stop()
+
+    socket.create_server((HOST, port)).close()
+    assert all(thread.name != THREAD_NAME for thread in threading.enumerate())
 
 
 def test_an_error_that_waiting_does_not_cure_ends_the_wait():
