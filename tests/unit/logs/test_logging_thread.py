@@ -184,6 +184,18 @@ def test_what_is_not_reported_yet_is_reported_at_the_end(thread, reported):
     assert [event.number for event in reported] == [3, 4]
 
 
+def test_contexts_that_the_manager_drops_itself_are_logged():
+    logged: list[TelemetryDropped] = []
+    dropped.taken()
+    lines = Dropped("mail", log=logged.append)
+
+    swallowed.counts["headers"] += 2
+    assert lines.due_in() == 0.0
+    lines.report()
+
+    assert logged == [TelemetryDropped("mail", dropped.CONTEXT, 2)]
+
+
 def test_reports_are_due_when_their_minute_is_over(clock, reported):
     lines = Dropped("mail", clock)
     assert lines.due_in() is None

@@ -114,6 +114,7 @@ def test_a_failure_that_concerns_more_or_less_than_before_is_emitted_too(
     make: Make, query: FakeQuery, recorded: RecordedEvents
 ) -> None:
     sampler = make()
+    sampler.answer()
     query.schedules_error = ProgrammingError("schedules")
 
     for error in (None, None, OSError("all"), OSError("still all"), None, None):
