@@ -110,4 +110,4 @@ class Dropped:
     def _waits(self) -> dict[str, float]:
         _count_contexts()
         now = self._clock()
-        return {reason: self._next_at.get(reason, now) - now for reason in _counts}
+        return {reason: self._next_at.get(reason, now) - now for reason in list(_counts)}

@@ -67,6 +67,7 @@ class TracingSubscriber(bus.Subscriber):
         self._runs = RunsToSettle()
         self._waiting = 0
         """How many spans of this worker were waiting for a collector at the last report."""
+        self._is_closed = False
         self.is_stuck = False
 
     def wants(self, kind: type[Event]) -> bool:
@@ -131,7 +132,8 @@ class TracingSubscriber(bus.Subscriber):
         import_exporter()
 
     def take(self) -> Any:
-        dropped, ended, waiting = dropped_spans.taken(), self._runs.taken(), dropped_spans.waiting()
+        dropped, ended = dropped_spans.taken(), self._runs.taken()
+        waiting = 0 if self._is_closed else dropped_spans.waiting()
         if not dropped and not ended and waiting == self._waiting:
             return None
         self._waiting = waiting
@@ -147,7 +149,7 @@ class TracingSubscriber(bus.Subscriber):
         self.is_stuck = not flush(timeout, self._provider)
         if self.is_stuck:
             dropped_spans.count(dropped_spans.NOT_FLUSHED, dropped_spans.waiting())
-        dropped_spans.unexported.clear()  # what waited is exported or counted
+        self._is_closed = True  # what waited is exported or counted
         if self._slot is None:  # a worker sends its counts with its last message
             self._dropped.add(dropped_spans.taken(), at_once=True)
 
