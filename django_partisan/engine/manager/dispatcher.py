@@ -1,5 +1,6 @@
 """Dispatch buffered tasks to workers, and recall them from a worker that is stuck."""
 
+import time
 from collections.abc import Callable
 
 from django_partisan.config.queues import QueueConfig
@@ -38,6 +39,8 @@ class Dispatcher(Component):
         self._presence = presence
         self._may_start = may_start
         self._sharing = sharing
+        self._surplus_at = 0.0
+        """Monotonic time at which tasks above the maximum were last released."""
 
     @property
     def has_idle_worker(self) -> bool:
@@ -50,18 +53,19 @@ class Dispatcher(Component):
         """Return how many tasks may be claimed now by a claim that is expected to take ``claim_seconds``.
 
         ``MIN_QUEUE_SIZE`` and ``MAX_QUEUE_SIZE`` limit the claimed tasks that have not started, and other
-        managers of the queue get their share. Tasks that should have started when the claim is answered do
-        not count, unless more than the maximum have not: then the last ones did not start as expected. There
-        is always room for one task for each idle worker, unless too many outcomes are unsettled.
+        managers of the queue get their share. The buffered tasks that idle workers start in this turn do not
+        count, nor do tasks that should have started when the claim is answered, unless more than the maximum
+        have not: then the last ones did not start as expected. There is always room for one task for each
+        idle worker, unless too many outcomes are unsettled.
         """
         is_any_ready = any(worker.state is State.READY for worker in self._pool.workers)
         if not is_any_ready or self._settler.is_full:
             return 0
-        not_started = len(self._buffer) + self._waiting()
+        unfed = sum(one.takes_tasks and not one.held for one in self._unreserved()) - len(self._buffer)
+        buffered = max(-unfed, 0)
+        not_started = buffered + self._waiting()
         if 0 < not_started <= self._config.max_queue_size:
-            not_started -= self._starting(claim_seconds)
-        idle = sum(worker.takes_tasks and not worker.held for worker in self._pool.workers)
-        unfed = idle - len(self._buffer)
+            not_started -= self._starting(claim_seconds, buffered)
         if not_started > self._config.min_queue_size and unfed <= 0:
             return 0
         room = max(self._config.max_queue_size - not_started, 0)
@@ -93,18 +97,29 @@ class Dispatcher(Component):
         not_started = len(self._buffer) - self._buffer.rescued + self._waiting()
         if self._buffer and not_started > self._config.max_queue_size:
             self._settler.release(self._buffer.take_last(not_started - self._config.max_queue_size))
+            self._surplus_at = time.monotonic()
 
     def _waiting(self) -> int:
         """Return how many tasks wait in workers."""
         return sum(worker.waiting for worker in self._pool.workers)
 
-    def _starting(self, seconds: float) -> int:
-        """Return how many of the tasks that have not started should start within ``seconds``."""
-        free = [one for one in self._unreserved() if one.takes_tasks and one.expected_seconds <= seconds]
+    def _starting(self, seconds: float, buffered: int) -> int:
+        """Return how many of the tasks that have not started should start within ``seconds``.
+
+        A worker that has been silent since the last surplus may be stuck, so nothing is expected of it.
+        """
+        free = [
+            worker
+            for worker in self._unreserved()
+            if worker.takes_tasks
+            and worker.expected_seconds <= seconds
+            and worker.active_at > self._surplus_at
+        ]
         starting = sum(worker.waiting for worker in free)
         mean = self._intake.run_times.mean
-        if mean is not None and mean * len(self._buffer) <= seconds * len(free):
-            starting += len(self._buffer)
+        may_run = all(worker.tasks_left is None or worker.tasks_left >= buffered for worker in free)
+        if mean is not None and may_run and mean * buffered <= seconds * len(free):
+            starting += buffered
         return starting
 
     def _unreserved(self) -> list[WorkerProcess]:

@@ -9,7 +9,7 @@ from django_partisan.engine.manager.component import NEVER
 from django_partisan.engine.manager.unsettled_limit import OUTCOMES
 from django_partisan.engine.protocol import Returned, RunTasks
 from django_partisan.sql.rescuing import RescuedTask
-from tests.support.engine import IntakeHarness
+from tests.support.engine import IntakeHarness, report
 from tests.support.rows import task_row
 
 TINY = "Tiny"
@@ -21,14 +21,34 @@ def test_nothing_is_claimed_while_no_worker_is_ready(new_engine: IntakeHarness):
 
 def test_the_buffer_is_refilled_when_it_runs_low(engine: IntakeHarness):
     assert engine.dispatcher.room() == 10
-    engine.dispatcher.take([task_row(task_id) for task_id in range(4)])
+    engine.dispatcher.take([task_row(task_id) for task_id in range(5)])
     assert engine.dispatcher.room() == 0
     assert not engine.dispatcher.is_idle
 
     assert engine.dispatched() == [[0], [1]]
 
-    assert engine.buffered() == [2, 3]
+    assert engine.buffered() == [2, 3, 4]
+    assert engine.dispatcher.room() == 0
+    engine.intake.buffer.drop({4})
     assert engine.dispatcher.room() == 8
+
+
+def test_tasks_that_idle_workers_are_about_to_start_do_not_count(engine: IntakeHarness):
+    engine.dispatcher.take([task_row(task_id) for task_id in range(4)])
+
+    assert engine.dispatcher.room() == 8  # the dispatcher's turn comes after the claimer's
+
+    assert engine.dispatched() == [[0], [1]]
+    assert engine.dispatcher.room() == 8
+
+
+def test_nothing_is_claimed_for_an_idle_worker_that_is_reserved_for_a_suspect(engine: IntakeHarness):
+    engine.dispatch_to(0, *[task_row(task_id) for task_id in range(20)])
+    assert engine.dispatcher.room() == 1
+
+    engine.pool.reserved = engine.workers[1].managed
+
+    assert engine.dispatcher.room() == 0
 
 
 def test_a_worker_is_idle_unless_it_holds_a_task_or_one_is_buffered_for_it(engine: IntakeHarness):
@@ -97,6 +117,35 @@ def test_of_the_tasks_claimed_early_those_above_the_maximum_are_released_if_the_
 
     assert engine.buffered() == [*range(1, 8), *range(9, 12)]
     assert engine.outcomes.written().released == [task_row(task_id, TINY) for task_id in range(12, 16)]
+
+
+def test_after_a_surplus_nothing_is_expected_of_a_worker_until_it_is_heard_of(engine: IntakeHarness):
+    hold_tiny_tasks(engine, 1)  # both take longer than expected
+    engine.dispatcher.take([task_row(task_id) for task_id in range(10, 20)])  # these are not sent behind them
+    assert engine.dispatcher.room(0.001) == 10
+    surplus = [task_row(task_id) for task_id in range(20, 30)]
+    engine.dispatcher.take(surplus)
+    assert engine.dispatched() == [[], []]
+    assert engine.outcomes.written().released == surplus
+
+    assert engine.dispatcher.room(0.001) == 0
+
+    engine.workers[0].sends(report([0], measured={TINY: (1, 1e-5)}))
+    engine.turn()
+    assert engine.dispatcher.room(0.001) == 10
+
+
+@pytest.mark.parametrize(("tasks_left", "room"), [(1, 0), (100, 10)])
+def test_of_workers_that_are_to_be_recycled_no_more_tasks_are_expected_than_they_may_run(
+    tasks_left: int, room: int, engine: IntakeHarness
+):
+    engine.intake.run_times.record(TINY, 100, 100 * 1e-5)
+    for worker in engine.workers:
+        worker.managed.tasks_left = tasks_left
+
+    engine.dispatcher.take([task_row(task_id, TINY) for task_id in range(10)])
+
+    assert engine.dispatcher.room(0.001) == room
 
 
 def test_rescued_tasks_stay_above_the_maximum_too(engine: IntakeHarness):
