@@ -55,7 +55,8 @@ def test_what_was_claimed_early_is_released_when_the_tasks_before_it_take_longer
     bulk_delay([*short, *(processors.WaitBriefly("gate", index) for index in range(40))])
 
     bench.wait_for("begun", 102)
-    wait_until(lambda: [number_of("in_process") for _ in range(10)] == [2 + 5] * 10)
+    # More than the minimum and at most the maximum wait: which number is a matter of timing.
+    wait_until(lambda: all(2 + 2 < number_of("in_process") <= 2 + 5 for _ in range(10)))
 
     bench.open("gate")
     wait_until(lambda: number_of("finished") == 140)
