@@ -72,29 +72,33 @@ _SLEEPING = "SELECT FROM django_partisan_manager WHERE queue_name = %s AND sleep
 _WAKE = f"SELECT pg_notify('{CHANNEL}', %s) WHERE EXISTS ({_SLEEPING})"
 
 _INSERT_ONE = f"""
-    WITH enqueued AS (
-        {INSERT}
-        VALUES ('new', '{{{{}}}}', {NOW}, {NOW}, %s, %s, %s,
-                coalesce(%s::timestamptz, {NOW}), coalesce(%s::timestamptz <= {NOW}, true),
-                %s::jsonb, %s::jsonb, %s::uuid{{value}})
-        {OR_LOCK_DUPLICATE}
-        RETURNING xmax = 0, {", ".join(_FETCHED)}{{more}}
-    )
-    SELECT *, CASE WHEN EXISTS ({_SLEEPING}) THEN pg_notify('{CHANNEL}', %s) END FROM enqueued
+    {INSERT}
+    VALUES ('new', '{{{{}}}}', {NOW}, {NOW}, %s, %s, %s,
+            coalesce(%s::timestamptz, {NOW}), coalesce(%s::timestamptz <= {NOW}, true),
+            %s::jsonb, %s::jsonb, %s::uuid{{value}})
+    {{or_lock_duplicate}}
+    RETURNING xmax = 0, {", ".join(_FETCHED)}{{more}},
+              CASE WHEN EXISTS ({_SLEEPING}) THEN pg_notify('{CHANNEL}', %s) END
 """
-_WITHOUT_EXPIRY: Final = _INSERT_ONE.format(more="", value="")
-_WITH_EXPIRY: Final = _INSERT_ONE.format(
-    more=", expires_at", value=f", {EXPIRES_AT.format(at='%s', after='%s', seconds='%s')}"
-)
+# By whether the task has a unique key, and whether it has an expiry.
+_INSERTS: Final = {
+    (has_key, has_expiry): _INSERT_ONE.format(
+        or_lock_duplicate=OR_LOCK_DUPLICATE if has_key else "",
+        more=", expires_at" if has_expiry else "",
+        value=f", {EXPIRES_AT.format(at='%s', after='%s', seconds='%s')}" if has_expiry else "",
+    )
+    for has_key in (False, True)
+    for has_expiry in (False, True)
+}
 
 
 def insert_task(connection: BaseDatabaseWrapper, new: NewTask) -> tuple[Task, bool]:
     """Insert one task, or lock its waiting duplicate; return the row and whether it is new."""
     queue, processor, priority, after, arguments, context, key, expiry = new
     parameters = (queue, processor, priority, after, after, arguments, context, key)
-    names, sql = _FETCHED, _WITHOUT_EXPIRY
+    names, sql = _FETCHED, _INSERTS[key is not None, expiry is not None]
     if expiry is not None:
-        names, sql = [*_FETCHED, "expires_at"], _WITH_EXPIRY
+        names = [*_FETCHED, "expires_at"]
         parameters += (expiry.at, expiry.seconds, after, expiry.seconds)  # type: ignore[assignment]
     inserted, *values, _notified = fetch_all(connection, sql, (*parameters, queue, queue))[0]
     for place in _JSON:

@@ -156,7 +156,7 @@ class WorkerProcess:
         self.is_recalling = False
         self.active_at = time.monotonic()
         if self.held:  # otherwise they could be sent to it again at once
-            self.expected_seconds = RECALLED_SECONDS
+            self.expected_seconds = max(self.expected_seconds, RECALLED_SECONDS)
         if self.tasks_left is not None:
             self.tasks_left += len(rows)
         return rows
