@@ -10,7 +10,11 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import override_settings
 
 from django_partisan import __version__, registry
+from django_partisan.engine.manager.claim_events import ClaimEvents
+from django_partisan.engine.manager.claimer import Claimer
 from django_partisan.engine.manager.component import NEVER, Component
+from django_partisan.engine.manager.connection_watch import ConnectionWatch
+from django_partisan.engine.manager.dispatcher import Dispatcher
 from django_partisan.engine.manager.manager import (
     CONNECTIONS,
     EXIT_FORCED,
@@ -18,6 +22,7 @@ from django_partisan.engine.manager.manager import (
     EXIT_TASK_FAILED,
     Manager,
 )
+from django_partisan.engine.manager.reconciliation import Reconciliation
 from django_partisan.engine.manager.run_until import Until
 from django_partisan.exceptions import PostponeTask
 from django_partisan.models import ManagerLease
@@ -350,6 +355,14 @@ class NewComponent(Component):
 
     def stop(self) -> None:
         self.is_stopped = True
+
+
+def test_tasks_are_compared_before_more_are_claimed_and_a_claim_is_sent_before_the_dispatch(harness):
+    in_order = [ConnectionWatch, Reconciliation, Claimer, Dispatcher, ClaimEvents]
+
+    kinds = [type(component) for component in harness.manager._components]
+
+    assert [kind for kind in kinds if kind in in_order] == in_order
 
 
 def test_a_component_in_the_managers_list_gets_its_turns_and_holds_up_the_end(harness):
