@@ -21,8 +21,8 @@ class ClaimEvents(Component):
     def add(self, rows: Sequence[TaskRow], seconds: float) -> None:
         """Emit an event in the next turn for a claim that took ``seconds``, if a subscriber wants it."""
         if bus.wanted(TasksClaimed):
-            contexts = tuple(row[CONTEXT] for row in rows if row[CONTEXT] is not None)
-            ids = tuple(row[ID] for row in rows[:EMITTED_IDS])
+            contexts = tuple([row[CONTEXT] for row in rows if row[CONTEXT] is not None])
+            ids = tuple([row[ID] for row in rows[:EMITTED_IDS]])
             self._claimed = TasksClaimed(self._queue, len(rows), ids, seconds, contexts)
 
     def turn(self, now: float) -> None:
