@@ -79,8 +79,8 @@ HELD_REASONS: Final = (REASON_UNREGISTERED,)
 # Why a task was rescued (``stopped``: because of a forced stop), or a worker exited.
 REASON_MANAGER_LOST: Final = "manager_lost"
 REASON_STOPPED: Final = "stopped"
-# Why unstarted tasks were released, other than ``stopped``: another manager may start them earlier, because
-# they take longer than expected or this manager holds too many; or the queue is paused.
+# Why unstarted tasks were released, other than ``stopped``. ``shared``: the manager holds too many, or the
+# tasks take longer than expected, so that another manager may start them earlier. ``paused``: the queue is.
 REASON_SHARED: Final = "shared"
 REASON_PAUSED: Final = "paused"
 REASON_RECYCLED: Final = "recycled"

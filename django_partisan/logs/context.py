@@ -57,7 +57,7 @@ def carried(headers: Mapping[str, str] | None) -> dict[str, str]:
 
 def event_id() -> str:
     """Return an id that no other line has: a random part for the process, and a number."""
-    return next(_ids_of(os.getpid()))  # a new process has ids of its own, even after a fork without hooks
+    return next(_ids_of(os.getpid()))  # a forked process gets its own ids, even if no fork hook has run
 
 
 @cache

@@ -104,7 +104,7 @@ def fields_of(record: logging.LogRecord) -> dict[str, Any]:
             fields[name] = _plain(value)
         elif name not in _LEFT_OUT:
             foreign[name.removeprefix("labels.")] = value
-    if foreign:  # otherwise no setting is needed: the project may log before it has configured them
+    if foreign:  # otherwise no setting is read: the project may log before its settings are configured
         fields.update(labels(foreign))
     if record.exc_info and record.exc_info[1] is not None:
         fields.update(of_error(ErrorInfo.of(record.exc_info[1])))

@@ -13,7 +13,7 @@ from django_partisan.telemetry.events.values import Run
 
 
 class EventCounter(Deltas):
-    """The increases that events cause, with the runs of one processor and outcome counted together."""
+    """A counter of the increases that events cause; the values of all runs in one event are added at once."""
 
     def __init__(self) -> None:
         super().__init__()

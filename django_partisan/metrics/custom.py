@@ -49,7 +49,7 @@ class Measure:
                     f"underscores, and none of {reserved}."
                 )
         if len(set(self.labels)) != len(self.labels):
-            raise ValueError(f"{kind} {self.name!r}: labels are {self.labels!r}; expected each once.")
+            raise ValueError(f"{kind} {self.name!r}: labels are {self.labels!r}; expected no label twice.")
 
     @property
     def exported_name(self) -> str:

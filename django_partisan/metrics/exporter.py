@@ -127,7 +127,7 @@ class Exporter:
         server = Server(self._place, self._answer, tls, partial(swallowed.swallow, "metrics"))
         server.start()
         url = server.url
-        self._to_stop.callback(server.stop)  # last: the thread that waits for the port may meet ``stop()``
+        self._to_stop.callback(server.stop)  # only once started: ``stop()`` may run in the other thread
         return url
 
     def _bind_at_last(self, tls: ssl.SSLContext | None) -> None:

@@ -18,7 +18,7 @@ from django_partisan.metrics.metric import Labels, Metric
 from django_partisan.telemetry.events.snapshot import Snapshot
 
 Sample: TypeAlias = tuple[Metric, Labels, float | Histogram | None]
-"""A metric, the values of its labels, and its value: 1 for an info; ``None``, if unknown, is not exported."""
+"""A metric, its label values, and its value: 1 for an info metric; ``None`` (unknown) is not exported."""
 Incarnation: TypeAlias = tuple[int, int]
 """A slot and a generation: one worker process."""
 

@@ -25,7 +25,7 @@ def memory(root: Path = Path("/")) -> Memory | None:
 
 
 def sizes_in(file: Path) -> dict[str, int]:
-    """Return the sizes that a file of ``/proc`` has by name, in bytes; none if there is no such file."""
+    """Return the sizes in a file of ``/proc`` by name, in bytes; empty if the file cannot be read."""
     return {
         name: int(size) * 1024 for name, size in re.findall(r"^(\w+):\s+(\d+) kB$", _text(file), re.MULTILINE)
     }

@@ -20,7 +20,7 @@ from django_partisan.telemetry.events.values import ErrorInfo
 
 THREAD_NAME: Final = "partisan-figures"
 Request: TypeAlias = "Future[Exception | None]"
-"""A query, with the error that it ended with as its result."""
+"""A query; its result is the error with which it ended, or ``None``."""
 Failure: TypeAlias = Literal["schedules", "all"]
 """The statistics that could not be read: only those of schedules, or all."""
 

@@ -61,7 +61,7 @@ class RunsToSettle:
 
     def taken(self) -> list[tuple[int, str]]:
         """Return the runs added since the last call, as pairs of task id and ``traceparent``."""
-        # In this order: the exporter's thread may report while a run ends.
+        # Replaced before they are read, because the exporter's thread may report while a run ends.
         ended, self._traceparents = self._traceparents, {}
         return list(ended.items())
 

@@ -26,7 +26,7 @@ _LEAST, _BEYOND = -(2**63), 2**63
 _UNSIGNED: Final = 2**64 - 1
 _KINDS: Final = {kind: bytes((6 << 3, kind.value + 1)) for kind in SpanKind}
 _LOCAL, _REMOTE = b"\x00\x01\x00\x00", b"\x00\x03\x00\x00"
-"""Flags of a parent or link: it is known whether it came from another process."""
+"""Flags of a parent or link from this process, and of one that is known to be from another process."""
 
 
 def encode(spans: Iterable[ReadableSpan]) -> bytes:
@@ -34,7 +34,7 @@ def encode(spans: Iterable[ReadableSpan]) -> bytes:
     groups: dict[int, tuple[Resource, dict[InstrumentationScope | None, list[bytes]]]] = {}
     for span in spans:
         resource = span.resource
-        _, scopes = groups.setdefault(id(resource), (resource, {}))  # hashing one takes as long as a span
+        _, scopes = groups.setdefault(id(resource), (resource, {}))  # hashing it takes as long as a span
         scopes.setdefault(span.instrumentation_scope, []).append(_field(2, _span(span)))
     return b"".join(_field(1, _resource_spans(resource, scopes)) for resource, scopes in groups.values())
 

@@ -39,7 +39,7 @@ class Provider(TracerProvider):
     def get_tracer(self, instrumenting_module_name: str, *args: Any, **options: Any) -> Tracer:
         tracer = super().get_tracer(instrumenting_module_name, *args, **options)
         is_ours = instrumenting_module_name == TRACER and self.makes_plain_spans
-        # If the SDK is disabled, the tracer is not its own.
+        # If the SDK is disabled, ``super()`` returns a tracer that is not an SDK tracer.
         return PlainTracer(tracer) if is_ours and isinstance(tracer, SdkTracer) else tracer
 
 

@@ -23,7 +23,7 @@ from django_partisan.tracing.links import relation_of_run
 
 NANOSECONDS: Final = 1_000_000_000
 RESCUED: Final = "rescued"
-"""The end of a span event's name. Such a run has no outcome, because what it did is unknown."""
+"""Suffix of a span event's name. A rescued run has no outcome, because it is not known what it did."""
 
 RunEnded = TaskCompleted | TaskPostponed | TaskRetried | TaskFailed | TaskCancelled
 LostRunEnded = TaskRetried | TaskFailed | TaskCancelled | TaskRescued

@@ -112,7 +112,7 @@ class RunScope(SpanScope[Running]):
         self._outer_id = process_span_id.set(format_span_id(self.span.get_span_context().span_id))
 
     def add_outcome(self, event: RunEnded) -> None:
-        """Add the outcome of the run, which has been emitted inside the scope."""
+        """Add the outcome of the run; the event has been emitted inside the scope."""
         self.has_outcome = True
         if self.span.is_recording():
             add_outcome(self.span, event, event.seconds, self.scope.run.slot, self.scope.run.generation)

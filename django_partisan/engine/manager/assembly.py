@@ -171,8 +171,8 @@ class Assembly:
         ending = [RunUntil(until, self.drain, self.promoter, pause, finders, holders)] if until else []
         pruner = Pruner(config, threads["chores"], outage, self._claiming_id)
         watch = ConnectionWatch(threads.values(), threads["pulse"], self.reconciliation.require_comparison)
-        # These come first, because a task that was just claimed or enqueued waits for them. In a backlog, the
-        # next claim takes longer than the dispatch of the tasks of the last one.
+        # These come first, because a task that was just claimed or enqueued waits for them. The claimer is
+        # before the dispatcher: in a backlog, the next claim is sent first, because it takes longer.
         claiming: list[Component] = [watch, self.reconciliation, self.claimer]
         first: list[Component] = [self.pool, suspects, *claiming, dispatcher, claim_events]
         others = [

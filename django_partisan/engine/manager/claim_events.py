@@ -1,4 +1,4 @@
-"""Emit the events of claims once the tasks are dispatched, because they should not wait for subscribers."""
+"""Emit the event of a claim only after its tasks are dispatched, so that they do not wait for subscribers."""
 
 from collections.abc import Sequence
 from typing import Final

@@ -53,10 +53,10 @@ class Dispatcher(Component):
         """Return how many tasks may be claimed now by a claim that is expected to take ``claim_seconds``.
 
         ``MIN_QUEUE_SIZE`` and ``MAX_QUEUE_SIZE`` limit the claimed tasks that have not started, and other
-        managers of the queue get their share. The buffered tasks that idle workers start in this turn do not
-        count, nor do tasks that should have started when the claim is answered, unless more than the maximum
-        have not: then the last ones did not start as expected. There is always room for one task for each
-        idle worker, unless too many outcomes are unsettled.
+        managers of the queue get their share. Two kinds of tasks do not count: buffered tasks that idle
+        workers start in this turn, and tasks that should have started by the time the claim is answered. The
+        second kind counts if more than the maximum have not started: then tasks take longer than expected.
+        There is always room for one task for each idle worker, unless too many outcomes are unsettled.
         """
         is_any_ready = any(worker.state is State.READY for worker in self._pool.workers)
         if not is_any_ready or self._settler.is_full:
@@ -100,13 +100,14 @@ class Dispatcher(Component):
             self._surplus_at = time.monotonic()
 
     def _waiting(self) -> int:
-        """Return how many tasks wait in workers."""
+        """Return how many tasks the workers hold but have not started."""
         return sum(worker.waiting for worker in self._pool.workers)
 
     def _starting(self, seconds: float, buffered: int) -> int:
         """Return how many of the tasks that have not started should start within ``seconds``.
 
-        A worker that has been silent since the last surplus may be stuck, so nothing is expected of it.
+        Nothing is expected of a worker that has been silent since tasks above the maximum were last released,
+        because it may be stuck.
         """
         free = [
             worker

@@ -1,4 +1,4 @@
-"""Settle and release tasks by group commit: outcomes gather while a write is under way, or has just begun."""
+"""Settle and release tasks by group commit: outcomes gather during a write, and just after it has begun."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -86,7 +86,7 @@ class WorkerProcess:
 
     @property
     def waiting(self) -> int:
-        """Number of the tasks that it holds, except the one that it runs."""
+        """How many tasks it holds, without the one that it runs."""
         return max(len(self.held) - 1, 0)
 
     @property
@@ -151,11 +151,11 @@ class WorkerProcess:
         return rows
 
     def take_back(self, ids: list[int]) -> list[TaskRow]:
-        """Take back the tasks with these ids, which it has not started; others follow when its run ends."""
+        """Take back tasks that it has not started; it is sent no others until its current run ends."""
         rows = self.remove_tasks(ids)
         self.is_recalling = False
         self.active_at = time.monotonic()
-        if self.held:  # otherwise they could be sent to it again at once
+        if self.held:  # so that the same tasks are not sent to it again at once
             self.expected_seconds = max(self.expected_seconds, RECALLED_SECONDS)
         if self.tasks_left is not None:
             self.tasks_left += len(rows)

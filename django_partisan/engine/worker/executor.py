@@ -142,7 +142,7 @@ class Executor:
         return _without_exception(result, result.error)
 
     def wait_of(self, row: TaskRow, started: float) -> float:
-        """Return how many seconds a task was due before its run started.
+        """Return for how many seconds a task had been due when its run started.
 
         The database measures the time until the claim; the time since then is measured by our own clock.
         """

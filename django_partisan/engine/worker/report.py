@@ -56,7 +56,7 @@ class PendingReport:
     ) -> None:
         """Report after ``every_seconds`` or ``runs_max`` runs.
 
-        ``wait_of`` returns how long a task was due when its run started.
+        ``wait_of`` returns for how long a task had been due when its run started.
         ``keeps_completed`` means that the rows of completed tasks are not deleted.
         """
         self._queue = queue

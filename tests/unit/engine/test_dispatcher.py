@@ -118,7 +118,9 @@ def test_of_the_tasks_claimed_early_those_above_the_maximum_are_released_if_the_
     assert engine.outcomes.written().released == [task_row(task_id, TINY) for task_id in range(12, 16)]
 
 
-def test_after_a_surplus_nothing_is_expected_of_a_worker_until_it_is_heard_of(engine: IntakeHarness):
+def test_after_a_release_of_surplus_tasks_nothing_is_expected_of_a_worker_until_it_reports(
+    engine: IntakeHarness,
+):
     hold_tiny_tasks(engine, 1)  # both take longer than expected
     engine.dispatcher.take([task_row(task_id) for task_id in range(10, 20)])  # these are not sent behind them
     assert engine.dispatcher.room(0.001) == 10
@@ -135,7 +137,7 @@ def test_after_a_surplus_nothing_is_expected_of_a_worker_until_it_is_heard_of(en
 
 
 @pytest.mark.parametrize(("tasks_left", "room"), [(1, 0), (100, 10)])
-def test_of_workers_that_are_to_be_recycled_no_more_tasks_are_expected_than_they_may_run(
+def test_no_more_tasks_are_expected_to_start_than_workers_may_run_before_they_are_recycled(
     tasks_left: int, room: int, engine: IntakeHarness
 ):
     engine.intake.run_times.record(TINY, 100, 100 * 1e-5)
@@ -147,7 +149,7 @@ def test_of_workers_that_are_to_be_recycled_no_more_tasks_are_expected_than_they
     assert engine.dispatcher.room(0.001) == room
 
 
-def test_rescued_tasks_stay_above_the_maximum_too(engine: IntakeHarness):
+def test_tasks_above_the_maximum_are_not_released_if_they_were_rescued(engine: IntakeHarness):
     engine.dispatch_to(0, task_row(98))
     engine.dispatch_to(1, task_row(99))
     engine.intake.on_rescued([RescuedTask(None, task_row(task_id), None) for task_id in range(11)])
