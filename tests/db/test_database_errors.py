@@ -105,7 +105,7 @@ def test_a_standby_is_named():
     finally:
         execute(connection, "SET default_transaction_read_only = off")
 
-    assert " does not accept writes: cannot execute SELECT in a read-only transaction. " in said
+    assert " does not accept writes: cannot execute INSERT in a read-only transaction. " in said
     assert said.endswith("Name the primary server in DATABASES.")
 
 

@@ -41,7 +41,7 @@ for number in range(int(count)):
     run = Run(number, "SendMail", "default", 10, 1, 0, 0, int(slot), 1, 0.0, None)
     bus.emit(TaskFailed, run, 0.1, outcomes.REASON_ERROR, error)
 for handler in logging.getLogger("django_partisan").handlers:
-    assert handler.drain(60)
+    assert handler.writer.drain(60)
 print("lost", swallowed.counts["logs"], file=sys.stderr, flush=True)
 """
 
